@@ -1,0 +1,1 @@
+"""prefect-ml: tracking, models, registry, promotion and serving, the Prefect way."""

@@ -1,0 +1,321 @@
+"""The words of the domain: plain frozen values that every room exchanges.
+
+Times are integers, milliseconds since the epoch (UTC). Ids are opaque strings. Nothing here knows SQL,
+HTTP or Prefect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class RunStatus(StrEnum):
+    """Status of a run; the names are MLflow's."""
+
+    RUNNING = "RUNNING"
+    SCHEDULED = "SCHEDULED"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+    @property
+    def ended(self) -> bool:
+        return self in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
+
+
+class LifecycleStage(StrEnum):
+    ACTIVE = "active"
+    DELETED = "deleted"
+
+
+class ViewType(StrEnum):
+    """Which lifecycle stages a search looks at."""
+
+    ACTIVE_ONLY = "ACTIVE_ONLY"
+    DELETED_ONLY = "DELETED_ONLY"
+    ALL = "ALL"
+
+
+class Stage(StrEnum):
+    """Stage of a model version; the names are MLflow's."""
+
+    NONE = "None"
+    STAGING = "Staging"
+    PRODUCTION = "Production"
+    ARCHIVED = "Archived"
+
+
+class RequestStatus(StrEnum):
+    """State of a promotion request.
+
+    ```
+    PENDING ──approve──▶ APPROVED ──move──▶ PROMOTED
+       │                    ├──▶ EXPIRED
+       ├──reject──▶ REJECTED└──▶ SUPERSEDED   (the alias moved meanwhile)
+       └──time────▶ EXPIRED
+    ```
+    A request whose gates failed is born REJECTED.
+    """
+
+    PENDING = "PENDING"
+    APPROVED = "APPROVED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+    SUPERSEDED = "SUPERSEDED"
+    PROMOTED = "PROMOTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a search; `next_token` is None when nothing follows."""
+
+    items: Sequence[T]
+    next_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    experiment_id: str
+    name: str
+    artifact_location: str
+    lifecycle_stage: LifecycleStage
+    creation_time: int
+    last_update_time: int
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class Metric(NamedTuple):
+    """One point of a curve; value may be NaN or infinite, timestamp is in ms."""
+
+    key: str
+    value: float
+    timestamp: int
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run with its params, tags and the latest value of each metric."""
+
+    run_id: str
+    experiment_id: str
+    name: str
+    status: RunStatus
+    user_id: str
+    start_time: int
+    end_time: int | None
+    artifact_uri: str
+    lifecycle_stage: LifecycleStage
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSpan:
+    """The bytes `start` to `end` of one journal that a batch was read from.
+
+    A store applies a span once: it keeps, for each journal, how far it has come, in the transaction of the data.
+    """
+
+    journal_id: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """What creates a run, or continues it when it exists."""
+
+    experiment: str
+    name: str | None
+    user_id: str
+    start_time: int
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    status: RunStatus
+    end_time: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunBatch:
+    """What is applied to one run in one transaction, in this order: start, params, tags, metrics, end."""
+
+    run_id: str
+    start: RunStart | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Sequence[Metric] = ()
+    end: RunEnd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A part of a journal batch that the store refused for good, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    name: str
+    creation_timestamp: int
+    last_updated_timestamp: int
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    latest_versions: Sequence[ModelVersion] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A version of a registered model; `source` is the URI of its model folder.
+
+    `artifact_digest` is the digest over the folder's list of file digests ("sha256:<hex>"), "" when unknown.
+    """
+
+    name: str
+    version: int
+    creation_timestamp: int
+    last_updated_timestamp: int
+    source: str
+    run_id: str | None = None
+    stage: Stage = Stage.NONE
+    description: str = ""
+    artifact_digest: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Where an alias points; `generation` grows by one with each move and is never reused."""
+
+    name: str
+    alias: str
+    version: int
+    generation: int
+    previous_version: int | None
+    moved_at: int
+    moved_by: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMove:
+    """One row of an alias's history; version None means that the alias was deleted."""
+
+    name: str
+    alias: str
+    generation: int
+    version: int | None
+    previous_version: int | None
+    moved_at: int
+    moved_by: str
+    request_id: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A promotion policy as stored: which aliases of which models it protects, and what a move needs.
+
+    `model_pattern` is a shell-style pattern over model names; `gates` are specifications that
+    `prefect_ml.registry.gates` validates and evaluates; each has a unique "name".
+    """
+
+    name: str
+    version: int
+    model_pattern: str
+    aliases: Sequence[str]
+    stages: Sequence[str] = ()
+    gates: Sequence[Mapping[str, Any]] = ()
+    approvals: int = 1
+    approvers: Sequence[str] = ()
+    four_eyes: bool = False
+    expires_after: float = 7 * 24 * 3600.0
+    saved_at: int = 0
+    saved_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """The verdict of one gate and the evidence that it rests on."""
+
+    gate: str
+    passed: bool
+    summary: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One person's decision on a promotion request."""
+
+    actor: str
+    approve: bool
+    reason: str
+    decided_at: int
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionRequest:
+    """A request to move an alias, bound to what was seen when it was made."""
+
+    request_id: str
+    key: str
+    name: str
+    version: int
+    alias: str
+    stage: str | None
+    status: RequestStatus
+    status_reason: str
+    requester: str
+    requested_at: int
+    expires_at: int
+    artifact_digest: str
+    evidence: Sequence[GateResult]
+    evidence_digest: str
+    policy: str
+    policy_version: int
+    base_generation: int
+    base_version: int | None
+    decisions: Sequence[Decision] = ()
+    flow_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One row of the append-only audit log; `hash` covers the row and `previous_hash`."""
+
+    sequence: int
+    at: int
+    actor: str
+    action: str
+    subject: str
+    reason: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    evidence_digest: str
+    previous_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactInfo:
+    """A file or folder below an artifact root; `name` is relative with forward slashes."""
+
+    name: str
+    is_folder: bool
+    size: int | None = None
+    digest: str | None = None

@@ -1,0 +1,60 @@
+"""The settings, each an environment variable with the prefix `PREFECT_ML_`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _default_home() -> Path:
+    prefect_home = os.environ.get("PREFECT_HOME")
+    return Path(prefect_home).expanduser() / "prefect-ml" if prefect_home else Path("~/.prefect/prefect-ml").expanduser()
+
+
+class Settings(BaseSettings):
+    """Where things are kept and how far things may go.
+
+    Read anew by each `Settings()`; every field is documented in `docs/settings.md`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PREFECT_ML_", extra="ignore", frozen=True)
+
+    home: Path = Field(default_factory=_default_home, description="Folder of the embedded store, artifacts, journals and caches.")
+    store_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL of the store; SQLite below `home` when unset.")
+    artifact_root: str | None = Field(default=None, description="Folder of all artifacts; `artifacts` below `home` when unset.")
+    sqlite_synchronous: Literal["NORMAL", "FULL"] = Field(
+        default="NORMAL", description="SQLite's PRAGMA synchronous: FULL also survives a power cut right after a commit."
+    )
+    trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Comma-separated model URIs, each with an optional trailing `*`, whose pickles may be loaded.",
+    )
+    flush_timeout: float = Field(default=30.0, gt=0, description="Seconds that the end of a run waits for delivery to the store.")
+    flush_interval: float = Field(default=0.5, gt=0, description="Seconds between two deliveries of the journal to the store.")
+    serve_poll_interval: float = Field(default=1.0, gt=0, description="Seconds between two looks at the alias that is served.")
+
+    @field_validator("trusted_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def resolved_store_url(self) -> str:
+        """The SQLAlchemy URL, with the default filled in; may hold a password: never log it."""
+        return self.store_url.get_secret_value() if self.store_url else f"sqlite:///{self.home / 'store.db'}"
+
+    @property
+    def resolved_artifact_root(self) -> str:
+        return self.artifact_root or str(self.home / "artifacts")
+
+    @property
+    def journal_folder(self) -> Path:
+        return self.home / "journal"
+
+    @property
+    def cache_folder(self) -> Path:
+        return self.home / "cache"
