@@ -1,0 +1,45 @@
+"""The command `prefect-ml`; each command's module is imported when the command runs."""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App
+from rich.console import Console
+
+from prefect_ml.errors import PrefectMLError
+
+app = App(
+    name="prefect-ml",
+    help="Tracking, models, registry, approval-gated promotion and serving for Prefect.",
+    version_flags=["--version"],
+)
+app.command("prefect_ml.cli.quickstart:quickstart", name="quickstart", help="Run the whole path once, on real data.")
+app.command("prefect_ml.cli.experiments:app", name="experiments", help="List and change experiments.")
+app.command("prefect_ml.cli.runs:app", name="runs", help="List, show and compare runs.")
+app.command("prefect_ml.cli.models:app", name="models", help="List, show and register models.")
+app.command("prefect_ml.cli.promotion:promote", name="promote", help="Ask to move an alias to a model version.")
+app.command("prefect_ml.cli.promotion:approve", name="approve", help="Approve a promotion request.")
+app.command("prefect_ml.cli.promotion:reject", name="reject", help="Reject a promotion request.")
+app.command("prefect_ml.cli.promotion:rollback", name="rollback", help="Move an alias back to its previous version.")
+app.command("prefect_ml.cli.promotion:requests", name="requests", help="List promotion requests.")
+app.command("prefect_ml.cli.policies:app", name="policies", help="List and save promotion policies.")
+app.command("prefect_ml.cli.audit:app", name="audit", help="Read and verify the audit log.")
+app.command("prefect_ml.cli.serve:serve", name="serve", help="Serve a model over HTTP.")
+app.command("prefect_ml.cli.sync:sync", name="sync", help="Deliver what dead processes left in their journals.")
+app.command("prefect_ml.cli.db:app", name="db", help="Upgrade the store.")
+
+
+@app.default
+def default() -> None:
+    """Show what there is."""
+    app.help_print()
+
+
+def main() -> None:
+    """Run the command line; errors that are raised on purpose end as one sentence and exit code 1."""
+    try:
+        app()
+    except PrefectMLError as error:
+        Console(stderr=True, soft_wrap=True).print("Error: " + str(error), style="red", markup=False, highlight=False)
+        sys.exit(1)
