@@ -1,0 +1,79 @@
+"""The one function that turns an artifact's name into a path."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from prefect_ml.errors import InvalidNameError
+
+MAX_NAME_BYTES = 1024
+MAX_SEGMENT_BYTES = 255
+
+# A scheme or a Windows drive at the start of a name means another place than "below the root".
+_ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:(/|$)|[A-Za-z]:")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def split_name(name: str) -> tuple[str, ...]:
+    """The segments of a relative POSIX name, unchanged: nothing is decoded, folded or trimmed.
+
+    Raises:
+        InvalidNameError: the name is empty, absolute, has `.`, `..` or empty segments, a backslash, a drive, a scheme,
+            a control character, a segment that ends with a dot or a space (Windows drops those), or is too long.
+    """
+    reason = _objection(name)
+    if reason:
+        raise InvalidNameError(
+            f"The artifact name {name!r} {reason}; use a relative name with forward slashes, like 'plots/roc.png'."
+        )
+    return tuple(name.split("/"))
+
+
+def resolve(root: Path, name: str) -> Path:
+    """The path of `name` below `root`; below the root no link is followed, wherever it points.
+
+    Raises:
+        InvalidNameError: as `split_name`, or a part of the path is a symbolic link.
+    """
+    real_root = os.path.realpath(root)
+    path = os.path.join(real_root, *split_name(name))  # noqa: PTH118 - compared as text with realpath's answer
+    if os.path.realpath(path) != path:
+        raise InvalidNameError(
+            f"The artifact name {name!r} passes through a symbolic link; replace the link by the files it points to."
+        )
+    return Path(path)
+
+
+def _objection(name: str) -> str | None:
+    """Why a name is refused; None when it is fine."""
+    if not isinstance(name, str) or not name:
+        return "is empty"
+    if name.startswith("/"):
+        return "is absolute"
+    if "\\" in name:
+        return "has a backslash"
+    if _CONTROL.search(name):
+        return "has a control character"
+    if _ELSEWHERE.match(name):
+        return "starts with a drive or a URI scheme"
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "is no valid Unicode text"
+    if size > MAX_NAME_BYTES:
+        return f"is longer than {MAX_NAME_BYTES} bytes"
+    return next((reason for segment in name.split("/") if (reason := _segment_objection(segment))), None)
+
+
+def _segment_objection(segment: str) -> str | None:
+    if segment == "":
+        return "has an empty segment"
+    if segment.strip(".") == "":
+        return "has a segment of dots alone"
+    if segment[-1] in ". ":
+        return "has a segment that ends with a dot or a space"
+    if len(segment.encode()) > MAX_SEGMENT_BYTES:
+        return f"has a segment longer than {MAX_SEGMENT_BYTES} bytes"
+    return None

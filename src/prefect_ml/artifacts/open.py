@@ -1,0 +1,47 @@
+"""From the URI of an artifact root to its store."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from prefect_ml.artifacts.contract import ArtifactStore
+from prefect_ml.artifacts.local import LocalArtifactStore
+from prefect_ml.errors import InvalidInputError
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):")
+
+
+def open_artifacts(uri: str) -> ArtifactStore:
+    """Open the store at a folder path or `file:` URI; the folder is made by the first write.
+
+    Raises:
+        InvalidInputError: another scheme, a `file:` URI with a host, query or fragment, or a path with `..` in it.
+    """
+    return LocalArtifactStore(local_path(uri))
+
+
+def local_path(uri: str) -> Path:
+    """The absolute path that a folder path or `file:` URI names; `#` and `?` in a plain path are just characters."""
+    if not uri or "\x00" in uri:
+        raise InvalidInputError(f"{uri!r} names no artifact folder; give a folder path or a file: URI.")
+    scheme = _SCHEME.match(uri)
+    path = Path(uri if scheme is None else _file_uri_path(uri, scheme.group(1).lower()))
+    if ".." in path.parts:
+        raise InvalidInputError(f"The artifact folder {uri!r} has '..' in it; give the path without it.")
+    return path.absolute()
+
+
+def _file_uri_path(uri: str, scheme: str) -> str:
+    if scheme != "file":
+        raise InvalidInputError(f"Artifacts cannot be kept at {uri!r}: give a folder path or a file: URI.")
+    parts = urlsplit(uri)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise InvalidInputError(f"The artifact URI {uri!r} must look like 'file:///absolute/folder'.")
+    if parts.query or parts.fragment or "#" in uri or "?" in uri:
+        raise InvalidInputError(f"The artifact URI {uri!r} has a query or fragment; write '?' as %3F and '#' as %23.")
+    path = unquote(parts.path)
+    if "\x00" in path:
+        raise InvalidInputError(f"The artifact URI {uri!r} has a NUL character in it.")
+    return path

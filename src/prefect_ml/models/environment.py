@@ -1,0 +1,89 @@
+"""Which distributions a model needs, in the exact versions that are installed, and the files that say so."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import platform
+import sys
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+import yaml
+
+from prefect_ml.errors import InvalidInputError
+
+CONDA_FILE = "conda.yaml"
+PYTHON_ENV_FILE = "python_env.yaml"
+REQUIREMENTS_FILE = "requirements.txt"
+
+
+class _Sink:
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+
+def modules_of(model: object) -> frozenset[str]:
+    """The top-level modules, without the standard library, that an object's state and functions refer to.
+
+    The object is pickled into nothing, since the pickler visits just what a loader will need; imports inside function
+    bodies are read from their code.
+
+    Raises:
+        InvalidInputError: the object cannot be pickled.
+    """
+    import cloudpickle  # noqa: PLC0415 - only when a model is saved
+
+    found: set[str] = set()
+
+    class Census(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle ships no types
+        def persistent_id(self, visited: Any) -> None:
+            found.update(_names(visited))
+
+    try:
+        Census(_Sink()).dump(model)
+    except Exception as error:
+        raise InvalidInputError(f"This {type(model).__name__} cannot be pickled: {error!r}.") from error
+    return frozenset({name.split(".")[0] for name in found} - sys.stdlib_module_names - {"__main__", ""})
+
+
+def is_local(module: str) -> bool:
+    """Whether a module came from a file of the user's own and not from an installed distribution."""
+    top = module.split(".")[0]
+    return top not in sys.stdlib_module_names and top not in _distributions()
+
+
+def requirements(modules: Iterable[str]) -> list[str]:
+    """`name==version` of each distribution that provides one of these top-level modules, sorted."""
+    names = {name for module in modules for name in _distributions().get(module, ())}
+    return sorted(f"{name}=={version(name)}" for name in names)
+
+
+def write_environment(folder: Path, modules: Iterable[str]) -> None:
+    """Write requirements.txt, python_env.yaml and conda.yaml as MLflow's tools read them."""
+    pins = requirements(modules)
+    python = platform.python_version()
+    (folder / REQUIREMENTS_FILE).write_text("".join(f"{pin}\n" for pin in pins))
+    build = ["pip", "setuptools", "wheel"]
+    python_env = {"python": python, "build_dependencies": build, "dependencies": [f"-r {REQUIREMENTS_FILE}"]}
+    (folder / PYTHON_ENV_FILE).write_text(yaml.safe_dump(python_env, sort_keys=False))
+    dependencies = [f"python={python}", "pip", {"pip": pins}]
+    conda = {"channels": ["conda-forge"], "dependencies": dependencies, "name": "prefect-ml-env"}
+    (folder / CONDA_FILE).write_text(yaml.safe_dump(conda, sort_keys=False))
+
+
+def _names(visited: Any) -> Iterable[str]:
+    if isinstance(visited, ModuleType):
+        return (visited.__name__,)
+    if isinstance(visited, CodeType):
+        return [i.argval for i in dis.get_instructions(visited) if i.opname == "IMPORT_NAME" and i.argval]
+    own = getattr(visited, "__module__", None)
+    return (type(visited).__module__, own) if isinstance(own, str) else (type(visited).__module__,)
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    return {name: list(found) for name, found in packages_distributions().items()}

@@ -1,0 +1,94 @@
+"""The input example that is kept with a model, in the files that MLflow writes."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect_ml.artifacts.names import resolve
+from prefect_ml.errors import ArtifactError, InvalidInputError
+from prefect_ml.models.infer import data_kind
+from prefect_ml.models.signature import Signature
+from prefect_ml.models.values import is_null
+
+FILE = "input_example.json"
+SERVING_FILE = "serving_input_example.json"
+
+
+def write_example(folder: Path, example: Any) -> dict[str, Any]:
+    """Write the example, and the request that sends it to `/invocations`; returns the MLmodel's section about it.
+
+    Raises:
+        InvalidInputError: it cannot be written as JSON.
+    """
+    kind = data_kind(example)
+    if kind in ("frame", "series"):
+        content, about = _split(example.to_frame() if kind == "series" else example)
+        request = {"dataframe_split": content}
+    else:
+        arrays = kind == "array" or _is_arrays(example)
+        content, about = example, {"type": "ndarray" if arrays else "json_object"}
+        request = {"inputs": content}
+    try:
+        (folder / FILE).write_text(json.dumps(content, default=_encode))
+        (folder / SERVING_FILE).write_text(json.dumps(request, default=_encode))
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"The input example cannot be kept as JSON ({error}); give a DataFrame, an array, a dict or a list."
+        ) from error
+    return {"artifact_path": FILE, "serving_input_path": SERVING_FILE, **about}
+
+
+def read_example(folder: Path, about: Mapping[str, Any], signature: Signature | None) -> Any:
+    """The example as it was given: a DataFrame, an array, a dict or a list, typed by the signature.
+
+    Raises:
+        ArtifactError: its file is missing or no JSON.
+    """
+    try:
+        content = json.loads(resolve(folder, str(about.get("artifact_path", FILE))).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"The input example of {str(folder)!r} cannot be read: {error}.") from error
+    data = _decode(content, str(about.get("type")))
+    return data if signature is None else signature.enforce(data)
+
+
+def _decode(content: Any, type_: str) -> Any:
+    if type_ == "dataframe":
+        import pandas as pd  # noqa: PLC0415 - only for a model that takes frames
+
+        return pd.DataFrame(content["data"], columns=content.get("columns"))
+    if type_ == "ndarray":
+        import numpy as np  # noqa: PLC0415 - only for a model that takes arrays
+
+        if isinstance(content, dict) and "inputs" in content:
+            content = content["inputs"]
+        return {k: np.array(v) for k, v in content.items()} if isinstance(content, dict) else np.array(content)
+    return content
+
+
+def _split(frame: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    columns = frame.columns.tolist()
+    values = [[None if is_null(v) else v for v in frame.iloc[:, i].tolist()] for i in range(len(columns))]
+    content: dict[str, Any] = {"columns": columns, "data": [list(row) for row in zip(*values, strict=True)]}
+    if columns == list(range(len(columns))):
+        return {"data": content["data"]}, {"type": "dataframe", "pandas_orient": "values"}
+    return content, {"type": "dataframe", "pandas_orient": "split"}
+
+
+def _is_arrays(example: Any) -> bool:
+    return isinstance(example, Mapping) and bool(example) and all(data_kind(v) == "array" for v in example.values())
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, (bytes, bytearray)):
+        return base64.b64encode(value).decode()
+    if isinstance(value, (datetime.date, datetime.datetime)):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON")

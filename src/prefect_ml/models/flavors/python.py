@@ -1,0 +1,101 @@
+"""Any Python object with `predict`, or any callable, by cloudpickle."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prefect_ml.artifacts.names import resolve
+from prefect_ml.errors import ArtifactError, InvalidInputError
+from prefect_ml.models.environment import is_local, modules_of
+from prefect_ml.models.flavors.contract import FlavorInfo
+from prefect_ml.models.trust import Trust, unpickle
+
+_FILE = "model.pkl"
+_CODE = "code"
+_LOADER = "prefect_ml_python_loader"
+
+# MLflow imports this file from the model folder, so the folder opens without prefect-ml.
+_LOADER_TEXT = '''"""Opens this model folder for mlflow.pyfunc; needs only cloudpickle."""
+
+import inspect
+
+import cloudpickle
+
+
+class _Model:
+    def __init__(self, native):
+        self._call = native.predict if hasattr(native, "predict") else native
+        parameters = inspect.signature(self._call).parameters.values()
+        self._takes_params = any(p.name == "params" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+    def predict(self, data, params=None):
+        return self._call(data, params=params) if params and self._takes_params else self._call(data)
+
+
+def _load_pyfunc(path):
+    with open(path, "rb") as stream:
+        return _Model(cloudpickle.load(stream))
+'''
+
+
+class PythonFlavor:
+    """The last resort: it takes whatever can predict, and loads only from trusted origins."""
+
+    name = "python"
+
+    def matches(self, model: object) -> bool:
+        return callable(getattr(model, "predict", None)) or (callable(model) and not isinstance(model, type))
+
+    def save(self, model: Any, folder: Path, *, allow_pickle: bool) -> FlavorInfo:  # noqa: ARG002 - it has no other way
+        import cloudpickle  # noqa: PLC0415 - only where a pickle is made
+
+        if not self.matches(model):
+            raise InvalidInputError(f"A {type(model).__name__} is no model: it has no `predict` and cannot be called.")
+        modules = modules_of(model)
+        try:
+            with _carried(modules), (folder / _FILE).open("wb") as stream:
+                cloudpickle.dump(model, stream)
+        except Exception as error:
+            raise InvalidInputError(f"This {type(model).__name__} cannot be pickled: {error!r}.") from error
+        (folder / _CODE).mkdir()
+        (folder / _CODE / f"{_LOADER}.py").write_text(_LOADER_TEXT)
+        conf = {"pickled_model": _FILE, "serialization_format": "cloudpickle", "cloudpickle_version": cloudpickle.__version__}
+        pyfunc = {"loader_module": _LOADER, "data": _FILE, "code": _CODE}
+        return FlavorInfo(conf, pyfunc, {"cloudpickle", *modules})
+
+    def load(self, folder: Path, conf: Mapping[str, Any], trust: Trust) -> Any:
+        name = conf.get("pickled_model")
+        if not isinstance(name, str):
+            raise ArtifactError(f"The python section of {trust.origin!r} names no file (`pickled_model`).")
+        return unpickle(resolve(folder, name), trust)
+
+    def predict(self, native: Any, data: Any, params: Mapping[str, Any] | None) -> Any:
+        call = native.predict if hasattr(native, "predict") else native
+        return call(data, params=params) if params and _takes_params(call) else call(data)
+
+
+def _takes_params(call: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(call).parameters.values()
+    return any(p.name == "params" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+@contextmanager
+def _carried(modules: frozenset[str]) -> Iterator[None]:
+    """Pickle the user's own modules by value: no package index could restore them where the model is loaded."""
+    import cloudpickle  # noqa: PLC0415 - only where a pickle is made
+
+    local = [sys.modules[name] for name in sorted(sys.modules) if name.split(".")[0] in modules and is_local(name)]
+    known = set(cloudpickle.list_registry_pickle_by_value())
+    added = [module for module in local if module.__name__ not in known and module.__name__ != "__main__"]
+    for module in added:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in added:
+            cloudpickle.unregister_pickle_by_value(module)
