@@ -47,7 +47,9 @@ class LocalArtifactStore:
         target, segments = self._locate(name)
         with _explained(f"write artifact {name!r}"), _opened(source) as stream:
             if target.is_dir() or any(parent.is_file() for parent in target.parents):
-                raise ArtifactError(f"The artifact {name!r} cannot be both a file and a folder; delete the other first.")
+                raise ArtifactError(
+                    f"The artifact {name!r} cannot be both a file and a folder; delete the other first."
+                )
             with temporary(self._notes.scratch) as (partial, handle):
                 size, digest = copy_hashed(stream, handle)
                 settle(handle)
@@ -163,7 +165,9 @@ class LocalArtifactStore:
             return ArtifactInfo(name, is_folder=True)
         accepted = self._notes.accepted(segments)
         digest = f"sha256:{accepted[0]}" if accepted else None
-        return ArtifactInfo(name, is_folder=False, size=entry.stat(follow_symlinks=False).st_size, digest=digest)
+        return ArtifactInfo(
+            name, is_folder=False, size=entry.stat(follow_symlinks=False).st_size, digest=digest
+        )
 
 
 def files_below(folder: Path) -> Iterator[tuple[str, Path]]:

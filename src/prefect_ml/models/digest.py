@@ -37,9 +37,13 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
                 continue
             relative = path.relative_to(folder).as_posix()
             if not stat.S_ISREG(mode):
-                raise InvalidNameError(f"{relative!r} in {str(folder)!r} is no regular file; a model folder holds only files.")
+                raise InvalidNameError(
+                    f"{relative!r} in {str(folder)!r} is no regular file; a model folder holds only files."
+                )
             if "\n" in relative:
-                raise InvalidNameError(f"{relative!r} in {str(folder)!r} has a line break in its name; rename it.")
+                raise InvalidNameError(
+                    f"{relative!r} in {str(folder)!r} has a line break in its name; rename it."
+                )
             found.append((relative, path))
     return found
 

@@ -67,7 +67,9 @@ def _decode(content: Any, type_: str) -> Any:
 
         if isinstance(content, dict) and "inputs" in content:
             content = content["inputs"]
-        return {k: np.array(v) for k, v in content.items()} if isinstance(content, dict) else np.array(content)
+        return (
+            {k: np.array(v) for k, v in content.items()} if isinstance(content, dict) else np.array(content)
+        )
     return content
 
 
@@ -81,7 +83,11 @@ def _split(frame: Any) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _is_arrays(example: Any) -> bool:
-    return isinstance(example, Mapping) and bool(example) and all(data_kind(v) == "array" for v in example.values())
+    return (
+        isinstance(example, Mapping)
+        and bool(example)
+        and all(data_kind(v) == "array" for v in example.values())
+    )
 
 
 def _encode(value: Any) -> Any:

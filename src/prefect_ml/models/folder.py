@@ -91,7 +91,9 @@ def save_model(
         info = ModelInfo(
             flavors=_sections(chosen, written),
             model_uuid=uuid.uuid4().hex,
-            utc_time_created=datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(" ", "microseconds"),
+            utc_time_created=datetime.datetime.now(datetime.UTC)
+            .replace(tzinfo=None)
+            .isoformat(" ", "microseconds"),
             signature=signature,
             input_example=about,
             metadata=metadata or {},
@@ -125,7 +127,11 @@ def _sections(flavor: Flavor, written: FlavorInfo) -> dict[str, Mapping[str, Any
     sections: dict[str, Mapping[str, Any]] = {flavor.name: written.conf}
     if written.pyfunc is not None:
         env = {"conda": CONDA_FILE, "virtualenv": PYTHON_ENV_FILE}
-        sections["python_function"] = {"env": env, "python_version": platform.python_version(), **written.pyfunc}
+        sections["python_function"] = {
+            "env": env,
+            "python_version": platform.python_version(),
+            **written.pyfunc,
+        }
     return sections
 
 

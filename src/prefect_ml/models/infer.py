@@ -49,7 +49,7 @@ def infer_schema(data: Any) -> Schema:
 
 
 def data_kind(data: object) -> str:
-    """"frame", "series" or "array" by the class's own module, so that neither pandas nor numpy is imported; else ""."""
+    """ "frame", "series" or "array" by the class's own module, so that neither pandas nor numpy is imported; else ""."""
     for base in type(data).__mro__:
         top = base.__module__.split(".")[0]
         if top == "pandas" and base.__name__ in ("DataFrame", "Series"):
@@ -75,7 +75,9 @@ def value_type(value: Any, where: str) -> ValueType:
         return ArrayType(common_type((value_type(item, where) for item in value), where))
     scalar = _scalar_type(value)
     if scalar is None:
-        raise SignatureError(f"Cannot infer a type for {where}: {type(value).__name__} has none; give a signature.")
+        raise SignatureError(
+            f"Cannot infer a type for {where}: {type(value).__name__} has none; give a signature."
+        )
     return scalar
 
 
@@ -83,7 +85,9 @@ def common_type(types: Iterable[ValueType], where: str) -> ValueType:
     """The one type of all items; long and double meet in double, objects in the union of their properties."""
     distinct = list(dict.fromkeys(types))
     if not distinct:
-        raise SignatureError(f"Cannot infer a type for {where}: it is empty; give an example with a value in it.")
+        raise SignatureError(
+            f"Cannot infer a type for {where}: it is empty; give an example with a value in it."
+        )
     known = [type_ for type_ in distinct if not isinstance(type_, AnyType)]
     if not known:
         return AnyType()
@@ -95,7 +99,9 @@ def common_type(types: Iterable[ValueType], where: str) -> ValueType:
         return known[0] if len(known) == 1 else ("long" if set(known) == {"integer", "long"} else "double")
     if len(known) > 1:
         names = " and ".join(describe(type_) for type_ in known)
-        raise SignatureError(f"Cannot infer a type for {where}: it mixes {names}; use one type, or give a signature.")
+        raise SignatureError(
+            f"Cannot infer a type for {where}: it mixes {names}; use one type, or give a signature."
+        )
     return known[0]
 
 
@@ -131,18 +137,26 @@ def _series_column(series: Any, name: str | int | None) -> Column:
         return Column(scalar, name, required=not nullable)
     values = [value for value in series.tolist() if not _is_null(value)]
     if not values:
-        raise SignatureError(f"Cannot infer a type for {where}: it has no value; give an example with one in it.")
+        raise SignatureError(
+            f"Cannot infer a type for {where}: it has no value; give an example with one in it."
+        )
     return Column(common_type((value_type(v, where) for v in values), where), name, required=not nullable)
 
 
 def _is_null(value: object) -> bool:
     """None, NaN, pandas' NA and NaT: the values that are not equal to themselves or name themselves so."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    return (
+        value is None
+        or type(value).__name__ in ("NAType", "NaTType")
+        or (isinstance(value, float) and value != value)
+    )
 
 
 def _tensor(array: Any, name: str | None) -> Tensor:
     if array.dtype.kind not in "biufcMUS":
-        raise SignatureError(f"Cannot infer a signature for an array of dtype {array.dtype}; use a DataFrame for it.")
+        raise SignatureError(
+            f"Cannot infer a signature for an array of dtype {array.dtype}; use a DataFrame for it."
+        )
     # The length of a text is a property of the example alone.
     dtype = {"U": "str", "S": "bytes"}.get(array.dtype.kind, str(array.dtype))
     return Tensor(dtype, (-1, *array.shape[1:]) if array.ndim else (), name)
@@ -150,11 +164,14 @@ def _tensor(array: Any, name: str | None) -> Tensor:
 
 def _mapping_schema(data: Mapping[Any, Any]) -> Schema:
     if not data:
-        raise SignatureError("Cannot infer a signature from an empty dict; give an example with something in it.")
+        raise SignatureError(
+            "Cannot infer a signature from an empty dict; give an example with something in it."
+        )
     if all(data_kind(value) == "array" for value in data.values()):
         return tuple(_tensor(array, str(key)) for key, array in data.items())
     return tuple(
-        Column(_known(value_type(value, f"column {key!r}"), f"column {key!r}"), _name(key)) for key, value in data.items()
+        Column(_known(value_type(value, f"column {key!r}"), f"column {key!r}"), _name(key))
+        for key, value in data.items()
     )
 
 
@@ -163,7 +180,9 @@ def _list_schema(data: Sequence[Any]) -> Schema:
         merged = common_type((value_type(item, "the rows") for item in data), "the rows")
         assert isinstance(merged, ObjectType)  # noqa: S101 - objects meet in an object
         return tuple(Column(_known(p.type, f"column {n!r}"), n, p.required) for n, p in merged.properties)
-    return (Column(_known(common_type((value_type(item, "the list") for item in data), "the list"), "the list")),)
+    return (
+        Column(_known(common_type((value_type(item, "the list") for item in data), "the list"), "the list")),
+    )
 
 
 def _merged_object(objects: list[ObjectType], where: str) -> ObjectType:
@@ -180,7 +199,9 @@ def _merged_object(objects: list[ObjectType], where: str) -> ObjectType:
 
 def _known(type_: ValueType, where: str) -> ValueType:
     if isinstance(type_, AnyType):
-        raise SignatureError(f"Cannot infer a type for {where}: it has no value; give an example with one in it.")
+        raise SignatureError(
+            f"Cannot infer a type for {where}: it has no value; give an example with one in it."
+        )
     return type_
 
 
@@ -191,7 +212,9 @@ def _param(name: str, value: Any) -> Param:
     if isinstance(type_, ArrayType):
         type_, shape = type_.items, (-1,)
     if not isinstance(type_, str):
-        raise SignatureError(f"Cannot infer a type for {where}: only scalars and lists of scalars can be parameters.")
+        raise SignatureError(
+            f"Cannot infer a type for {where}: only scalars and lists of scalars can be parameters."
+        )
     return Param(name, type_, value, shape)
 
 
@@ -201,4 +224,6 @@ def _name(label: Any) -> str | int:
     item = getattr(label, "item", None)
     if item is not None and isinstance(item(), int):
         return int(item())
-    raise SignatureError(f"Column names must be text or whole numbers; rename {label!r} ({type(label).__name__}).")
+    raise SignatureError(
+        f"Column names must be text or whole numbers; rename {label!r} ({type(label).__name__})."
+    )

@@ -114,13 +114,17 @@ def type_from_json(data: Mapping[str, Any]) -> ValueType:
             return MapType(type_from_json(data["values"]))
         case "object":
             fields = data["properties"].items()
-            return ObjectType(tuple((n, Property(type_from_json(p), p.get("required", True))) for n, p in fields))
+            return ObjectType(
+                tuple((n, Property(type_from_json(p), p.get("required", True))) for n, p in fields)
+            )
         case "any":
             return AnyType()
         case str() if kind in SCALARS:
             return kind
         case _:
-            raise InvalidInputError(f"The signature has the unknown type {kind!r}; known are {', '.join(SCALARS)}.")
+            raise InvalidInputError(
+                f"The signature has the unknown type {kind!r}; known are {', '.join(SCALARS)}."
+            )
 
 
 def schema_to_json(schema: Schema) -> list[dict[str, Any]]:

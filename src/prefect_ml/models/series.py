@@ -54,7 +54,9 @@ def fit_series(column: Column, series: Any) -> Any:
 def _convertible(kind: str, wanted: str) -> bool:
     if wanted.startswith("float"):
         return kind in "iuf"
-    return {"bool": kind == "b", "int32": kind in "iu", "int64": kind in "iu", "datetime64[ns]": kind == "M"}[wanted]
+    return {"bool": kind == "b", "int32": kind in "iu", "int64": kind in "iu", "datetime64[ns]": kind == "M"}[
+        wanted
+    ]
 
 
 def _refuse_loss(before: Any, after: Any, type_: str) -> None:
@@ -116,5 +118,3 @@ def fit_values(column: Column, values: Sequence[Any]) -> list[Any]:
             mismatch.args = (f"{mismatch} in row {row}",)
             raise
     return fitted
-
-

@@ -88,7 +88,9 @@ class Signature:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, InvalidInputError):
                 raise
-            raise InvalidInputError(f"The signature of this MLmodel file cannot be read ({error!r}).") from error
+            raise InvalidInputError(
+                f"The signature of this MLmodel file cannot be read ({error!r})."
+            ) from error
 
     @functools.cached_property
     def _table(self) -> Table | None:

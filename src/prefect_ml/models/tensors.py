@@ -35,7 +35,9 @@ def fit_tensors(tensors: Sequence[Tensor], data: Any) -> Any:
 
 def _whole(data: Any) -> Any:
     if isinstance(data, Mapping):
-        raise SignatureError("The model takes one array without a name; give the array or nested lists, not a dict.")
+        raise SignatureError(
+            "The model takes one array without a name; give the array or nested lists, not a dict."
+        )
     return data.to_numpy() if data_kind(data) in ("frame", "series") else data
 
 
@@ -47,7 +49,9 @@ def _fit_tensor(tensor: Tensor, data: Any) -> Any:
     try:
         array = data if typed else np.array(data)
     except ValueError as error:
-        raise SignatureError(f"{where}: expected shape {_shape(tensor)}, got lists of different lengths.") from error
+        raise SignatureError(
+            f"{where}: expected shape {_shape(tensor)}, got lists of different lengths."
+        ) from error
     fits = array.ndim == len(tensor.shape) and all(
         want in (-1, have) for want, have in zip(tensor.shape, array.shape, strict=True)
     )

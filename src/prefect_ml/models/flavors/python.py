@@ -55,7 +55,9 @@ class PythonFlavor:
         import cloudpickle  # noqa: PLC0415 - only where a pickle is made
 
         if not self.matches(model):
-            raise InvalidInputError(f"A {type(model).__name__} is no model: it has no `predict` and cannot be called.")
+            raise InvalidInputError(
+                f"A {type(model).__name__} is no model: it has no `predict` and cannot be called."
+            )
         modules = modules_of(model)
         try:
             with _carried(modules), (folder / _FILE).open("wb") as stream:
@@ -64,7 +66,11 @@ class PythonFlavor:
             raise InvalidInputError(f"This {type(model).__name__} cannot be pickled: {error!r}.") from error
         (folder / _CODE).mkdir()
         (folder / _CODE / f"{_LOADER}.py").write_text(_LOADER_TEXT)
-        conf = {"pickled_model": _FILE, "serialization_format": "cloudpickle", "cloudpickle_version": cloudpickle.__version__}
+        conf = {
+            "pickled_model": _FILE,
+            "serialization_format": "cloudpickle",
+            "cloudpickle_version": cloudpickle.__version__,
+        }
         pyfunc = {"loader_module": _LOADER, "data": _FILE, "code": _CODE}
         return FlavorInfo(conf, pyfunc, {"cloudpickle", *modules})
 
@@ -89,7 +95,9 @@ def _carried(modules: frozenset[str]) -> Iterator[None]:
     """Pickle the user's own modules by value: no package index could restore them where the model is loaded."""
     import cloudpickle  # noqa: PLC0415 - only where a pickle is made
 
-    local = [sys.modules[name] for name in sorted(sys.modules) if name.split(".")[0] in modules and is_local(name)]
+    local = [
+        sys.modules[name] for name in sorted(sys.modules) if name.split(".")[0] in modules and is_local(name)
+    ]
     known = set(cloudpickle.list_registry_pickle_by_value())
     added = [module for module in local if module.__name__ not in known and module.__name__ != "__main__"]
     for module in added:
