@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from prefect_ml.artifacts.durable import FILE_MODE, make_folder, sync_folder, write_text
 
-if os.name == "nt":
+if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
@@ -74,7 +75,7 @@ class DigestNotes:
         make_folder(self._lock.parent)
         descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, FILE_MODE)
         try:
-            if os.name == "nt":
+            if sys.platform == "win32":
                 msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
             else:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -187,7 +186,7 @@ def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
             if path.is_dir() and not path.is_symlink():
                 continue
             actual = path.resolve()
-            if not actual.is_relative_to(real) or not stat.S_ISREG(actual.stat().st_mode):
+            if not actual.is_relative_to(real) or not actual.is_file():
                 raise InvalidNameError(
                     f"{str(path)!r} is a link that leaves its folder or no regular file; replace it by a plain file."
                 )

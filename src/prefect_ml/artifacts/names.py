@@ -37,13 +37,15 @@ def resolve(root: Path, name: str) -> Path:
     Raises:
         InvalidNameError: as `split_name`, or a part of the path is a symbolic link.
     """
-    real_root = os.path.realpath(root)
-    path = os.path.join(real_root, *split_name(name))  # noqa: PTH118 - compared as text with realpath's answer
-    if os.path.realpath(path) != path:
-        raise InvalidNameError(
-            f"The artifact name {name!r} passes through a symbolic link; replace the link by the files it points to."
-        )
-    return Path(path)
+    path = Path(os.path.realpath(root))
+    for segment in split_name(name):
+        path /= segment
+        if path.is_symlink():
+            raise InvalidNameError(
+                f"The artifact name {name!r} passes through a symbolic link; "
+                "replace the link by the files it points to."
+            )
+    return path
 
 
 def _objection(name: str) -> str | None:

@@ -53,24 +53,25 @@ def read_example(folder: Path, about: Mapping[str, Any], signature: Signature | 
         content = json.loads(resolve(folder, str(about.get("artifact_path", FILE))).read_bytes())
     except (OSError, ValueError) as error:
         raise ArtifactError(f"The input example of {str(folder)!r} cannot be read: {error}.") from error
-    data = _decode(content, str(about.get("type")))
-    return data if signature is None else signature.enforce(data)
+    type_ = str(about.get("type"))
+    if signature is None or signature.inputs is None:
+        return _arrays(content) if type_ == "ndarray" else _frame(content, type_)
+    # The signature knows the types of arrays better than their JSON does.
+    return signature.enforce(_frame(content, type_))
 
 
-def _decode(content: Any, type_: str) -> Any:
-    if type_ == "dataframe":
-        import pandas as pd  # noqa: PLC0415 - only for a model that takes frames
+def _frame(content: Any, type_: str) -> Any:
+    if type_ != "dataframe":
+        return content
+    import pandas as pd  # noqa: PLC0415 - only for a model that takes frames
 
-        return pd.DataFrame(content["data"], columns=content.get("columns"))
-    if type_ == "ndarray":
-        import numpy as np  # noqa: PLC0415 - only for a model that takes arrays
+    return pd.DataFrame(content["data"], columns=content.get("columns"))
 
-        if isinstance(content, dict) and "inputs" in content:
-            content = content["inputs"]
-        return (
-            {k: np.array(v) for k, v in content.items()} if isinstance(content, dict) else np.array(content)
-        )
-    return content
+
+def _arrays(content: Any) -> Any:
+    import numpy as np  # noqa: PLC0415 - only for a model that takes arrays
+
+    return {k: np.array(v) for k, v in content.items()} if isinstance(content, dict) else np.array(content)
 
 
 def _split(frame: Any) -> tuple[dict[str, Any], dict[str, str]]:

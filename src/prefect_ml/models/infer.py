@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prefect_ml.errors import SignatureError
+from prefect_ml.models.values import is_null
 from prefect_ml.models.schema import (
     AnyType,
     ArrayType,
@@ -119,7 +120,7 @@ def _scalar_type(value: Any) -> ValueType | None:
         ((bytes, bytearray), "binary"),
         ((datetime.date, datetime.datetime), "datetime"),
     ):
-        if isinstance(value, types):  # type: ignore[arg-type] # mypy joins the tuple's member types to object
+        if isinstance(value, types):
             return name
     return None
 
@@ -135,21 +136,12 @@ def _series_column(series: Any, name: str | int | None) -> Column:
     scalar = None if series.dtype.kind == "O" else _dtype_type(series.dtype)
     if scalar is not None:
         return Column(scalar, name, required=not nullable)
-    values = [value for value in series.tolist() if not _is_null(value)]
+    values = [value for value in series.tolist() if not is_null(value)]
     if not values:
         raise SignatureError(
             f"Cannot infer a type for {where}: it has no value; give an example with one in it."
         )
     return Column(common_type((value_type(v, where) for v in values), where), name, required=not nullable)
-
-
-def _is_null(value: object) -> bool:
-    """None, NaN, pandas' NA and NaT: the values that are not equal to themselves or name themselves so."""
-    return (
-        value is None
-        or type(value).__name__ in ("NAType", "NaTType")
-        or (isinstance(value, float) and value != value)
-    )
 
 
 def _tensor(array: Any, name: str | None) -> Tensor:

@@ -26,7 +26,14 @@ def make_series(values: Sequence[Any], type_: ValueType) -> Any:
     if not isinstance(type_, str) or type_ in ("string", "binary"):
         return pd.Series(list(values), dtype="str" if type_ == "string" else "object")
     if type_ == "datetime":
-        return pd.to_datetime(pd.Series(list(values), dtype="object")).astype("datetime64[ns]")
+        try:
+            return pd.to_datetime(pd.Series(list(values), dtype="object"))
+        except (
+            ValueError,
+            TypeError,
+            OverflowError,
+        ) as error:  # mixed time zones, a year beyond pandas' reach
+            raise Mismatch(type_, next(iter(values))) from error
     if any(value is None for value in values):
         return pd.Series(list(values), dtype={"boolean": "boolean", "integer": "Int32"}.get(type_, "Int64"))
     return pd.Series(list(values), dtype=DTYPES[type_])
@@ -45,7 +52,7 @@ def fit_series(column: Column, series: Any) -> Any:
             raise Mismatch(type_, None)
         return series
     if kind == "M":
-        return series if getattr(series.dtype, "tz", None) is not None else series.astype(wanted)
+        return series  # of any unit and zone, as MLflow takes them
     converted = series.astype(wanted)
     _refuse_loss(series, converted, type_)
     return converted

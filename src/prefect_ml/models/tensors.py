@@ -9,7 +9,7 @@ from prefect_ml.errors import SignatureError
 from prefect_ml.models.infer import data_kind
 from prefect_ml.models.schema import Tensor
 
-_EXACT = {2: 2**11, 4: 2**24, 8: 2**53}
+_EXACT = {2: (-(2**11), 2**11), 4: (-(2**24), 2**24), 8: (-(2**53), 2**53)}  # by size of the float in bytes
 
 
 def fit_tensors(tensors: Sequence[Tensor], data: Any) -> Any:
@@ -73,18 +73,18 @@ def _castable(array: Any, wanted: Any, *, typed: bool) -> bool:
     """Numpy's safe casts; values of plain lists have no size of their own, so there the values decide."""
     import numpy as np  # noqa: PLC0415 - only needed when there is data
 
-    if np.can_cast(array.dtype, wanted, "safe"):
-        return array.dtype.kind != "b"
     have, want = array.dtype.kind, wanted.kind
-    if array.size == 0:
-        return not typed
-    if have in "iu" and want in "iu":
-        info = np.iinfo(wanted)
-        return bool(array.min() >= info.min and array.max() <= info.max)
-    if have in "iu" and want == "f":
-        return bool(np.abs(array).max() <= _EXACT.get(wanted.itemsize, 2**53))
+    if have in "iu" and want in "iuf" and array.size:
+        low, high = (
+            _EXACT.get(wanted.itemsize, _EXACT[8])
+            if want == "f"
+            else (np.iinfo(wanted).min, np.iinfo(wanted).max)
+        )
+        return low <= int(array.min()) and int(array.max()) <= high
+    if have == "b" or np.can_cast(array.dtype, wanted, "safe"):
+        return bool(have != "b")
     if typed or have != "f" or want != "f":
-        return False
+        return not typed and not array.size
     finite = array[np.isfinite(array)]
     return not finite.size or bool(np.abs(finite).max() <= np.finfo(wanted).max)
 
@@ -94,4 +94,4 @@ def _shape(tensor: Tensor) -> str:
 
 
 def _sample(array: Any) -> str:
-    return f" ({array.flat[0]!r:.40})" if array.size else ""
+    return f" ({array.flat[0].item()!r:.40})" if array.size and array.dtype.kind != "O" else ""

@@ -34,6 +34,8 @@ def describe_value(value: Any) -> str:
     """A value's type in the words of a signature, and the value, shortened."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return "null"
+    if hasattr(value, "dtype"):
+        value = value.tolist()
     text = repr(value)
     return f"{_word(value)} ({text if len(text) <= 60 else text[:57] + '...'})"  # noqa: PLR2004 - a line's worth
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class PythonFlavor:
     name = "python"
 
     def matches(self, model: object) -> bool:
-        return callable(getattr(model, "predict", None)) or (callable(model) and not isinstance(model, type))
+        return not isinstance(model, type) and (callable(getattr(model, "predict", None)) or callable(model))
 
     def save(self, model: Any, folder: Path, *, allow_pickle: bool) -> FlavorInfo:  # noqa: ARG002 - it has no other way
         import cloudpickle  # noqa: PLC0415 - only where a pickle is made
@@ -58,12 +59,14 @@ class PythonFlavor:
             raise InvalidInputError(
                 f"A {type(model).__name__} is no model: it has no `predict` and cannot be called."
             )
-        modules = modules_of(model)
-        try:
-            with _carried(modules), (folder / _FILE).open("wb") as stream:
-                cloudpickle.dump(model, stream)
-        except Exception as error:
-            raise InvalidInputError(f"This {type(model).__name__} cannot be pickled: {error!r}.") from error
+        with _carried(model) as modules:
+            try:
+                with (folder / _FILE).open("wb") as stream:
+                    cloudpickle.dump(model, stream)
+            except Exception as error:
+                raise InvalidInputError(
+                    f"This {type(model).__name__} cannot be pickled: {error!r}."
+                ) from error
         (folder / _CODE).mkdir()
         (folder / _CODE / f"{_LOADER}.py").write_text(_LOADER_TEXT)
         conf = {
@@ -90,20 +93,29 @@ def _takes_params(call: Callable[..., Any]) -> bool:
     return any(p.name == "params" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
+# cloudpickle's registry is the process's, and models may be saved in several threads.
+_registering = threading.Lock()
+
+
 @contextmanager
-def _carried(modules: frozenset[str]) -> Iterator[None]:
-    """Pickle the user's own modules by value: no package index could restore them where the model is loaded."""
+def _carried(model: object) -> Iterator[frozenset[str]]:
+    """Pickle the user's own modules by value, since no package index could restore them; yields all modules used.
+
+    What a module carries may refer to further modules, so it looks until it finds no more.
+    """
     import cloudpickle  # noqa: PLC0415 - only where a pickle is made
 
-    local = [
-        sys.modules[name] for name in sorted(sys.modules) if name.split(".")[0] in modules and is_local(name)
-    ]
-    known = set(cloudpickle.list_registry_pickle_by_value())
-    added = [module for module in local if module.__name__ not in known and module.__name__ != "__main__"]
-    for module in added:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        for module in added:
-            cloudpickle.unregister_pickle_by_value(module)
+    with _registering, ExitStack() as added:
+        carried: set[str] = set()
+        while True:
+            modules = modules_of(model)
+            local = {
+                name for name in sys.modules if name.split(".", 1)[0] in modules and is_local(name)
+            } - carried
+            if not local:
+                break
+            carried |= local
+            for name in sorted(local - cloudpickle.list_registry_pickle_by_value()):
+                cloudpickle.register_pickle_by_value(sys.modules[name])
+                added.callback(cloudpickle.unregister_pickle_by_value, sys.modules[name])
+        yield frozenset(name for name in modules if not is_local(name))

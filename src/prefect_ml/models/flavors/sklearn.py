@@ -60,6 +60,10 @@ class SklearnFlavor:
         return unpickle(path, trust)
 
     def predict(self, native: Any, data: Any, params: Mapping[str, Any] | None) -> Any:
+        if not hasattr(native, "predict"):
+            raise InvalidInputError(
+                f"A {type(native).__name__} has no `predict`; use the loaded model's `native`."
+            )
         return native.predict(data, **(params or {}))
 
 
