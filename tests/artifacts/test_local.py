@@ -201,7 +201,7 @@ def _crash_at(patched, point):
 
     def counted(name, real, *args):
         calls.append(name)
-        if (point, calls) in (("before note", ["write"]),):
+        if (point, calls) == ("before note", ["write"]):
             raise KeyboardInterrupt
         if (point, calls) == ("after note", ["write", "sync"]):
             raise KeyboardInterrupt
@@ -251,8 +251,10 @@ def test_memory_stays_flat(tmp_path):
     with big.open("wb") as stream:
         stream.truncate(300 << 20)
     script = (
-        "import resource, sys; from pathlib import Path; from prefect_ml.artifacts.local import LocalArtifactStore\n"
-        "s = LocalArtifactStore(Path(sys.argv[2])); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "import resource, sys\nfrom pathlib import Path\n"
+        "from prefect_ml.artifacts.local import LocalArtifactStore\n"
+        "s = LocalArtifactStore(Path(sys.argv[2]))\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "s.put('b', Path(sys.argv[1])); s.download('b', Path(sys.argv[1] + '2'))\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
@@ -278,7 +280,7 @@ def test_a_full_disk_is_an_error_that_leaves_the_old_file(store, root):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, previous)
     assert store.read("f") == b"old"
-    assert [p for p in root.rglob("*.partial")] == []
+    assert list(root.rglob("*.partial")) == []
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ def write(folder, tree):
 
 def test_the_definition(tmp_path):
     write(tmp_path, {"b": b"2", "a/x": b"1"})
-    lines = b"".join(hashlib.sha256(c).hexdigest().encode() + b"  " + n + b"\n" for n, c in ((b"a/x", b"1"), (b"b", b"2")))
+    lines = b"".join(
+        hashlib.sha256(c).hexdigest().encode() + b"  " + n + b"\n" for n, c in ((b"a/x", b"1"), (b"b", b"2"))
+    )
     assert folder_digest(tmp_path) == f"sha256:{hashlib.sha256(lines).hexdigest()}"
 
 
@@ -35,7 +37,9 @@ def test_times_modes_and_empty_folders_do_not_count(tmp_path):
     assert folder_digest(one) == folder_digest(two)
 
 
-trees = st.dictionaries(st.text("abé.", min_size=1, max_size=3).filter(lambda n: n.strip(".")), st.binary(max_size=4), max_size=4)
+trees = st.dictionaries(
+    st.text("abé.", min_size=1, max_size=3).filter(lambda n: n.strip(".")), st.binary(max_size=4), max_size=4
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
@@ -46,7 +50,10 @@ def test_equal_for_equal_trees_alone(tmp_path_factory, one, two):
 
 
 def test_bytes_cannot_be_shifted_between_name_and_content(tmp_path):
-    digests = {folder_digest(write(tmp_path / str(i), t)) for i, t in enumerate([{"ab": b"c"}, {"a": b"bc"}, {"a": b"b", "c": b""}])}
+    digests = {
+        folder_digest(write(tmp_path / str(i), t))
+        for i, t in enumerate([{"ab": b"c"}, {"a": b"bc"}, {"a": b"b", "c": b""}])
+    }
     assert len(digests) == 3
 
 
@@ -58,7 +65,9 @@ def test_what_could_change_unseen_is_refused(tmp_path, kind):
     elif kind == "line break":
         (folder / "a\nb").write_bytes(b"")
     else:
-        (folder / "l").symlink_to({"file link": folder / "a", "folder link": tmp_path, "dangling link": folder / "no"}[kind])
+        (folder / "l").symlink_to(
+            {"file link": folder / "a", "folder link": tmp_path, "dangling link": folder / "no"}[kind]
+        )
     with pytest.raises(InvalidNameError):
         folder_digest(folder)
 

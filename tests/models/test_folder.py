@@ -43,7 +43,7 @@ def doubled(data):
 
 
 class OwnEstimator(ClassifierMixin, BaseEstimator):
-    def fit(self, features, target):
+    def fit(self, _features, target):
         self.classes_ = np.unique(target)
         return self
 
@@ -244,7 +244,7 @@ def test_a_transformer_is_kept_and_says_that_it_cannot_predict(tmp_path, cancer)
 
 
 class Failing:
-    def predict(self, data):
+    def predict(self, _data):
         raise RuntimeError("out of order")
 
 
@@ -341,7 +341,7 @@ def test_a_broken_mlmodel_file_says_what_is_wrong(tmp_path, text, part):
     ids=lambda e: f"{type(e).__name__}",
 )
 def test_each_kind_of_example_comes_back_as_the_model_takes_it(tmp_path, example):
-    save_model(lambda data: 1.0, tmp_path / "m", input_example=example)
+    save_model(lambda _: 1.0, tmp_path / "m", input_example=example)
     loaded = load_model(tmp_path / "m", origin="x", trusted_origins=["*"])
     if isinstance(example, pd.DataFrame):
         pd.testing.assert_frame_equal(loaded.input_example, example, check_dtype=False)

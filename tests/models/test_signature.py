@@ -1,8 +1,9 @@
-"""Signatures: inferred as MLflow infers them, read and written in its shape, enforced with errors that name the column."""
+"""Signatures: inferred as MLflow infers them, in its shape, enforced with errors that name the column."""
 
 from __future__ import annotations
 
-import datetime
+import contextlib
+import datetime as dt
 import json
 import math
 import time
@@ -134,11 +135,9 @@ json_values = st.recursive(
         st.sampled_from(["inputs", "outputs", "params"]), json_values | json_values.map(json.dumps)
     )
 )
-def test_nonsense_in_its_place_is_an_error_of_ours(data):
-    try:
-        Signature.from_mlmodel(data)
-    except InvalidInputError as error:
-        assert str(error).endswith(".")
+def test_nonsense_in_its_place_is_read_or_refused_by_an_error_of_ours(data):
+    with contextlib.suppress(InvalidInputError):
+        assert isinstance(Signature.from_mlmodel(data), Signature)
 
 
 @pytest.mark.parametrize(
@@ -149,11 +148,21 @@ def test_nonsense_in_its_place_is_an_error_of_ours(data):
         ([{"type": "long"}, {"type": "tensor", "tensor-spec": {"dtype": "f4", "shape": [1]}}], "mixes"),
         ([{"type": "array"}], "cannot be read"),
         ("not json", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ([{"type": "long", "name": [1]}], "names are text"),
     ],
 )
 def test_a_broken_signature_says_what_is_wrong(inputs, part):
     with pytest.raises(InvalidInputError, match=part):
         Signature.from_mlmodel({"inputs": json.dumps(inputs) if isinstance(inputs, list) else inputs})
+
+
+def test_an_unknown_dtype_is_named():
+    signature = Signature.from_mlmodel(
+        {"inputs": '[{"type": "tensor", "tensor-spec": {"dtype": "f99", "shape": [-1]}}]'}
+    )
+    with pytest.raises(SignatureError, match="'f99'"):
+        signature.enforce([1.0])
 
 
 def test_mlflow_before_2_6_wrote_optional():
@@ -218,7 +227,7 @@ def test_columns_are_reordered_and_unknown_ones_dropped():
         ("boolean", pd.Series([True, False], dtype="object"), "bool"),
         ("boolean", pd.Series([True], dtype="boolean"), "bool"),
         ("datetime", pd.Series(["2020-01-01T10:00:00"]), "datetime64"),
-        ("datetime", pd.Series([datetime.date(2020, 1, 1)], dtype="object"), "datetime64"),
+        ("datetime", pd.Series([dt.date(2020, 1, 1)], dtype="object"), "datetime64"),
         ("datetime", pd.Series(pd.to_datetime(["2020-01-01"])).astype("datetime64[s]"), "datetime64"),
         ("binary", pd.Series(["eHg=\n"]), "object"),
         ("string", pd.Series(["a"], dtype="object"), "object"),

@@ -77,9 +77,18 @@ def test_a_bomb_in_any_file_does_not_fire(tmp_path, bomb, flavor):
     folder = tmp_path / "m"
     (folder / "code").mkdir(parents=True)
     content = cloudpickle.dumps(bomb)
-    for name in ("m", "model.pkl", "input_example.json", "serving_input_example.json", "requirements.txt", "conda.yaml"):
+    for name in (
+        "m",
+        "model.pkl",
+        "input_example.json",
+        "serving_input_example.json",
+        "requirements.txt",
+        "conda.yaml",
+    ):
         (folder / name).write_bytes(content)
-    (folder / "code/evil.py").write_text(f"from pathlib import Path; Path({str(tmp_path / 'exploded')!r}).touch()")
+    (folder / "code/evil.py").write_text(
+        f"from pathlib import Path; Path({str(tmp_path / 'exploded')!r}).touch()"
+    )
     claims = {"trusted_origins": ["*"], "skops_trusted_types": ["*"], "allow_pickle": True}
     sections = {name: {**conf, **claims} for name, conf in FLAVORS[flavor].items()}
     example = {"artifact_path": "input_example.json", "type": "ndarray"}
@@ -99,7 +108,9 @@ def test_a_pickled_input_example_does_not_fire(tmp_path, bomb, fitted, cancer):
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.parametrize("tag", ["!!python/object/apply:pathlib.Path.touch", "!!python/object/new:pathlib.Path"])
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:pathlib.Path.touch", "!!python/object/new:pathlib.Path"]
+)
 def test_yaml_makes_no_objects(tmp_path, tag):
     (tmp_path / "MLmodel").write_text(f"flavors: {tag} [{tmp_path / 'exploded'}]")
     with pytest.raises(ArtifactError):
@@ -155,8 +166,22 @@ def calls(path):
             yield node.id, node.lineno
 
 
-LOADERS = {f"{module}.{name}" for module in ("pickle", "cloudpickle", "joblib", "dill", "marshal") for name in ("load", "loads", "Unpickler")}
-UNSAFE = {"yaml.load", "yaml.unsafe_load", "yaml.full_load", "shelve.open", "pandas.read_pickle", "pd.read_pickle", "eval", "exec", "__import__"}
+LOADERS = {
+    f"{module}.{name}"
+    for module in ("pickle", "cloudpickle", "joblib", "dill", "marshal")
+    for name in ("load", "loads", "Unpickler")
+}
+UNSAFE = {
+    "yaml.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "shelve.open",
+    "pandas.read_pickle",
+    "pd.read_pickle",
+    "eval",
+    "exec",
+    "__import__",
+}
 
 
 def test_every_unpickling_goes_through_the_one_gate():

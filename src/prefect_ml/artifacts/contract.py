@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from prefect_ml.entities import ArtifactInfo
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from prefect_ml.entities import ArtifactInfo
 
 
 class ArtifactStore(Protocol):
     """Files below one root, named by relative POSIX paths.
 
     Every method refuses a name that is absolute, empty where a file is meant, or would leave the root
-    (`InvalidNameError`). A write is atomic: a reader sees the old file or the new one, never a part. The SHA-256 of
-    each file is kept when it is written and verified when it is read (`CorruptArtifactError`).
+    (`InvalidNameError`). A write is atomic: a reader sees the old file or the new one, never a part. The
+    SHA-256 of each file is kept when it is written and verified when it is read (`CorruptArtifactError`).
     """
 
     @property

@@ -1,8 +1,9 @@
 """The digests of a local store's files, kept in a hidden tree that mirrors the visible one.
 
-A file and its digest cannot be replaced in one step. So the note beside a file may list two digests: while a file is
-replaced, first the note names the new and the old one, then the file is renamed, then the note names the new one alone.
-Wherever a crash falls, the file there has a digest that its note names. A lock file orders writers of one root.
+A file and its digest cannot be replaced in one step. So the note beside a file may list two digests: while a
+file is replaced, first the note names the new and the old one, then the file is renamed, then the note names
+the new one alone. Wherever a crash falls, the file there has a digest that its note names. A lock file orders
+writers of one root.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect_ml.artifacts.durable import FILE_MODE, make_folder, sync_folder, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 if sys.platform == "win32":
     import msvcrt

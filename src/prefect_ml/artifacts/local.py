@@ -6,16 +6,18 @@ import io
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from prefect_ml.artifacts.digests import HIDDEN, DigestNotes
 from prefect_ml.artifacts.durable import copy_hashed, make_folder, open_to_read, settle, temporary
 from prefect_ml.artifacts.names import resolve, split_name
 from prefect_ml.entities import ArtifactInfo
 from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidNameError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 # How often a read starts again because the file was replaced under it.
 _ATTEMPTS = 5
@@ -70,7 +72,7 @@ class LocalArtifactStore:
         return content.getvalue()
 
     def download(self, name: str, target: Path) -> Path:
-        """Copy a file or folder ("" is the whole root); a target that did not exist comes into being at the end."""
+        """Copy a file or folder ("" is the whole root); a new target comes into being at the end."""
         source = self._root if name == "" else self._locate(name)[0]
         target = Path(target)
         if not source.is_dir():
@@ -188,7 +190,8 @@ def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
             actual = path.resolve()
             if not actual.is_relative_to(real) or not actual.is_file():
                 raise InvalidNameError(
-                    f"{str(path)!r} is a link that leaves its folder or no regular file; replace it by a plain file."
+                    f"{str(path)!r} is a link that leaves its folder or no regular file; "
+                    "replace it by a plain file."
                 )
             yield path.relative_to(real).as_posix(), actual
 

@@ -20,13 +20,15 @@ def split_name(name: str) -> tuple[str, ...]:
     """The segments of a relative POSIX name, unchanged: nothing is decoded, folded or trimmed.
 
     Raises:
-        InvalidNameError: the name is empty, absolute, has `.`, `..` or empty segments, a backslash, a drive, a scheme,
-            a control character, a segment that ends with a dot or a space (Windows drops those), or is too long.
+        InvalidNameError: the name is empty, absolute, has `.`, `..` or empty segments, a backslash, a drive,
+            a scheme, a control character, a segment that ends with a dot or a space (Windows drops those), or
+            is too long.
     """
     reason = _objection(name)
     if reason:
         raise InvalidNameError(
-            f"The artifact name {name!r} {reason}; use a relative name with forward slashes, like 'plots/roc.png'."
+            f"The artifact name {name!r} {reason}; "
+            "use a relative name with forward slashes, like 'plots/roc.png'."
         )
     return tuple(name.split("/"))
 
@@ -52,21 +54,17 @@ def _objection(name: str) -> str | None:
     """Why a name is refused; None when it is fine."""
     if not isinstance(name, str) or not name:
         return "is empty"
-    if name.startswith("/"):
-        return "is absolute"
-    if "\\" in name:
-        return "has a backslash"
-    if _CONTROL.search(name):
-        return "has a control character"
-    if _ELSEWHERE.match(name):
-        return "starts with a drive or a URI scheme"
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
+    if any("\ud800" <= character <= "\udfff" for character in name):
         return "is no valid Unicode text"
-    if size > MAX_NAME_BYTES:
-        return f"is longer than {MAX_NAME_BYTES} bytes"
-    return next((reason for segment in name.split("/") if (reason := _segment_objection(segment))), None)
+    wrong = (
+        (name.startswith("/"), "is absolute"),
+        ("\\" in name, "has a backslash"),
+        (_CONTROL.search(name), "has a control character"),
+        (_ELSEWHERE.match(name), "starts with a drive or a URI scheme"),
+        (len(name.encode()) > MAX_NAME_BYTES, f"is longer than {MAX_NAME_BYTES} bytes"),
+    )
+    reasons = (*(reason for is_so, reason in wrong if is_so), *map(_segment_objection, name.split("/")))
+    return next((reason for reason in reasons if reason), None)
 
 
 def _segment_objection(segment: str) -> str | None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from prefect_ml.artifacts.contract import ArtifactStore
 from prefect_ml.artifacts.local import LocalArtifactStore
 from prefect_ml.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from prefect_ml.artifacts.contract import ArtifactStore
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):")
 
@@ -17,13 +20,14 @@ def open_artifacts(uri: str) -> ArtifactStore:
     """Open the store at a folder path or `file:` URI; the folder is made by the first write.
 
     Raises:
-        InvalidInputError: another scheme, a `file:` URI with a host, query or fragment, or a path with `..` in it.
+        InvalidInputError: another scheme, a `file:` URI with a host, query or fragment, or a path with `..`
+            in it.
     """
     return LocalArtifactStore(local_path(uri))
 
 
 def local_path(uri: str) -> Path:
-    """The absolute path that a folder path or `file:` URI names; `#` and `?` in a plain path are just characters."""
+    """The absolute path that a folder path or `file:` URI names; in a plain path `#` and `?` are text."""
     if not uri or "\x00" in uri:
         raise InvalidInputError(f"{uri!r} names no artifact folder; give a folder path or a file: URI.")
     scheme = _SCHEME.match(uri)

@@ -11,14 +11,14 @@ from prefect_ml.errors import InvalidNameError, NotFoundError
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 ("sha256:<hex>") over the lines `<sha256 of the file>  <relative name>`, sorted by name as bytes.
+    """SHA-256 ("sha256:<hex>") over lines `<sha256 of the file>  <relative name>`, sorted by name as bytes.
 
     It depends on names and bytes alone: not on times, modes, the order on disk or empty folders.
 
     Raises:
         NotFoundError: there is no such folder.
-        InvalidNameError: something below it is a link or no regular file, so that its bytes could change unseen, or a
-            name has a line break.
+        InvalidNameError: something below it is a link or no regular file, so that its bytes could change
+            unseen, or a name has a line break.
     """
     if not folder.is_dir():
         raise NotFoundError(f"There is no model folder {str(folder)!r}; give the path of an existing one.")

@@ -6,15 +6,17 @@ import dis
 import functools
 import platform
 import sys
-from collections.abc import Iterable
 from importlib.metadata import packages_distributions, version
-from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from prefect_ml.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 CONDA_FILE = "conda.yaml"
 PYTHON_ENV_FILE = "python_env.yaml"
@@ -29,8 +31,8 @@ class _Sink:
 def modules_of(model: object) -> frozenset[str]:
     """The top-level modules, without the standard library, that an object's state and functions refer to.
 
-    The object is pickled into nothing, since the pickler visits just what a loader will need; imports inside function
-    bodies are read from their code.
+    The object is pickled into nothing, since the pickler visits just what a loader will need; imports inside
+    function bodies are read from their code.
 
     Raises:
         InvalidInputError: the object cannot be pickled.
@@ -52,7 +54,7 @@ def modules_of(model: object) -> frozenset[str]:
 
 def is_local(module: str) -> bool:
     """Whether a module came from a file of the user's own and not from an installed distribution."""
-    top = module.split(".")[0]
+    top = module.split(".", maxsplit=1)[0]
     return top not in sys.stdlib_module_names and top not in _distributions()
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError
 from prefect_ml.models.infer import data_kind
-from prefect_ml.models.signature import Signature
 from prefect_ml.models.values import is_null
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from prefect_ml.models.signature import Signature
 
 FILE = "input_example.json"
 SERVING_FILE = "serving_input_example.json"
 
 
 def write_example(folder: Path, example: Any) -> dict[str, Any]:
-    """Write the example, and the request that sends it to `/invocations`; returns the MLmodel's section about it.
+    """Write the example, and the request that sends it; returns the MLmodel's section about it.
 
     Raises:
         InvalidInputError: it cannot be written as JSON.
@@ -38,7 +41,8 @@ def write_example(folder: Path, example: Any) -> dict[str, Any]:
         (folder / SERVING_FILE).write_text(json.dumps(request, default=_encode))
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"The input example cannot be kept as JSON ({error}); give a DataFrame, an array, a dict or a list."
+            f"The input example cannot be kept as JSON ({error}); "
+            "give a DataFrame, an array, a dict or a list."
         ) from error
     return {"artifact_path": FILE, "serving_input_path": SERVING_FILE, **about}
 
@@ -94,7 +98,7 @@ def _is_arrays(example: Any) -> bool:
 def _encode(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return base64.b64encode(value).decode()
-    if isinstance(value, (datetime.date, datetime.datetime)):
+    if isinstance(value, (dt.date, dt.datetime)):
         return value.isoformat()
     if hasattr(value, "tolist"):
         return value.tolist()

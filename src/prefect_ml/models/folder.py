@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import functools
 import platform
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.durable import make_folder, sync_folder
 from prefect_ml.errors import AlreadyExistsError, InvalidInputError, PrefectMLError
 from prefect_ml.models.environment import CONDA_FILE, PYTHON_ENV_FILE, write_environment
 from prefect_ml.models.example import read_example, write_example
-from prefect_ml.models.flavors.contract import Flavor, FlavorInfo
 from prefect_ml.models.flavors.table import flavor_for, flavor_of
 from prefect_ml.models.infer import data_kind
 from prefect_ml.models.mlmodel import ModelInfo, read_info, write_info
 from prefect_ml.models.signature import Signature
 from prefect_ml.models.trust import Trust
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from prefect_ml.models.flavors.contract import Flavor, FlavorInfo
 
 
 @dataclass(frozen=True)
@@ -67,16 +70,17 @@ def save_model(
     allow_pickle: bool = False,
     run_id: str | None = None,
 ) -> ModelInfo:
-    """Write a model folder that this library and `mlflow.pyfunc.load_model` open; it appears whole or not at all.
+    """Write a model folder that this library and `mlflow.pyfunc.load_model` open; it appears whole or never.
 
     The input example is kept, and replayed on the model as loaded from the folder: what it predicts gives the
     signature's outputs. Without a signature and an example, nothing is enforced on predict.
 
     Raises:
         AlreadyExistsError: `folder` exists and is not empty.
-        InvalidInputError: no flavor takes the object, it has no safe format and `allow_pickle` is False, or it fails
-            on its own example.
-        SignatureError: no signature can be inferred from the example, or the example does not fit the one given.
+        InvalidInputError: no flavor takes the object, it has no safe format and `allow_pickle` is False, or
+            it fails on its own example.
+        SignatureError: no signature can be inferred from the example, or the example does not fit the one
+            given.
     """
     chosen = flavor_for(model, flavor)
     with _appearing(Path(folder)) as partial:
@@ -91,9 +95,7 @@ def save_model(
         info = ModelInfo(
             flavors=_sections(chosen, written),
             model_uuid=uuid.uuid4().hex,
-            utc_time_created=datetime.datetime.now(datetime.UTC)
-            .replace(tzinfo=None)
-            .isoformat(" ", "microseconds"),
+            utc_time_created=dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(" ", "microseconds"),
             signature=signature,
             input_example=about,
             metadata=metadata or {},
@@ -110,7 +112,8 @@ def load_model(folder: Path, *, origin: str, trusted_origins: Sequence[str] = ()
     Args:
         folder: a local folder with an MLmodel file, saved here or by MLflow.
         origin: where it came from: the URI that trust is given to.
-        trusted_origins: the operator's setting `trusted_origins`; needed only for what can run code when loaded.
+        trusted_origins: the operator's setting `trusted_origins`; needed only for what can run code when
+            loaded.
 
     Raises:
         ArtifactError: it is no model folder, is damaged, or needs something that is not installed.
@@ -139,7 +142,8 @@ def _replay(
     flavor: Flavor, folder: Path, written: FlavorInfo, about: Mapping[str, Any], signature: Signature
 ) -> Signature:
     """Predict on the kept example with what was just written; returns the signature with its outputs."""
-    # This process wrote the folder a moment ago from an object that it holds, so reading it back risks nothing new.
+    # This process wrote the folder a moment ago from an object that it holds, so reading it back risks
+    # nothing new.
     own = Trust(str(folder), (str(folder),))
     data = read_example(folder, about, signature)
     params = signature.enforce_params(None) or None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prefect_ml.errors import SignatureError
-from prefect_ml.models.values import is_null
 from prefect_ml.models.schema import (
     AnyType,
     ArrayType,
@@ -20,6 +19,7 @@ from prefect_ml.models.schema import (
     ValueType,
     describe,
 )
+from prefect_ml.models.values import is_null
 
 # By kind and size in bytes of a numpy dtype; the smallest type that holds every value.
 _INTEGERS = {("i", 1): "integer", ("i", 2): "integer", ("i", 4): "integer", ("i", 8): "long"}
@@ -50,7 +50,7 @@ def infer_schema(data: Any) -> Schema:
 
 
 def data_kind(data: object) -> str:
-    """ "frame", "series" or "array" by the class's own module, so that neither pandas nor numpy is imported; else ""."""
+    """The kind "frame", "series", "array" or "", by the class's module: pandas is not imported for it."""
     for base in type(data).__mro__:
         top = base.__module__.split(".")[0]
         if top == "pandas" and base.__name__ in ("DataFrame", "Series"):
@@ -61,7 +61,7 @@ def data_kind(data: object) -> str:
 
 
 def infer_params(params: Mapping[str, Any]) -> tuple[Param, ...]:
-    """Inference parameters with the given values as defaults; values are scalars or lists of one scalar type."""
+    """Inference parameters with the given values as defaults; values are scalars or lists of scalars."""
     return tuple(_param(name, value) for name, value in params.items())
 
 
@@ -118,7 +118,7 @@ def _scalar_type(value: Any) -> ValueType | None:
         (float, "double"),
         (str, "string"),
         ((bytes, bytearray), "binary"),
-        ((datetime.date, datetime.datetime), "datetime"),
+        ((dt.date, dt.datetime), "datetime"),
     ):
         if isinstance(value, types):
             return name

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -14,6 +12,10 @@ from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError
 from prefect_ml.models.signature import Signature
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
 FILE = "MLmodel"
 # MLmodel files are a few KB; a schema of 10,000 columns is below 1 MB.
 _MAX_BYTES = 16 << 20
@@ -21,7 +23,7 @@ _MAX_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What an MLmodel file says; `flavors` are its sections by name, times are UTC text as MLflow writes it."""
+    """What an MLmodel file says; `flavors` are its sections by name, times are UTC as MLflow writes it."""
 
     flavors: Mapping[str, Mapping[str, Any]]
     model_uuid: str = ""

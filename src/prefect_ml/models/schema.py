@@ -1,16 +1,18 @@
 """The types of a model's inputs and outputs, and their JSON in MLmodel files.
 
-The shape is MLflow's (https://mlflow.org/docs/latest/ml/model/signatures): a list of columns or of tensors, kept in the
-MLmodel file as JSON text. This module needs neither numpy nor pandas.
+The shape is MLflow's (https://mlflow.org/docs/latest/ml/model/signatures): a list of columns or of tensors,
+kept in the MLmodel file as JSON text. This module needs neither numpy nor pandas.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 SCALARS = ("boolean", "integer", "long", "float", "double", "string", "binary", "datetime")
 
@@ -145,6 +147,11 @@ def schema_from_json(data: Sequence[Mapping[str, Any]]) -> Schema:
     if tensors:
         return tuple(_tensor_from_json(spec) for spec in tensors)
     columns = tuple(Column(type_from_json(c), c.get("name"), _required(c)) for c in data)
+    odd = [column.name for column in columns if not isinstance(column.name, str | int | None)]
+    if odd:
+        raise InvalidInputError(
+            f"The signature has a column named {odd[0]!r}; names are text or whole numbers."
+        )
     if len({column.name is None for column in columns}) > 1:
         raise InvalidInputError("The signature names some columns and not others; name all of them or none.")
     return columns

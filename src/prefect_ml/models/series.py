@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prefect_ml.models.schema import Column, ValueType
 from prefect_ml.models.values import Mismatch, fit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prefect_ml.models.schema import Column, ValueType
 
 DTYPES = {
     "boolean": "bool",

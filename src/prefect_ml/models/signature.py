@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect_ml.errors import InvalidInputError, SignatureError
 from prefect_ml.models.infer import infer_params, infer_schema
 from prefect_ml.models.schema import (
+    ArrayType,
     Column,
     Param,
     Schema,
@@ -24,6 +24,9 @@ from prefect_ml.models.table import Table
 from prefect_ml.models.tensors import fit_tensors
 from prefect_ml.models.values import Mismatch, fit
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -35,7 +38,7 @@ class Signature:
 
     @classmethod
     def infer(cls, inputs: Any, outputs: Any = None, params: Mapping[str, Any] | None = None) -> Signature:
-        """The signature of example data; an integer column cannot hold nulls later, so give doubles if it may.
+        """The signature of example data; an integer column can hold no nulls later, so give doubles.
 
         Raises:
             SignatureError: some of it has no type that a signature can name.
@@ -47,7 +50,7 @@ class Signature:
         )
 
     def enforce(self, data: Any) -> Any:
-        """The data as the model takes it: the same object when it fits, else reordered and converted without loss.
+        """The data as the model takes it: the same object when it fits, else reordered and converted.
 
         Raises:
             SignatureError: it does not fit; the message names the column, what was expected and what came.
@@ -59,7 +62,7 @@ class Signature:
         return fit_tensors(cast("Sequence[Tensor]", self.inputs), data)
 
     def enforce_params(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
-        """All declared parameters, given ones fitted and the rest by default; unknown ones are dropped, as MLflow does."""
+        """All declared parameters, given ones fitted, the rest by default; unknown ones are dropped."""
         given = params or {}
         return {param.name: _fit_param(param, given.get(param.name, param.default)) for param in self.params}
 
@@ -85,9 +88,9 @@ class Signature:
                 outputs=schema_from_json(outputs) if outputs else None,
                 params=tuple(param_from_json(param) for param in params or ()),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, InvalidInputError):
-                raise
+        except InvalidInputError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise InvalidInputError(
                 f"The signature of this MLmodel file cannot be read ({error!r})."
             ) from error
@@ -106,8 +109,6 @@ def _fit_param(param: Param, value: Any) -> Any:
     try:
         if param.shape is None or value is None:
             return fit(value, param.type, required=param.default is not None)
-        if not isinstance(value, (list, tuple)):
-            raise Mismatch(param.type, value)
-        return [fit(item, param.type) for item in value]
+        return fit(value, ArrayType(param.type))
     except Mismatch as mismatch:
         raise SignatureError(f"parameter {param.name!r}: {mismatch}") from mismatch

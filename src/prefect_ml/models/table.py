@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import SignatureError
 from prefect_ml.models.infer import data_kind
-from prefect_ml.models.schema import Column
 from prefect_ml.models.series import DTYPES, fit_series, fit_values, make_series
 from prefect_ml.models.values import Mismatch
+
+if TYPE_CHECKING:
+    from prefect_ml.models.schema import Column
 
 _SHOWN = 5
 
@@ -37,10 +39,12 @@ class Table:
     def fit(self, data: Any) -> Any:
         """A DataFrame with exactly these columns, the same object when it fits already.
 
-        Without pandas installed, a dict of lists. Columns that the signature does not know are dropped, as MLflow does.
+        Without pandas installed, a dict of lists. Columns that the signature does not know are dropped, as
+        MLflow does.
 
         Raises:
-            SignatureError: a column is missing, or a value does not fit without loss; up to 5 columns are named.
+            SignatureError: a column is missing, or a value does not fit without loss; up to 5 columns are
+                named.
         """
         kind = data_kind(data)
         if kind == "series":
@@ -99,7 +103,7 @@ class Table:
         return chosen if keys == self._names else chosen.set_axis(self._names, axis=1)
 
     def _keys(self, labels: Iterable[Any]) -> list[Any]:
-        """Each column's label in the data; a numbered column also answers to its text, which is how JSON writes it."""
+        """Each column's label in the data; a numbered one also answers to its text, as in JSON."""
         known = set(labels)
         return [
             name if name in known else (str(name) if str(name) in known else None) for name in self._names

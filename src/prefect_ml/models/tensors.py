@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import SignatureError
 from prefect_ml.models.infer import data_kind
-from prefect_ml.models.schema import Tensor
+
+if TYPE_CHECKING:
+    from prefect_ml.models.schema import Tensor
 
 _EXACT = {2: (-(2**11), 2**11), 4: (-(2**24), 2**24), 8: (-(2**53), 2**53)}  # by size of the float in bytes
 
@@ -61,7 +63,12 @@ def _fit_tensor(tensor: Tensor, data: Any) -> Any:
         if array.dtype.kind not in {"str": "UO", "bytes": "SO", "object": "O"}[tensor.dtype]:
             raise SignatureError(f"{where}: expected {tensor.dtype}, got {array.dtype}.")
         return array
-    wanted = np.dtype(tensor.dtype)
+    try:
+        wanted = np.dtype(tensor.dtype)
+    except TypeError as error:
+        raise SignatureError(
+            f"{where}: numpy knows no dtype {tensor.dtype!r}; correct the signature."
+        ) from error
     if array.dtype == wanted:
         return array
     if not _castable(array, wanted, typed=typed):

@@ -1,26 +1,28 @@
 """The one gate through which every unpickling goes.
 
-Unpickling runs whatever the file says. So it happens only when the operator named the origin of the file in the setting
-`PREFECT_ML_TRUSTED_ORIGINS`; nothing that stands in a model folder can widen that.
+Unpickling runs whatever the file says. So it happens only when the operator named the origin of the file in
+the setting `PREFECT_ML_TRUSTED_ORIGINS`; nothing that stands in a model folder can widen that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.durable import open_to_read
 from prefect_ml.errors import ArtifactError, UntrustedModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
     """Where a model comes from, and the origins that the operator trusts.
 
-    A pattern is a model URI or folder, compared as text; with a trailing `*` it trusts all that begin like it. Since
-    `models:/churn*` also begins `models:/churn-copy/1`, write `models:/churn/*`.
+    A pattern is a model URI or folder, compared as text; with a trailing `*` it trusts all that begin like
+    it. Since `models:/churn*` also begins `models:/churn-copy/1`, write `models:/churn/*`.
     """
 
     origin: str
@@ -34,9 +36,10 @@ class Trust:
         """Raise `UntrustedModelError`, which says what to set, unless the origin is trusted."""
         if not self.given:
             raise UntrustedModelError(
-                f"Loading {self.origin!r} would run code from {what}, and its origin is not trusted. If you trust whoever "
-                f"can write there, set PREFECT_ML_TRUSTED_ORIGINS={self.origin} (comma-separated; a trailing * matches "
-                "all that begin so); else save the model in a format that needs no pickle."
+                f"Loading {self.origin!r} would run code from {what}, and its origin is not trusted. "
+                f"If you trust whoever can write there, set PREFECT_ML_TRUSTED_ORIGINS={self.origin} "
+                "(comma-separated; a trailing * matches all that begin so); "
+                "else save the model in a format that needs no pickle."
             )
 
 

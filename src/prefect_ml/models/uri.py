@@ -12,8 +12,8 @@ from prefect_ml.entities import Stage
 from prefect_ml.errors import InvalidInputError, InvalidNameError
 
 _FORMS = (
-    "'models:/<name>/<version>', 'models:/<name>@<alias>', 'models:/<name>/<stage>', 'models:/<name>/latest', "
-    "'runs:/<run id>/<path>' or a folder"
+    "'models:/<name>/<version>', 'models:/<name>@<alias>', 'models:/<name>/<stage>', "
+    "'models:/<name>/latest', 'runs:/<run id>/<path>' or a folder"
 )
 _VERSION = re.compile(r"[0-9]{1,10}", re.ASCII)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime
+import datetime as dt
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from prefect_ml.models.schema import AnyType, ArrayType, MapType, ObjectType, ValueType, describe
 
-_RANGES = {"integer": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
-_EXACT_INTEGERS = {"float": 2**24, "double": 2**53}
+# The whole numbers that each type holds exactly.
+_RANGES = {
+    "integer": (-(2**31), 2**31 - 1),
+    "long": (-(2**63), 2**63 - 1),
+    "float": (-(2**24), 2**24),
+    "double": (-(2**53), 2**53),
+}
 _FLOAT_MAX = 3.4028234663852886e38
 
 
@@ -43,8 +48,8 @@ def describe_value(value: Any) -> str:
 def fit(value: Any, type_: ValueType, *, required: bool = True) -> Any:
     """The value as `type_`, if nothing is lost: int to double is fine, 1.5 to long is not.
 
-    Text stands for datetimes (ISO 8601) and for binary (base64), since JSON has neither. Null fits what is not
-    required, and float and double as NaN.
+    Text stands for datetimes (ISO 8601) and for binary (base64), since JSON has neither. Null fits what is
+    not required, and float and double as NaN.
 
     Raises:
         Mismatch: it does not fit.
@@ -66,26 +71,27 @@ def _fit_scalar(value: Any, type_: str) -> Any:
     match type_:
         case "boolean" if isinstance(value, bool):
             return value
-        case "integer" | "long" if isinstance(value, int) and not isinstance(value, bool):
-            low, high = _RANGES[type_]
-            if low <= value <= high:
-                return value
-        case "float" | "double" if isinstance(value, int) and not isinstance(value, bool):
-            if abs(value) <= _EXACT_INTEGERS[type_]:
-                return float(value)
-        case "double" if isinstance(value, float):
-            return value
-        case "float" if isinstance(value, float):
-            if math.isinf(value) or abs(value) <= _FLOAT_MAX:
-                return value
         case "string" if isinstance(value, str):
             return value
         case "binary":
             return _fit_binary(value)
         case "datetime":
             return _fit_datetime(value)
+        case "integer" | "long" | "float" | "double" if isinstance(value, (int, float)):
+            return _fit_number(value, type_)
         case _:
-            pass
+            raise Mismatch(type_, value)
+
+
+def _fit_number(value: float, type_: str) -> float:
+    if isinstance(value, bool):
+        raise Mismatch(type_, value)
+    if isinstance(value, int):
+        low, high = _RANGES[type_]
+        if low <= value <= high:
+            return float(value) if type_ in ("float", "double") else value
+    elif type_ == "double" or (type_ == "float" and (math.isinf(value) or abs(value) <= _FLOAT_MAX)):
+        return value
     raise Mismatch(type_, value)
 
 
@@ -101,12 +107,12 @@ def _fit_binary(value: Any) -> bytes:
 
 
 def _fit_datetime(value: Any) -> Any:
-    if isinstance(value, (datetime.datetime, datetime.date)):
+    if isinstance(value, (dt.datetime, dt.date)):
         return value
     if not isinstance(value, str):
         raise Mismatch("datetime", value)
     try:
-        return datetime.datetime.fromisoformat(value)
+        return dt.datetime.fromisoformat(value)
     except ValueError as error:
         raise Mismatch("datetime", value) from error
 
@@ -132,7 +138,7 @@ def _word(value: Any) -> str:
     for kind, word in words:
         if isinstance(value, kind):
             return word
-    if isinstance(value, (datetime.date, datetime.datetime)):
+    if isinstance(value, (dt.date, dt.datetime)):
         return "datetime"
     if isinstance(value, Mapping):
         return "object"

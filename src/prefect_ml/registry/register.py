@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from prefect_ml.entities import ModelVersion
 from prefect_ml.errors import AlreadyExistsError, NotFoundError
 from prefect_ml.models.mlmodel import read_info
 from prefect_ml.registry.resolve import fetch, resolve
-from prefect_ml.store.contract import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prefect_ml.entities import ModelVersion
+    from prefect_ml.store.contract import Store
 
 
 def register_model(

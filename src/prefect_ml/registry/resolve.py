@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect_ml.artifacts.durable import make_folder
 from prefect_ml.artifacts.open import open_artifacts
-from prefect_ml.entities import ModelVersion
 from prefect_ml.errors import CorruptArtifactError, NotFoundError
 from prefect_ml.models.digest import folder_digest
 from prefect_ml.models.folder import LoadedModel, load_model
 from prefect_ml.models.trust import Trust
 from prefect_ml.models.uri import ModelUri, UriKind
-from prefect_ml.settings import Settings
-from prefect_ml.store.contract import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from prefect_ml.entities import ModelVersion
+    from prefect_ml.settings import Settings
+    from prefect_ml.store.contract import Store
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
     """What a URI means at one moment.
 
-    `generation` is the alias's when the URI names one, else 0. `digest` is the one recorded for the version, "" when
-    none was. `source` is the URI of the model folder, and `root` the artifact root that it lies below, "" when unknown.
+    `generation` is the alias's when the URI names one, else 0. `digest` is the one recorded for the version,
+    "" when none was. `source` is the URI of the model folder, and `root` the artifact root that it lies
+    below, "" when unknown.
     """
 
     uri: str
@@ -73,8 +78,8 @@ def resolve(store: Store, uri: str) -> ResolvedModel:
 def fetch(resolved: ResolvedModel, cache_folder: Path) -> Path:
     """A local copy of the model, verified against its digest; kept in `<cache_folder>/models/<digest>`.
 
-    A copy that is there already is verified again in full. Several processes may fetch at once. A model whose digest was
-    not recorded is copied anew each time and kept under the digest that it turns out to have.
+    A copy that is there already is verified again in full. Several processes may fetch at once. A model whose
+    digest was not recorded is copied anew each time and kept under the digest that it turns out to have.
 
     Raises:
         CorruptArtifactError: what the source holds has another digest than the version.
@@ -90,14 +95,15 @@ def fetch(resolved: ResolvedModel, cache_folder: Path) -> Path:
         digest = folder_digest(copy)
         if resolved.digest and digest != resolved.digest:
             raise CorruptArtifactError(
-                f"The files of {resolved.uri!r} at {resolved.source!r} have the digest {digest}, but {resolved.digest} "
-                "was registered; restore them, or register the changed model as a new version."
+                f"The files of {resolved.uri!r} at {resolved.source!r} have the digest {digest}, "
+                f"but {resolved.digest} was registered; "
+                "restore them, or register the changed model as a new version."
             )
         return _publish(copy, models / digest.removeprefix("sha256:"), digest)
 
 
 def load(store: Store, uri: str, settings: Settings) -> LoadedModel:
-    """Resolve, fetch and load. Trust in the URI as asked for (an alias) or in `models:/<name>/<version>` counts."""
+    """Resolve, fetch and load. Trust counts in the URI as given or in `models:/<name>/<version>`."""
     resolved = resolve(store, uri)
     return load_resolved(resolved, settings)
 
@@ -140,7 +146,8 @@ def _newest(store: Store, parsed: ModelUri) -> ModelVersion:
 def _downloaded(resolved: ResolvedModel, models: Path) -> Iterator[Path]:
     make_folder(models)
     copy = models / f".{uuid.uuid4().hex}.partial"
-    # Through the artifact root, where it is known, each file is also checked against the digest kept beside it.
+    # Through the artifact root, where it is known, each file is also checked against the digest kept beside
+    # it.
     root = resolved.root or resolved.source
     name = resolved.source[len(resolved.root.rstrip("/")) + 1 :] if resolved.root else ""
     try:

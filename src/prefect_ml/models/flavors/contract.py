@@ -1,28 +1,33 @@
 """The port of the flavors: what one library must offer so that its models can be saved and loaded.
 
-A flavor is added by an object of this protocol under the entry point group `prefect_ml.flavors`, named as the flavor.
+A flavor is added by an object of this protocol under the entry point group `prefect_ml.flavors`, named as the
+flavor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from prefect_ml.models.trust import Trust
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+    from pathlib import Path
+
+    from prefect_ml.models.trust import Trust
 
 
 @dataclass(frozen=True, slots=True)
 class FlavorInfo:
-    """What a flavor wrote: its own section of the MLmodel file, how MLflow's pyfunc opens it, and what it needs.
+    """What a flavor wrote: its section of the MLmodel file, how MLflow's pyfunc opens it, what it needs.
 
-    `pyfunc` is None when the model has nothing to predict with; `modules` are top-level modules that must be installed.
+    `pyfunc` is None when the model has nothing to predict with; `modules` are top-level modules that must be
+    installed.
     """
 
     conf: Mapping[str, Any]
     pyfunc: Mapping[str, Any] | None
-    modules: Set[str] = field(default_factory=frozenset)
+    modules: AbstractSet[str] = field(default_factory=frozenset)
 
 
 class Flavor(Protocol):

@@ -1,18 +1,21 @@
-"""Folders of other flavors that MLflow wrote: loaded by the loader module that they name, from trusted origins."""
+"""Folders of other flavors that MLflow wrote: loaded by the loader module that they name."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError
-from prefect_ml.models.flavors.contract import FlavorInfo
 from prefect_ml.models.flavors.python import PythonFlavor
-from prefect_ml.models.trust import Trust
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from prefect_ml.models.flavors.contract import FlavorInfo
+    from prefect_ml.models.trust import Trust
 
 
 class PyfuncFlavor:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError
 from prefect_ml.models.environment import is_local, modules_of
 from prefect_ml.models.flavors.contract import FlavorInfo
 from prefect_ml.models.trust import Trust, unpickle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 _FILE = "model.pkl"
 _CODE = "code"
@@ -99,7 +101,7 @@ _registering = threading.Lock()
 
 @contextmanager
 def _carried(model: object) -> Iterator[frozenset[str]]:
-    """Pickle the user's own modules by value, since no package index could restore them; yields all modules used.
+    """Pickle the user's own modules by value, since no index could restore them; yields all modules used.
 
     What a module carries may refer to further modules, so it looks until it finds no more.
     """

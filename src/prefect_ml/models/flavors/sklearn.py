@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError
@@ -13,12 +11,16 @@ from prefect_ml.models.flavors.contract import FlavorInfo
 from prefect_ml.models.flavors.sklearn_types import TRUSTED_TYPES
 from prefect_ml.models.trust import Trust, unpickle
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
 _SKOPS_FILE = "model.skops"
 _PICKLE_FILE = "model.pkl"
 
 
 class SklearnFlavor:
-    """Writes MLflow's own `sklearn` section, so that MLflow opens the folder by itself (skops from MLflow 3.10 on)."""
+    """Writes MLflow's own `sklearn` section, so that an MLflow that knows skops opens it by itself."""
 
     name = "sklearn"
 
@@ -36,7 +38,8 @@ class SklearnFlavor:
         if not allow_pickle:
             raise InvalidInputError(
                 f"This {type(model).__name__} cannot be saved in the safe format: {problem}. Save it with "
-                "allow_pickle=True to use cloudpickle; loading it then needs the setting PREFECT_ML_TRUSTED_ORIGINS."
+                "allow_pickle=True to use cloudpickle; loading it then needs the setting "
+                "PREFECT_ML_TRUSTED_ORIGINS."
             )
         import cloudpickle  # noqa: PLC0415 - only where a pickle is asked for
 
@@ -86,7 +89,7 @@ def _info(model: Any, file: str, format_: str, extra_types: list[str]) -> Flavor
 
 
 def _dump_skops(model: Any, path: Path) -> tuple[str | None, list[str]]:
-    """Write and check; returns why it cannot be used (None when it can), and the types that our own list trusts."""
+    """Write and check; returns why it cannot be used (None when it can), and the types our list trusts."""
     if importlib.util.find_spec("skops") is None:
         return "skops is not installed (pip install 'prefect-ml[sklearn]')", []
     import skops.io  # noqa: PLC0415 - only for scikit-learn models

@@ -1,9 +1,9 @@
 """Types inside fitted estimators that skops does not trust by itself.
 
-Kept in code and reviewed; a model file can never add to it. A type is here only when building it from a file runs no
-text of that file as code: `scipy.stats` distributions are not, since restoring one executes a template from its own
-state, nor are distance metrics that call a function. Trees and neighbour indices are plain arrays; damaged ones can give
-wrong numbers or stop the process, but they run nothing.
+Kept in code and reviewed; a model file can never add to it. A type is here only when building it from a file
+runs no text of that file as code: `scipy.stats` distributions are not, since restoring one executes a
+template from its own state, nor are distance metrics that call a function. Trees and neighbour indices are
+plain arrays; damaged ones can give wrong numbers or stop the process, but they run nothing.
 """
 
 from __future__ import annotations

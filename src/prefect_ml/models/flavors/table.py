@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 from prefect_ml.errors import ArtifactError, InvalidInputError
-from prefect_ml.models.flavors.contract import Flavor
 from prefect_ml.models.flavors.pyfunc import PyfuncFlavor
 from prefect_ml.models.flavors.python import PythonFlavor
 from prefect_ml.models.flavors.sklearn import SklearnFlavor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prefect_ml.models.flavors.contract import Flavor
 
 GROUP = "prefect_ml.flavors"
 
@@ -21,7 +25,7 @@ _FOREIGN = PyfuncFlavor()
 
 @functools.cache
 def flavors() -> tuple[Flavor, ...]:
-    """Installed flavors in the order in which they are asked; plugins come before ours, since they know more."""
+    """Installed flavors in the order in which they are asked; plugins first, since they know more."""
     plugins = [entry.load() for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)]
     return (*plugins, *_BUILT_IN)
 
