@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import uuid
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from prefect_ml.artifacts.durable import make_folder
 from prefect_ml.artifacts.open import open_artifacts
-from prefect_ml.errors import CorruptArtifactError, NotFoundError
+from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidNameError, NotFoundError
 from prefect_ml.models.digest import folder_digest
 from prefect_ml.models.folder import LoadedModel, load_model
 from prefect_ml.models.trust import Trust
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from prefect_ml.entities import ModelVersion
     from prefect_ml.settings import Settings
     from prefect_ml.store.contract import Store
+
+# How often a cached copy that another process keeps spoiling is thrown away.
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +91,8 @@ def fetch(resolved: ResolvedModel, cache_folder: Path) -> Path:
     """
     models = cache_folder / "models"
     cached = models / resolved.digest.removeprefix("sha256:")
-    if resolved.digest and cached.is_dir():
-        if folder_digest(cached) == resolved.digest:
-            return cached
-        _discard(cached)
+    if resolved.digest and _intact(cached, resolved.digest):
+        return cached
     with _downloaded(resolved, models) as copy:
         digest = folder_digest(copy)
         if resolved.digest and digest != resolved.digest:
@@ -162,13 +164,26 @@ def _downloaded(resolved: ResolvedModel, models: Path) -> Iterator[Path]:
 
 
 def _publish(copy: Path, target: Path, digest: str) -> Path:
-    """Give the copy its name; another process may have done so a moment ago, and its copy is as good."""
+    """Give the copy its name; what has the name already is kept when it is as good, else thrown away."""
+    for _ in range(_ATTEMPTS):
+        try:
+            copy.replace(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            if _intact(target, digest):
+                return target
+            _discard(target)
+        else:
+            return target
+    raise ArtifactError(f"The cached model {str(target)!r} cannot be replaced; delete it and try again.")
+
+
+def _intact(folder: Path, digest: str) -> bool:
     try:
-        copy.replace(target)
-    except OSError:
-        if not target.is_dir() or folder_digest(target) != digest:
-            raise
-    return target
+        return folder_digest(folder) == digest
+    except (InvalidNameError, NotFoundError):  # a link in it, or not there
+        return False
 
 
 def _discard(folder: Path) -> None:
