@@ -198,6 +198,12 @@ def test_mlflow_opens_python_objects_where_neither_our_package_nor_the_class_is(
     assert json.loads(done.stdout.splitlines()[-1]) == expected.tolist()
 
 
+def test_a_model_that_was_shown_lists_gets_lists(tmp_path):
+    model = LinearRegression().fit([[1.0, 2.0], [3.0, 5.0]], [1.0, 2.0])
+    save_model(model, tmp_path / "m", input_example=[[1.0, 2.0]])
+    assert np.allclose(load_model(tmp_path / "m", origin="x").predict([[3.0, 5.0]]), [2.0])
+
+
 def test_params_reach_a_model_that_takes_them(tmp_path):
     data = np.array([[1.0, 2.0]])
     signature = Signature.infer(data, params={"factor": 1.0})

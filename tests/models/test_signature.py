@@ -359,6 +359,31 @@ def test_a_list_for_named_columns_is_refused_since_the_order_is_unknown():
             columns(a="double", b="double").enforce(data)
 
 
+@pytest.mark.parametrize(
+    ("example", "data", "fitted"),
+    [
+        ([1.5], [1, 2], [1.0, 2.0]),
+        ([[1, 2], [3, 4]], [[5, 6]], [[5, 6]]),
+        (["a"], ("b", "c"), ["b", "c"]),
+        ("a", "b", "b"),
+        (1.5, 2, 2.0),
+    ],
+)
+def test_values_without_a_name_stay_a_list(example, data, fitted):
+    assert Signature.infer(example).enforce(data) == fitted
+    with pytest.raises(SignatureError, match=r"column 0: expected .*, got object"):
+        Signature.infer(example).enforce([{}])
+    with pytest.raises(SignatureError, match="not a dict"):
+        Signature.infer(example).enforce({})
+
+
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_datetimes_that_pandas_cannot_hold_together_are_named(as_frame):
+    data = {"d": ["2020-01-01T00:00:00", "2020-01-01T00:00:00+02:00"]}
+    with pytest.raises(SignatureError, match="column 'd': expected datetime"):
+        columns(d="datetime").enforce(pd.DataFrame(data) if as_frame else data)
+
+
 def test_columns_by_position():
     signature = Signature(inputs=(Column("long"), Column("double")))
     assert signature.enforce([[1, 2], [3, 4]]).dtypes.tolist() == [np.dtype("int64"), np.dtype("float64")]

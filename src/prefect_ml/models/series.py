@@ -31,11 +31,8 @@ def make_series(values: Sequence[Any], type_: ValueType) -> Any:
     if type_ == "datetime":
         try:
             return pd.to_datetime(pd.Series(list(values), dtype="object"))
-        except (
-            ValueError,
-            TypeError,
-            OverflowError,
-        ) as error:  # mixed time zones, a year beyond pandas' reach
+        # Time zones that differ, or a year beyond pandas' reach.
+        except (ValueError, TypeError, OverflowError) as error:
             raise Mismatch(type_, next(iter(values))) from error
     if any(value is None for value in values):
         return pd.Series(list(values), dtype={"boolean": "boolean", "integer": "Int32"}.get(type_, "Int64"))

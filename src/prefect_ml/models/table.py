@@ -24,6 +24,7 @@ class Table:
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns = columns
         self._named = columns[0].name is not None
+        self._bare = len(columns) == 1 and not self._named
         self._names = [column.name for column in columns]
 
     @functools.cached_property
@@ -39,8 +40,8 @@ class Table:
     def fit(self, data: Any) -> Any:
         """A DataFrame with exactly these columns, the same object when it fits already.
 
-        Without pandas installed, a dict of lists. Columns that the signature does not know are dropped, as
-        MLflow does.
+        Without pandas installed, a dict of lists; for a single column without a name, a list. Columns that
+        the signature does not know are dropped, as MLflow does.
 
         Raises:
             SignatureError: a column is missing, or a value does not fit without loss; up to 5 columns are
@@ -53,6 +54,11 @@ class Table:
             return self._fit_frame(data)
         if kind == "array":
             data = data.tolist()
+        elif self._bare and not isinstance(data, Mapping):
+            # Values without a name are no table: a function that was shown a list gets a list.
+            values = list(data) if isinstance(data, (list, tuple)) else [data]
+            fitted = _each(fit_values, self._columns, [values])[0]
+            return fitted if isinstance(data, (list, tuple)) else fitted[0]
         columns, length = self._columns_of(data)
         fitted = _each(fit_values, self._columns, columns)
         if importlib.util.find_spec("pandas") is None:
@@ -178,9 +184,7 @@ class Table:
     def _frame_of(self, fitted: Sequence[Sequence[Any]], length: int) -> Any:
         import pandas as pd  # noqa: PLC0415 - only when a frame is made
 
-        series = [
-            make_series(values, column.type) for values, column in zip(fitted, self._columns, strict=True)
-        ]
+        series = _each(lambda column, values: make_series(values, column.type), self._columns, fitted)
         frame = pd.concat(series, axis=1) if series else pd.DataFrame(index=range(length))
         frame.columns = self._names if self._named else range(len(series))
         return frame

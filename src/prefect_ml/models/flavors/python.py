@@ -111,9 +111,8 @@ def _carried(model: object) -> Iterator[frozenset[str]]:
         carried: set[str] = set()
         while True:
             modules = modules_of(model)
-            local = {
-                name for name in sys.modules if name.split(".", 1)[0] in modules and is_local(name)
-            } - carried
+            loaded = [name for name in list(sys.modules) if name.split(".", 1)[0] in modules]
+            local = {name for name in loaded if is_local(name)} - carried
             if not local:
                 break
             carried |= local

@@ -1,0 +1,233 @@
+"""Flavors: which is chosen, which estimators are safe, what is imported, and how another one is added."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.base
+from scipy.stats import uniform
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.metrics import DistanceMetric
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedKFold
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
+
+from prefect_ml.errors import InvalidInputError
+from prefect_ml.models.flavors.sklearn_types import TRUSTED_TYPES
+from prefect_ml.models.flavors.table import flavor_for
+from prefect_ml.models.folder import load_model, save_model
+
+LOGISTIC = LogisticRegression(max_iter=300)
+ESTIMATORS = [
+    RandomForestClassifier(n_estimators=5),
+    GradientBoostingClassifier(n_estimators=3),
+    HistGradientBoostingClassifier(max_iter=3),
+    IsolationForest(n_estimators=5),
+    KNeighborsClassifier(algorithm="kd_tree"),
+    KNeighborsClassifier(algorithm="ball_tree", metric="manhattan"),
+    SVC(),
+    GaussianNB(),
+    SGDClassifier(loss="log_loss"),
+    MLPClassifier(hidden_layer_sizes=(3,), max_iter=500, tol=0.1),
+    CalibratedClassifierCV(LOGISTIC, cv=2),
+    GaussianProcessClassifier(RBF() + WhiteKernel()),
+    StackingClassifier([("a", LOGISTIC), ("b", GaussianNB())], cv=2),
+    VotingClassifier([("a", LOGISTIC), ("b", GaussianNB())]),
+    GridSearchCV(LOGISTIC, {"C": [1, 2]}, cv=StratifiedKFold(2)),
+    make_pipeline(SimpleImputer(), StandardScaler(), SelectKBest(k=3), LOGISTIC),
+    make_pipeline(FunctionTransformer(np.log1p), LOGISTIC),
+]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: str(e).replace("\n", "")[:40])
+def test_common_estimators_are_saved_in_the_safe_format(tmp_path, cancer, estimator):
+    features, target = (part[:120] for part in cancer)
+    model = sklearn.base.clone(estimator).fit(features, target)
+    save_model(model, tmp_path / "m", input_example=features[:3])
+    loaded = load_model(tmp_path / "m", origin="of a stranger")
+    assert np.array_equal(loaded.predict(features), model.predict(features))
+
+
+def test_columns_of_mixed_types_are_saved_in_the_safe_format(tmp_path):
+    frame = pd.DataFrame(
+        {"n": [1.0, 2, 3, 4] * 5, "c": ["x", "y"] * 10, "t": ["red", "blue sky", "blue", "sky"] * 5}
+    )
+    columns = ColumnTransformer(
+        [("n", StandardScaler(), ["n"]), ("c", OneHotEncoder(), ["c"]), ("t", TfidfVectorizer(), "t")]
+    )
+    model = make_pipeline(columns, LOGISTIC).fit(frame, [0, 1] * 10)
+    save_model(model, tmp_path / "m", input_example=frame[:2])
+    assert np.array_equal(load_model(tmp_path / "m", origin="x").predict(frame), model.predict(frame))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        make_pipeline(FunctionTransformer(print), LogisticRegression()),
+        RandomizedSearchCV(LOGISTIC, {"C": uniform(0.1, 1)}),
+        KNeighborsClassifier(metric=DistanceMetric.get_metric("pyfunc", func=max)),
+    ],
+    ids=["function", "scipy distribution", "metric by function"],
+)
+def test_what_can_carry_code_is_not_called_safe(tmp_path, model):
+    with pytest.raises(InvalidInputError, match="allow_pickle=True"):
+        save_model(model, tmp_path / "m")
+
+
+def test_our_list_names_types_of_numpy_scipy_and_sklearn_alone():
+    assert {name.split(".")[0] for name in TRUSTED_TYPES} == {"numpy", "scipy", "sklearn"}
+    assert not [name for name in TRUSTED_TYPES if "PyFunc" in name or name.startswith("scipy.stats")]
+
+
+class WithPredict:
+    def predict(self, data):
+        return data
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [(LOGISTIC, "sklearn"), (make_pipeline(LOGISTIC), "sklearn"), (WithPredict(), "python"), (len, "python")],
+    ids=lambda value: str(value)[:20],
+)
+def test_the_flavor_is_chosen_by_the_object(model, name):
+    assert flavor_for(model).name == name
+    assert flavor_for(model, "python").name == "python"
+
+
+@pytest.mark.parametrize("model", [42, None, WithPredict, "text"], ids=str)
+def test_what_is_no_model_is_said(model):
+    with pytest.raises(InvalidInputError, match="no model"):
+        flavor_for(model)
+
+
+def test_choosing_a_flavor_imports_no_library():
+    script = """
+        import sys
+        from prefect_ml.models.flavors.table import flavor_for
+        from prefect_ml.models.signature import Signature
+        assert flavor_for(len).name == "python"
+        assert Signature.infer({"a": 1}).inputs
+        print([name for name in ("sklearn", "skops", "pandas", "numpy", "cloudpickle") if name in
+        sys.modules])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+PLUGIN = '''
+import json
+
+
+class Table:
+    """A model of another library, which also matches as a Python object."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def predict(self, data):
+        return [self.rows[key] for key in data]
+
+
+class TableFlavor:
+    name = "table"
+
+    def matches(self, model):
+        return type(model).__name__ == "Table"
+
+    def save(self, model, folder, *, allow_pickle):
+        from prefect_ml.models.flavors.contract import FlavorInfo
+
+        (folder / "table.json").write_text(json.dumps(model.rows))
+        return FlavorInfo({"file": "table.json"}, None, {"yaml"})
+
+    def load(self, folder, conf, trust):
+        return Table(json.loads((folder / conf["file"]).read_text()))
+
+    def predict(self, native, data, params):
+        return native.predict(data)
+
+
+FLAVOR = TableFlavor()
+'''
+
+
+def test_another_package_adds_a_flavor(tmp_path):
+    (tmp_path / "tables.py").write_text(PLUGIN)
+    info = tmp_path / "tables-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tables\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[prefect_ml.flavors]\ntable = tables:FLAVOR\n")
+    script = """
+        from pathlib import Path
+        from tables import Table
+        from prefect_ml.models.folder import load_model, save_model
+        info = save_model(Table({"a": 1}), Path("m"), input_example=["a"])
+        assert set(info.flavors) == {"table"}
+        print(load_model(Path("m"), origin="x").predict(["a", "a"]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "[1, 1]", done.stderr
+
+
+def test_a_users_own_modules_travel_with_the_model(tmp_path):
+    """A class of one local module that uses a function of another: both are gone where it is loaded."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/__init__.py").write_text("")
+    (tmp_path / "mine/scale.py").write_text(
+        "import yaml\n\ndef scale(x):\n    return [v * 10 for v in yaml.safe_load(str(x))]\n"
+    )
+    (tmp_path / "shape.py").write_text(
+        "from mine.scale import scale\n\nclass Shape:\n    def predict(self, x):\n        return scale(x)\n"
+    )
+    save = (
+        "from pathlib import Path\nfrom shape import Shape\nfrom prefect_ml.models.folder import save_model\n"
+        "save_model(Shape(), Path('m'), input_example=[1, 2])"
+    )
+    load = (
+        "from pathlib import Path\nfrom prefect_ml.models.folder import load_model\n"
+        "print(load_model(Path('m'), origin='x', trusted_origins=['x']).predict([1, 2]))"
+    )
+    subprocess.run([sys.executable, "-c", save], cwd=tmp_path, check=True, capture_output=True)
+    for name in ("shape.py", "mine/scale.py", "mine/__init__.py"):
+        (tmp_path / name).unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", load], cwd=tmp_path, check=False, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[10, 20]", done.stderr
+    pins = (tmp_path / "m/requirements.txt").read_text()
+    assert "PyYAML==" in pins
+    assert "mine" not in pins
