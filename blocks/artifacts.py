@@ -1,0 +1,42 @@
+"""Where artifacts are kept."""
+
+from __future__ import annotations
+
+from prefect.blocks.core import Block
+from pydantic import Field, HttpUrl
+
+from prefect_ml.artifacts.contract import ArtifactStore
+from prefect_ml.artifacts.open import open_artifacts
+
+
+class ArtifactRoot(Block):
+    """A root of artifacts: every file is written atomically and verified when it is read.
+
+    Attributes:
+        uri: a folder path or a `file:` URI.
+
+    Example:
+        List what lies at the root:
+        ```python
+        from prefect_ml.blocks import ArtifactRoot
+
+        root = ArtifactRoot.load("BLOCK_NAME")
+        root.get_artifacts().list()
+        ```
+    """
+
+    _block_type_name = "Artifact Root"
+    _block_type_slug = "prefect-ml-artifact-root"
+    _documentation_url = HttpUrl("https://github.com/prefect-ml/prefect-ml/blob/main/docs/settings.md")
+
+    uri: str = Field(
+        default=..., title="URI", min_length=1, description="Folder path or file: URI of the root."
+    )
+
+    def get_artifacts(self) -> ArtifactStore:
+        """Open the root; the folder is made by the first write.
+
+        Raises:
+            InvalidInputError: the URI names no folder.
+        """
+        return open_artifacts(self.uri)
