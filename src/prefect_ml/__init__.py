@@ -1,1 +1,100 @@
-"""prefect-ml: tracking, models, registry, promotion and serving, the Prefect way."""
+"""prefect-ml: tracking, models, registry, promotion and serving, the Prefect way.
+
+Nothing is imported until it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefect_ml.api import (
+        approve,
+        current_run,
+        flush,
+        get_alias,
+        get_metric_history,
+        get_run,
+        load_model,
+        log_artifact,
+        log_artifacts,
+        log_dict,
+        log_figure,
+        log_metric,
+        log_metrics,
+        log_model,
+        log_param,
+        log_params,
+        log_text,
+        promote,
+        register_model,
+        reject,
+        request_promotion,
+        rollback,
+        search_runs,
+        set_tag,
+        set_tags,
+        start_run,
+    )
+    from prefect_ml.errors import PrefectMLError
+    from prefect_ml.store import open_store
+    from prefect_ml.track import track
+
+    __version__: str
+
+__all__ = [
+    "PrefectMLError",
+    "__version__",
+    "approve",
+    "current_run",
+    "flush",
+    "get_alias",
+    "get_metric_history",
+    "get_run",
+    "load_model",
+    "log_artifact",
+    "log_artifacts",
+    "log_dict",
+    "log_figure",
+    "log_metric",
+    "log_metrics",
+    "log_model",
+    "log_param",
+    "log_params",
+    "log_text",
+    "open_store",
+    "promote",
+    "register_model",
+    "reject",
+    "request_promotion",
+    "rollback",
+    "search_runs",
+    "set_tag",
+    "set_tags",
+    "start_run",
+    "track",
+]
+
+_ELSEWHERE = {
+    "PrefectMLError": "prefect_ml.errors",
+    "open_store": "prefect_ml.store",
+    "track": "prefect_ml.track",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - reading metadata takes milliseconds
+
+        found: Any = version("prefect-ml")
+    else:
+        found = getattr(importlib.import_module(_ELSEWHERE.get(name, "prefect_ml.api")), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,403 @@
+"""The public functions: each acts on the current run, or on the store of this process's settings.
+
+A call that reads sees everything that this process recorded before.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from prefect_ml.entities import Alias, Metric, ModelVersion, PromotionRequest, Run, ViewType
+from prefect_ml.errors import InvalidInputError, NoActiveRunError, NotFoundError
+from prefect_ml.settings import Settings
+from prefect_ml.store import open_store
+from prefect_ml.tracking import capture, current, start
+from prefect_ml.tracking.models import LoggedModel
+from prefect_ml.tracking.outlet import flush_all
+from prefect_ml.tracking.run import ActiveRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from prefect_ml.models.folder import LoadedModel
+    from prefect_ml.models.signature import Signature
+    from prefect_ml.registry.policy import PromotionPolicy
+    from prefect_ml.store.contract import Store
+
+_PAGE = 1000
+_DEFAULT_EXPERIMENT = "Default"
+
+
+def current_run() -> ActiveRun:
+    """The innermost run here: of `start_run`, or of the tracked flow that this code or its task runs in.
+
+    Raises:
+        NoActiveRunError: there is none.
+    """
+    entered, (flow_run_id, tracked) = current.entered(), _flow()
+    if entered is not None and (not tracked or entered.flow_run_id == flow_run_id):
+        return entered.run
+    if tracked and flow_run_id is not None:
+        return ActiveRun(flow_run_id)
+    if flow_run_id is not None:
+        raise NoActiveRunError(
+            "The flow run here is not tracked, so there is no run to record in: put @prefect_ml.track(...) above its "
+            "@flow, or pass the handle of another run (`run = prefect_ml.current_run()`) to the task."
+        )
+    raise NoActiveRunError(
+        "There is no run to record in: call this inside a flow decorated with @prefect_ml.track(...), or inside "
+        "`with prefect_ml.start_run(experiment=...):`. A new thread needs `contextvars.copy_context().run`."
+    )
+
+
+def start_run(
+    experiment: str | None = None, name: str | None = None, *, tags: Mapping[str, Any] | None = None
+) -> AbstractContextManager[ActiveRun]:
+    """A run for the body of a `with`; a child of the current run, and then in its experiment, when there is one.
+
+    An exception ends it FAILED, an interrupt KILLED.
+
+    Args:
+        experiment: name, created when it does not exist; "Default" when there is no run around it.
+        name: made up by default.
+        tags: tags of the run.
+    """
+    parent = _current_or_none()
+    if experiment is None:
+        experiment = (
+            _DEFAULT_EXPERIMENT if parent is None else parent.outlet.experiment or _DEFAULT_EXPERIMENT
+        )
+    return start.started(experiment, name, parent=parent, tags=tags, flow_run_id=_flow()[0])
+
+
+def log_param(key: str, value: object) -> None:
+    """Record a param of the current run; see `ActiveRun.log_params`."""
+    current_run().log_param(key, value)
+
+
+def log_params(params: Mapping[str, Any]) -> None:
+    """Record params of the current run; see `ActiveRun.log_params`."""
+    current_run().log_params(params)
+
+
+def log_metric(key: str, value: object, step: int = 0, timestamp: int | None = None) -> None:
+    """Record a point of a curve of the current run; see `ActiveRun.log_metrics`."""
+    current_run().log_metric(key, value, step, timestamp)
+
+
+def log_metrics(metrics: Mapping[str, Any], step: int = 0, timestamp: int | None = None) -> None:
+    """Record a point of each curve of the current run; see `ActiveRun.log_metrics`."""
+    current_run().log_metrics(metrics, step, timestamp)
+
+
+def set_tag(key: str, value: object) -> None:
+    """Set a tag of the current run."""
+    current_run().set_tag(key, value)
+
+
+def set_tags(tags: Mapping[str, Any]) -> None:
+    """Set tags of the current run."""
+    current_run().set_tags(tags)
+
+
+def log_artifact(path: str | Path, folder: str = "") -> None:
+    """Keep a file with the current run; see `ActiveRun.log_artifact`."""
+    current_run().log_artifact(path, folder)
+
+
+def log_artifacts(path: str | Path, folder: str = "") -> None:
+    """Keep everything below a folder with the current run; see `ActiveRun.log_artifacts`."""
+    current_run().log_artifacts(path, folder)
+
+
+def log_text(text: str, name: str) -> None:
+    """Keep text with the current run; see `ActiveRun.log_text`."""
+    current_run().log_text(text, name)
+
+
+def log_dict(content: Mapping[str, Any] | list[Any], name: str) -> None:
+    """Keep plain data with the current run; see `ActiveRun.log_dict`."""
+    current_run().log_dict(content, name)
+
+
+def log_figure(figure: Any, name: str) -> None:
+    """Keep a figure with the current run; see `ActiveRun.log_figure`."""
+    current_run().log_figure(figure, name)
+
+
+def log_model(
+    model: Any,
+    name: str = "model",
+    *,
+    input_example: Any = None,
+    register: str | None = None,
+    signature: Signature | None = None,
+    flavor: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    allow_pickle: bool = False,
+) -> LoggedModel:
+    """Keep a model with the current run, and register it when asked; see `ActiveRun.log_model`."""
+    return current_run().log_model(
+        model,
+        name,
+        input_example=input_example,
+        register=register,
+        signature=signature,
+        flavor=flavor,
+        metadata=metadata,
+        allow_pickle=allow_pickle,
+    )
+
+
+def load_model(uri: str) -> LoadedModel:
+    """Load a model, verified against its recorded digest.
+
+    Args:
+        uri: `models:/<name>@<alias>`, `models:/<name>/<version>`, `runs:/<run id>/<name>` or a folder.
+
+    Raises:
+        NotFoundError: there is no such model.
+        UntrustedModelError: it would unpickle, and its origin is not trusted.
+    """
+    from prefect_ml.registry import resolve  # noqa: PLC0415 - only those who load models pay for it
+
+    return resolve.load(_fresh_store(), uri, Settings())
+
+
+def register_model(
+    uri: str,
+    name: str,
+    *,
+    run_id: str | None = None,
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+) -> ModelVersion:
+    """Add the model at a URI or folder as the next version of `name`, which is created when it does not exist."""
+    from prefect_ml.registry import register  # noqa: PLC0415 - only those who register pay for it
+
+    return register.register_model(
+        _fresh_store(), uri, name, run_id=run_id, description=description, tags=tags
+    )
+
+
+def get_run(run_id: str) -> Run:
+    """A run with its params, tags and latest metrics; `NotFoundError` when there is none."""
+    return _fresh_store().get_run(run_id)
+
+
+def get_metric_history(run_id: str, key: str) -> Sequence[Metric]:
+    """All points of a curve, ordered by step, time and value."""
+    return _fresh_store().get_metric_history(run_id, key).items
+
+
+@overload
+def search_runs(
+    experiments: str | Sequence[str] | None = None,
+    filter: str = "",
+    *,
+    order_by: Sequence[str] = (),
+    max_results: int = _PAGE,
+    view_type: ViewType = ViewType.ACTIVE_ONLY,
+    output: Literal["runs"] = "runs",
+) -> list[Run]: ...
+@overload
+def search_runs(
+    experiments: str | Sequence[str] | None = None,
+    filter: str = "",
+    *,
+    order_by: Sequence[str] = (),
+    max_results: int = _PAGE,
+    view_type: ViewType = ViewType.ACTIVE_ONLY,
+    output: Literal["pandas"],
+) -> pd.DataFrame: ...
+def search_runs(
+    experiments: str | Sequence[str] | None = None,
+    filter: str = "",
+    *,
+    order_by: Sequence[str] = (),
+    max_results: int = _PAGE,
+    view_type: ViewType = ViewType.ACTIVE_ONLY,
+    output: Literal["runs", "pandas"] = "runs",
+) -> list[Run] | pd.DataFrame:
+    """Find runs, newest first unless ordered otherwise.
+
+    Args:
+        experiments: names or ids; all active ones by default.
+        filter: in MLflow's language, for example "metrics.auc > 0.9 and params.c = '1.0'".
+        order_by: for example ["metrics.auc DESC"].
+        max_results: how many at most.
+        view_type: active runs, deleted ones, or both.
+        output: "runs" for a list of `Run`, "pandas" for a DataFrame with a column for each param, metric and tag.
+
+    Raises:
+        InvalidFilterError: `filter` or `order_by` does not parse.
+        NotFoundError: there is no such experiment.
+    """
+    if output not in ("runs", "pandas"):
+        raise InvalidInputError(f'output is "runs" or "pandas", not {output!r}.')
+    store = _fresh_store()
+    ids = _experiment_ids(store, experiments)
+    found: list[Run] = []
+    token: str | None = None
+    while len(found) < max_results and ids:
+        size = min(_PAGE, max_results - len(found))
+        page = store.search_runs(ids, filter, order_by, view_type, size, token)
+        found += page.items
+        token = page.next_token
+        if token is None:
+            break
+    return found if output == "runs" else _frame(found)
+
+
+def request_promotion(
+    name: str,
+    version: int,
+    alias: str = "champion",
+    *,
+    requester: str | None = None,
+    key: str | None = None,
+    stage: str | None = None,
+    policy: str | PromotionPolicy | None = None,
+) -> PromotionRequest:
+    """Evaluate the gates and ask for an alias; see `prefect_ml.registry.promotion.request_promotion`.
+
+    Args:
+        name: the registered model.
+        version: the version that asks.
+        alias: the alias to move.
+        requester: who asks; the user of this process by default.
+        key: makes the call idempotent.
+        stage: a stage that the version enters with the move.
+        policy: for an alias that no policy protects yet.
+    """
+    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who promote pay for it
+
+    return promotion.request_promotion(
+        _fresh_store(),
+        name,
+        version,
+        alias,
+        requester=requester or capture.user(),
+        key=key,
+        stage=stage,
+        policy=policy,
+    )
+
+
+def approve(request_id: str, *, actor: str | None = None, reason: str = "") -> PromotionRequest:
+    """Approve a promotion request, as the user of this process by default; `promote` then moves the alias."""
+    return _decide(request_id, approve=True, actor=actor, reason=reason)
+
+
+def reject(request_id: str, *, actor: str | None = None, reason: str) -> PromotionRequest:
+    """Reject a promotion request, as the user of this process by default."""
+    return _decide(request_id, approve=False, actor=actor, reason=reason)
+
+
+def promote(request_id: str, *, actor: str | None = None) -> Alias:
+    """Move the alias of an approved request, after verifying the artifact once more; idempotent."""
+    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who promote pay for it
+
+    return promotion.move(open_store(), request_id, actor=actor or capture.user())
+
+
+def rollback(name: str, alias: str = "champion", *, reason: str, actor: str | None = None) -> Alias:
+    """Move an alias back to its previous version, as the user of this process by default."""
+    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who promote pay for it
+
+    return promotion.rollback(open_store(), name, alias, actor=actor or capture.user(), reason=reason)
+
+
+def get_alias(name: str, alias: str = "champion") -> Alias:
+    """Where an alias points now; `NotFoundError` when there is no such model or alias."""
+    return open_store().get_alias(name, alias)
+
+
+def flush(timeout: float | None = None) -> bool:
+    """Wait until everything that this process recorded is in the store; whether it is.
+
+    Args:
+        timeout: seconds; the setting `flush_timeout` by default.
+    """
+    return flush_all(timeout)
+
+
+def _decide(request_id: str, *, approve: bool, actor: str | None, reason: str) -> PromotionRequest:
+    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who promote pay for it
+
+    who = actor or capture.user()
+    return promotion.decide(
+        open_store(), request_id, approve=approve, actor=who, reason=reason, channel="python"
+    )
+
+
+def _flow() -> tuple[str | None, bool]:
+    """The flow run here and whether it is tracked; plain scripts do not pay for Prefect's import."""
+    if "prefect.context" not in sys.modules:
+        return None, False
+    from prefect_ml.track import tracked_run_id  # noqa: PLC0415 - see above
+
+    return tracked_run_id()
+
+
+def _current_or_none() -> ActiveRun | None:
+    try:
+        return current_run()
+    except NoActiveRunError:
+        return None
+
+
+def _fresh_store() -> Store:
+    """The store, with everything in it that this process recorded."""
+    flush_all()
+    return open_store()
+
+
+def _experiment_ids(store: Store, experiments: str | Sequence[str] | None) -> list[str]:
+    if isinstance(experiments, str):
+        return [_experiment_id(store, experiments)]
+    if experiments is not None:
+        return [_experiment_id(store, experiment) for experiment in experiments]
+    found, token = store.search_experiments(), None
+    ids = [experiment.experiment_id for experiment in found.items]
+    while (token := found.next_token) is not None:
+        found = store.search_experiments(page_token=token)
+        ids += [experiment.experiment_id for experiment in found.items]
+    return ids
+
+
+def _experiment_id(store: Store, experiment: str) -> str:
+    try:
+        return store.get_experiment_by_name(experiment).experiment_id
+    except NotFoundError:
+        if not experiment.isdecimal():
+            raise
+        return store.get_experiment(experiment).experiment_id
+
+
+def _frame(runs: Sequence[Run]) -> pd.DataFrame:
+    try:
+        import pandas as pd  # noqa: PLC0415 - only where it is asked for
+    except ImportError as error:
+        raise InvalidInputError('output="pandas" needs pandas: pip install "prefect-ml[sklearn]".') from error
+    rows = [
+        {
+            "run_id": run.run_id,
+            "experiment_id": run.experiment_id,
+            "name": run.name,
+            "status": str(run.status),
+            "start_time": pd.to_datetime(run.start_time, unit="ms", utc=True),
+            "end_time": pd.to_datetime(run.end_time, unit="ms", utc=True),
+            "artifact_uri": run.artifact_uri,
+            **{f"metrics.{key}": value for key, value in run.metrics.items()},
+            **{f"params.{key}": value for key, value in run.params.items()},
+            **{f"tags.{key}": value for key, value in run.tags.items()},
+        }
+        for run in runs
+    ]
+    fixed = ("run_id", "experiment_id", "name", "status", "start_time", "end_time", "artifact_uri")
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(fixed))

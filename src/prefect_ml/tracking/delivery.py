@@ -1,0 +1,180 @@
+"""The thread that carries this process's journals to the store, so that no log call waits for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from prefect_ml.errors import PrefectMLError, StoreUnavailableError
+from prefect_ml.store import open_store
+from prefect_ml.tracking.outbox import Outbox, deliver_folder, remove_if_empty
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from prefect_ml.store.contract import Store
+    from prefect_ml.tracking.journal import JournalWriter
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_PAUSE = 30.0
+# A journal that is delivered and was not written to for so long gives its file and descriptor back.
+_IDLE = 60.0
+
+
+class Delivery:
+    """Delivers to one store; its daemon thread lives from the first journal on.
+
+    Args:
+        store_url: SQLAlchemy URL.
+        interval: seconds between two rounds while journals are open.
+    """
+
+    def __init__(self, store_url: str, interval: float) -> None:
+        self._url = store_url
+        self._interval = interval
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._open: dict[JournalWriter, Outbox] = {}
+        self._jobs: list[Callable[[], None]] = []
+        self._ended: set[Path] = set()
+        self._asked = 0
+        self._answered = 0
+        self._away = False
+        self._failures = 0
+
+    @property
+    def store(self) -> Store:
+        return open_store(self._url)
+
+    def watch(self, writer: JournalWriter) -> None:
+        """Deliver what is written to a journal from now on."""
+        outbox = Outbox(writer.path, start=0)
+        with self._changed:
+            self._open[writer] = outbox
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="prefect-ml-delivery", daemon=True)
+                self._thread.start()
+
+    def soon(self, job: Callable[[], None]) -> None:
+        """Run a job in the thread before anything else is delivered."""
+        with self._changed:
+            self._jobs.append(job)
+
+    def end(self, folder: Path) -> None:
+        """Deliver and remove also what other processes left in the folder of a run that has ended."""
+        with self._changed:
+            self._ended.add(folder)
+
+    def flush(self, timeout: float, *, patient: bool = True) -> bool:
+        """Wait until all that was recorded before is in the store; whether it is.
+
+        Args:
+            timeout: seconds to wait at most.
+            patient: whether to go on waiting when the store cannot be reached.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            if self._thread is None:
+                return True
+            self._asked += 1
+            ticket, failures = self._asked, self._failures
+            self._changed.notify_all()
+            while self._answered < ticket:
+                left = deadline - time.monotonic()
+                if left <= 0 or (not patient and self._failures > failures):
+                    return False
+                self._changed.wait(left)
+            return True
+
+    def close(self, timeout: float) -> None:
+        """Close all journals and deliver them, at the end of the process."""
+        with self._changed:
+            writers = list(self._open)
+        for writer in writers:
+            writer.close()
+        if not self.flush(timeout, patient=not self._away):
+            logger.warning("Not all records reached the store; `prefect-ml sync` delivers them later.")
+
+    def abandon(self) -> None:
+        """In a forked child, where the thread does not exist: let go of the parent's files."""
+        for writer, outbox in self._open.items():
+            outbox.close()
+            writer.abandon()
+
+    def _work(self) -> None:
+        pause, tried = self._interval, 0
+        while True:
+            with self._changed:
+                if self._asked == tried:
+                    self._changed.wait(pause if self._open or self._ended else None)
+                tried = self._asked
+            done = self._round()
+            with self._changed:
+                if done:
+                    self._answered, pause = tried, self._interval
+                else:
+                    self._failures += 1
+                    waiting = self._asked > self._answered
+                    pause = self._interval if waiting else min(pause * 2, _LONGEST_PAUSE)
+                self._changed.notify_all()
+
+    def _round(self) -> bool:
+        """Whether everything that is there was delivered."""
+        try:
+            done = self._deliver()
+        except StoreUnavailableError as error:
+            if not self._away:
+                logger.warning("The store is away; records stay in the journal until it is back. %s", error)
+            self._away = True
+            return False
+        except Exception:  # the thread must outlive whatever a store does
+            if not self._away:
+                logger.exception("Delivery failed; records stay in the journal, and it is tried again.")
+            self._away = True
+            return False
+        self._away = False
+        return done
+
+    def _deliver(self) -> bool:
+        store = self.store
+        with self._changed:
+            jobs, self._jobs = self._jobs, []
+        for job in jobs:
+            job()
+        with self._changed:
+            journals, ended = list(self._open.items()), sorted(self._ended)
+        done = True
+        for writer, outbox in journals:
+            done &= self._deliver_one(store, writer, outbox)
+        for folder in ended:
+            deliver_folder(store, folder)
+            if not folder.exists():  # else a process that recorded there still lives
+                with self._changed:
+                    self._ended.discard(folder)
+        return done
+
+    def _deliver_one(self, store: Store, writer: JournalWriter, outbox: Outbox) -> bool:
+        closed = writer.close_if_idle(_IDLE)
+        try:
+            outbox.deliver(store)
+        except StoreUnavailableError:
+            raise
+        except PrefectMLError as error:
+            if not outbox.complained:
+                outbox.complained = True
+                logger.warning("The journal %s cannot be delivered and is kept: %s", writer.path, error)
+            return False
+        if closed:
+            self._let_go(writer, outbox)
+        return True
+
+    def _let_go(self, writer: JournalWriter, outbox: Outbox) -> None:
+        outbox.finish()
+        outbox.close()
+        with self._changed:
+            del self._open[writer]
+        remove_if_empty(writer.path.parent)

@@ -1,0 +1,54 @@
+"""The bytes of a journal: frames that can be checked one by one.
+
+```
+file    magic, header frame, frame, frame, …, zeros up to a multiple of PAGE
+frame   length (u32), CRC-32 of the payload seeded with the length (u32), payload; little endian
+```
+A payload is JSON, filled with spaces to a multiple of 8 bytes, so that each frame's head is written in one piece. A
+length of zero marks the end.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAGIC = b"PMLJRNL\x01"
+PAGE = 4096
+HEAD = struct.Struct("<II")
+_ALIGN = 8
+
+
+def frame(payload: bytes) -> tuple[bytes, bytes]:
+    """The head and the filled payload of a frame."""
+    filled = payload + b" " * (-len(payload) % _ALIGN)
+    return HEAD.pack(len(filled), crc32(filled, len(filled))), filled
+
+
+def frames(data: bytes, at: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Each valid frame from the offset `at`: where it ends and its payload; stops before the first that is not valid."""
+    while at + HEAD.size <= len(data):
+        length, check = HEAD.unpack_from(data, at)
+        end = at + HEAD.size + length
+        if length == 0 or length % _ALIGN or end > len(data):
+            return
+        payload = data[at + HEAD.size : end]
+        if crc32(payload, length) != check:
+            return
+        yield end, payload
+        at = end
+
+
+def bad_bytes(tail: bytes, end: int) -> int:
+    """How many bytes from the offset `end` of a file, where no frame is valid any more, should not be as they are.
+
+    Args:
+        tail: the file's bytes from `end`.
+        end: where the last valid frame ends.
+    """
+    cut_off = -(end + len(tail)) % PAGE
+    return len(tail.rstrip(b"\x00")) + cut_off

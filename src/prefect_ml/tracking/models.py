@@ -1,0 +1,118 @@
+"""Models of a run."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from prefect_ml.artifacts import open_artifacts
+from prefect_ml.artifacts.names import split_name
+from prefect_ml.errors import StoreUnavailableError
+from prefect_ml.tracking import files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prefect_ml.models.mlmodel import ModelInfo
+    from prefect_ml.models.signature import Signature
+    from prefect_ml.tracking.run import ActiveRun
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModel:
+    """A model that was kept.
+
+    Attributes:
+        uri: `runs:/<run id>/<name>`.
+        info: what its MLmodel file says.
+        name: the registered model, when it was registered.
+        version: the version that it became.
+    """
+
+    uri: str
+    info: ModelInfo
+    name: str | None = None
+    version: int | None = None
+
+
+def log_model(
+    run: ActiveRun,
+    model: Any,
+    name: str,
+    *,
+    register: str | None,
+    input_example: Any,
+    signature: Signature | None,
+    flavor: str | None,
+    metadata: Mapping[str, Any] | None,
+    allow_pickle: bool,
+) -> LoggedModel:
+    from prefect_ml.models.folder import save_model  # noqa: PLC0415 - only those who keep models pay for it
+
+    split_name(name)
+    name = _not_registered(run, name)
+    with tempfile.TemporaryDirectory(prefix="prefect-ml-") as scratch:
+        folder = Path(scratch) / "model"
+        info = save_model(
+            model, folder, flavor=flavor, input_example=input_example, signature=signature, metadata=metadata,
+            allow_pickle=allow_pickle, run_id=run.run_id,
+        )  # fmt: skip
+        there = files.keep(run, name, folder)
+    run.outlet.add_model(_entry(run, name, info))
+    uri = f"runs:/{run.run_id}/{name}"
+    version = _register(run, uri, register, there=there) if register else None
+    return LoggedModel(uri, info, register if version else None, version)
+
+
+def _not_registered(run: ActiveRun, name: str) -> str:
+    """The name, or with the next number when a version has its files there: what is registered never changes.
+
+    A model of that name that is not registered makes room: a retried flow keeps its model again.
+    """
+    try:
+        artifacts = open_artifacts(run.artifact_uri)
+        if not artifacts.list(name):
+            return name
+        versions = run.outlet.delivery.store.search_model_versions(f"run_id = '{run.run_id}'").items
+    except StoreUnavailableError as error:
+        logger.debug("Whether %s is registered cannot be seen: %s", name, error)
+        return name
+    taken = {version.source.rstrip("/") for version in versions}
+    number, free = 1, name
+    while f"{artifacts.uri}/{free}" in taken:
+        number += 1
+        free = f"{name}-{number}"
+    artifacts.delete(free)
+    return free
+
+
+def _register(run: ActiveRun, uri: str, name: str, *, there: bool) -> int | None:
+    from prefect_ml.registry.register import register_model  # noqa: PLC0415 - only those who register pay for it
+
+    try:
+        if there:
+            return register_model(run.outlet.delivery.store, uri, name, run_id=run.run_id).version
+    except StoreUnavailableError as error:
+        logger.debug("Registering %s failed: %s", uri, error)
+    logger.warning(
+        "%s is not registered, because the store is away; once it is delivered: `prefect-ml models register %s %s`.",
+        uri, uri, name,
+    )  # fmt: skip
+    return None
+
+
+def _entry(run: ActiveRun, name: str, info: ModelInfo) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "artifact_path": name,
+        "utc_time_created": info.utc_time_created,
+        "model_uuid": info.model_uuid,
+        "flavors": orjson.loads(orjson.dumps(dict(info.flavors), default=str)),
+    }

@@ -1,0 +1,150 @@
+"""One journal on its way to the store, exactly once: the store itself keeps how far it has come."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from prefect_ml.entities import JournalSpan
+from prefect_ml.errors import CorruptArtifactError, InactiveError, JournalOffsetError, NotFoundError
+from prefect_ml.tracking.journal import SUFFIX, JournalReader, remove_if_abandoned
+from prefect_ml.tracking.records import batches
+from prefect_ml.tracking.staged import deliver_staged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from prefect_ml.entities import Rejection
+    from prefect_ml.store.contract import Store
+
+logger = logging.getLogger(__name__)
+
+REJECTED_TAG = "prefect_ml.rejected"
+_MAX_TAG = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class JournalReport:
+    """What became of one journal.
+
+    Attributes:
+        run_id: the run that it is about, "" when its first bytes are damaged.
+        journal_id: its name.
+        records: how many records were delivered now.
+        bad_bytes: how many bytes at its end are damaged or cut off, 0 while its writer lives.
+        finished: whether it is wholly delivered and its writer is gone.
+    """
+
+    run_id: str
+    journal_id: str
+    records: int
+    bad_bytes: int
+    finished: bool
+
+
+class Outbox:
+    """Delivers one journal file, from where the store stands.
+
+    Raises:
+        FileNotFoundError: the journal is gone.
+        CorruptArtifactError: its first bytes are damaged.
+    """
+
+    def __init__(self, path: Path, *, start: int | None = None) -> None:
+        self._reader = JournalReader(path)
+        self._start = start
+        self.complained = False
+        self._refused: list[str] = []
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def deliver(self, store: Store) -> int:
+        """Deliver all that is there and return how many records that were.
+
+        Raises:
+            StoreUnavailableError: nothing is lost; call again.
+        """
+        reader, count = self._reader, 0
+        if self._start is None:
+            self._start = store.journal_offset(reader.journal_id)
+        while True:
+            records, end = reader.read(self._start)
+            if not records:
+                return count
+            span = JournalSpan(reader.journal_id, self._start, end)
+            try:
+                rejections = store.apply_journal(span, batches(reader.run_id, records))
+            except JournalOffsetError as error:
+                if error.expected == self._start:
+                    raise
+                self._start = error.expected
+                continue
+            self._start = end
+            count += len(records)
+            self._report(store, rejections)
+
+    def finish(self) -> JournalReport:
+        """Remove the file when it is wholly delivered and its writer is gone; called after `deliver`."""
+        reader, end = self._reader, self._start or 0
+        bad = reader.bad_bytes(end)
+        gone = remove_if_abandoned(reader.path, end)
+        finished = gone and not (reader.path.exists() and reader.read(end)[0])
+        if finished and bad:
+            logger.warning(
+                "The journal %s of run %s has %d damaged bytes; everything before them is delivered. "
+                "Its bytes are kept beside it with the suffix .damaged.",
+                reader.path, reader.run_id, bad,
+            )  # fmt: skip
+        return JournalReport(reader.run_id, reader.journal_id, 0, bad if gone else 0, finished)
+
+    def _report(self, store: Store, rejections: Sequence[Rejection]) -> None:
+        if not rejections:
+            return
+        run_id = self._reader.run_id
+        for rejection in rejections:
+            logger.warning("Run %s: %s was refused: %s", run_id, rejection.what, rejection.reason)
+        self._refused += [f"{rejection.what}: {rejection.reason}" for rejection in rejections]
+        text = orjson.dumps(self._refused).decode()
+        try:
+            store.log_batch(run_id, tags={REJECTED_TAG: text[:_MAX_TAG]})
+        except (NotFoundError, InactiveError) as error:
+            logger.warning("Run %s cannot be marked with what was refused: %s", run_id, error)
+
+
+def deliver_file(store: Store, path: Path) -> JournalReport | None:
+    """Deliver one journal of any process and remove it when that is right; None when it is gone already."""
+    try:
+        outbox = Outbox(path)
+    except FileNotFoundError:
+        return None
+    except CorruptArtifactError as error:
+        size = path.stat().st_size
+        path.rename(path.with_suffix(".damaged"))
+        logger.warning("%s It is kept beside the others with the suffix .damaged.", error)
+        return JournalReport("", path.stem, 0, size, finished=True)
+    try:
+        count = outbox.deliver(store)
+        report = outbox.finish()
+    finally:
+        outbox.close()
+    return JournalReport(report.run_id, report.journal_id, count, report.bad_bytes, report.finished)
+
+
+def deliver_folder(store: Store, folder: Path) -> list[JournalReport]:
+    """Deliver all journals and waiting artifacts of one run, and remove its folder when it is empty."""
+    found = [deliver_file(store, path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    deliver_staged(store, folder)
+    remove_if_empty(folder)
+    return [report for report in found if report is not None]
+
+
+def remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError as error:
+        logger.debug("The journal folder %s stays: %s", folder, error)

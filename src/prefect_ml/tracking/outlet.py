@@ -1,0 +1,198 @@
+"""Where this process records a run: its journal, opened at the first record, and what is known of its params."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from prefect_ml.errors import ParamConflictError
+from prefect_ml.settings import Settings
+from prefect_ml.tracking import records
+from prefect_ml.tracking.delivery import Delivery
+from prefect_ml.tracking.journal import JournalWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from prefect_ml.entities import Metric, RunEnd
+
+logger = logging.getLogger(__name__)
+
+# MLflow's tag, by which its tools list the models of a run.
+MODELS_TAG = "mlflow.log-model.history"
+MISSING_TAG = "prefect_ml.missing_records"
+_MAX_TAG = 5000
+
+
+class Outlet:
+    """Records one run in this process.
+
+    Args:
+        run_id: the run.
+        settings: where journals and store are, and how long to wait for them.
+        delivery: what carries the journal away.
+    """
+
+    def __init__(self, run_id: str, settings: Settings, delivery: Delivery) -> None:
+        self.run_id = run_id
+        self.pid = os.getpid()
+        self.delivery = delivery
+        self.flush_timeout = settings.flush_timeout
+        self.began = False
+        self.experiment: str | None = None
+        self.params: dict[str, str] = {}
+        self.latest: dict[str, Metric] = {}
+        self._folder: Path = settings.journal_folder
+        self._writer: JournalWriter | None = None
+        self._lock = threading.Lock()
+        self._missing = 0
+        self._models: list[Mapping[str, Any]] = []
+
+    @property
+    def folder(self) -> Path:
+        """Where all processes keep the journals of this run."""
+        return self._folder / self.run_id
+
+    @property
+    def idle(self) -> bool:
+        """Whether all is delivered and the journal was closed since."""
+        return self._writer is not None and self._writer.closed
+
+    def record(self, record: bytes, *, last: bool = False) -> None:
+        """Append to the journal; when the disk is full, count what is missing and go on."""
+        writer = self._writer
+        try:
+            if writer is None or not writer.append(record, last=last):
+                self._append_anew(record, last=last)
+        except OSError as error:
+            self._missing += 1
+            if self._missing == 1:
+                logger.warning(
+                    "Run %s cannot be recorded in %s (%s); the program goes on, and records are missing until "
+                    "that is cured. The run's tag %r will say how many.",
+                    self.run_id, self._folder, error.strerror, MISSING_TAG,
+                )  # fmt: skip
+
+    def set_params(self, values: Mapping[str, str]) -> None:
+        """Record params; refuses all of them when one has another value already."""
+        with self._lock:
+            for key, value in values.items():
+                known = self.params.get(key, value)
+                if known != value:
+                    raise ParamConflictError(
+                        f"The param {key!r} is {known!r} already and cannot become {value!r}; params never change. "
+                        "Log it under another name, or as a tag or metric."
+                    )
+            self.params |= values
+        self.record(records.params_record(values))
+
+    def saw(self, points: Iterable[Metric]) -> None:
+        """Remember the latest value of each curve that this process recorded: that of the largest step."""
+        for point in points:
+            known = self.latest.get(point.key)
+            if known is None or (point.step, point.timestamp) >= (known.step, known.timestamp):
+                self.latest[point.key] = point
+
+    def end(self, end: RunEnd) -> None:
+        """Record the end, and have everything delivered that any process recorded of this run."""
+        if self._missing:
+            self.record(records.tags_record({MISSING_TAG: str(self._missing)}), last=True)
+        self.record(records.end_record(end), last=True)
+        if self._writer is not None:
+            self._writer.close()
+        self.delivery.end(self.folder)
+
+    def add_model(self, entry: Mapping[str, Any]) -> None:
+        """Record that a model was kept, in the tag by which MLflow's tools list the models of a run."""
+        with self._lock:
+            self._models.append(entry)
+            text = orjson.dumps(self._models).decode()
+            if len(text) > _MAX_TAG:
+                text = orjson.dumps([{**model, "flavors": {}} for model in self._models]).decode()
+        if len(text) <= _MAX_TAG:
+            self.record(records.tags_record({MODELS_TAG: text}))
+
+    def flush(self, timeout: float | None = None, *, patient: bool = True) -> bool:
+        """Wait until what was recorded so far is in the store; whether it is."""
+        return self.delivery.flush(self.flush_timeout if timeout is None else timeout, patient=patient)
+
+    def _append_anew(self, record: bytes, *, last: bool) -> None:
+        with self._lock:
+            # Another thread may have opened the next journal meanwhile.
+            if self._writer is not None and self._writer.append(record, last=last):
+                return
+            writer = JournalWriter(self._folder, self.run_id)
+            writer.append(record, last=last)
+            self._writer = writer
+        self.delivery.watch(writer)
+
+
+class _Process:
+    """What this process records; a forked child starts with nothing."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.outlets: dict[str, Outlet] = {}
+        self.deliveries: dict[str, Delivery] = {}
+
+
+_process = _Process()
+
+
+def outlet_of(run_id: str) -> Outlet:
+    """The outlet of a run in this process; the settings are read when it is made."""
+    found = _process.outlets.get(run_id)
+    return _new_outlet(run_id) if found is None else found
+
+
+def forget(outlet: Outlet) -> None:
+    """Let an outlet go whose run has ended; another one is made when the run is continued."""
+    with _process.lock:
+        if _process.outlets.get(outlet.run_id) is outlet:
+            del _process.outlets[outlet.run_id]
+
+
+def _new_outlet(run_id: str) -> Outlet:
+    settings = Settings()
+    url = settings.resolved_store_url
+    with _process.lock:
+        if (found := _process.outlets.get(run_id)) is not None:
+            return found
+        for idle in [outlet for outlet in _process.outlets.values() if outlet.idle]:
+            del _process.outlets[idle.run_id]
+        if (delivery := _process.deliveries.get(url)) is None:
+            delivery = _process.deliveries[url] = Delivery(url, settings.flush_interval)
+        made = _process.outlets[run_id] = Outlet(run_id, settings, delivery)
+        return made
+
+
+def flush_all(timeout: float | None = None) -> bool:
+    """Wait until everything that this process recorded is in its stores, or one of them is away; whether it is."""
+    with _process.lock:
+        deliveries = list(_process.deliveries.values())
+    seconds = Settings().flush_timeout if timeout is None else timeout
+    return all([delivery.flush(seconds, patient=False) for delivery in deliveries])
+
+
+def _at_exit() -> None:
+    timeout = Settings().flush_timeout
+    for delivery in list(_process.deliveries.values()):
+        delivery.close(timeout)
+
+
+def _in_forked_child() -> None:
+    global _process  # noqa: PLW0603 - the one place where a process begins
+    for delivery in _process.deliveries.values():
+        delivery.abandon()
+    _process = _Process()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)

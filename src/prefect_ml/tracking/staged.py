@@ -1,0 +1,69 @@
+"""Artifacts that wait on this machine because they could not be put where they belong."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import uuid
+from typing import TYPE_CHECKING
+
+from prefect_ml.artifacts import open_artifacts
+from prefect_ml.errors import ArtifactError, InactiveError, NotFoundError
+from prefect_ml.models.mlmodel import FILE as MLMODEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from prefect_ml.artifacts.contract import ArtifactStore
+    from prefect_ml.store.contract import Store
+
+logger = logging.getLogger(__name__)
+
+_WAITING = "waiting-"
+
+
+def put(artifacts: ArtifactStore, name: str, source: Path | bytes) -> None:
+    """Put a file or a folder; the MLmodel file of a model folder last, so that no half model can be read."""
+    if isinstance(source, bytes) or not source.is_dir():
+        artifacts.put(name, source)
+        return
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    prefix = f"{name}/" if name else ""
+    for path in sorted(files, key=lambda path: path.name == MLMODEL):
+        artifacts.put(prefix + path.relative_to(source).as_posix(), path)
+
+
+def stage(folder: Path, name: str, source: Path | bytes) -> None:
+    """Keep a file or folder below a run's journal folder until `deliver_staged`; it is there whole or not at all."""
+    made = folder / f".{uuid.uuid4().hex}"
+    try:
+        put(open_artifacts(str(made)), name, source)
+        made.rename(folder / f"{_WAITING}{made.name[1:]}")
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def deliver_staged(store: Store, folder: Path) -> None:
+    """Put what waits where it belongs.
+
+    Raises:
+        StoreUnavailableError: it goes on waiting.
+    """
+    for waiting in sorted(folder.glob(f"{_WAITING}*")):
+        try:
+            target = open_artifacts(store.get_run(folder.name).artifact_uri)
+            for name in sorted(_files(open_artifacts(str(waiting))), key=lambda name: name.endswith(MLMODEL)):
+                target.put(name, waiting / name)
+        except (ArtifactError, NotFoundError, InactiveError) as error:
+            logger.warning("An artifact of run %s still waits in %s: %s", folder.name, waiting, error)
+        else:
+            shutil.rmtree(waiting)
+
+
+def _files(artifacts: ArtifactStore, name: str = "") -> Iterator[str]:
+    for info in artifacts.list(name):
+        if info.is_folder:
+            yield from _files(artifacts, info.name)
+        else:
+            yield info.name

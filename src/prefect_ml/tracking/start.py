@@ -1,0 +1,101 @@
+"""Runs of plain scripts."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from prefect_ml.entities import RunStart, RunStatus
+from prefect_ml.tracking import capture, values
+from prefect_ml.tracking.current import entering
+from prefect_ml.tracking.run import ActiveRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
+
+logger = logging.getLogger(__name__)
+
+# MLflow's tag of a child run.
+PARENT_TAG = "mlflow.parentRunId"
+
+
+def begin(
+    run_id: str,
+    experiment: str,
+    name: str | None,
+    *,
+    parent: ActiveRun | None,
+    tags: Mapping[str, Any] | None,
+    source_file: str | None = None,
+) -> ActiveRun:
+    """Create or continue a run of this process."""
+    given = {values.name(key, "tag"): values.tag_value(value) for key, value in (tags or {}).items()}
+    nested = {} if parent is None else {PARENT_TAG: parent.run_id}
+    found = capture.process_tags() | ({capture.SOURCE_NAME: source_file} if source_file else {})
+    run = ActiveRun(run_id)
+    start = RunStart(experiment, name, capture.user(), values.now_ms(), found | nested | given)
+    run.begin(start, source_file=source_file)
+    return run
+
+
+@contextmanager
+def started(
+    experiment: str,
+    name: str | None,
+    *,
+    parent: ActiveRun | None,
+    tags: Mapping[str, Any] | None,
+    flow_run_id: str | None,
+) -> Iterator[ActiveRun]:
+    """A run that lasts for the body.
+
+    An exception ends it FAILED, an interrupt and SIGTERM KILLED. SIGTERM is only watched in the main thread, and
+    where nobody else watches it.
+    """
+    run = begin(uuid.uuid4().hex, experiment, name, parent=parent, tags=tags)
+    status = RunStatus.FINISHED
+    try:
+        with entering(run, flow_run_id), _terminating():
+            yield run
+    except (KeyboardInterrupt, _TerminatedError):
+        status = RunStatus.KILLED
+        raise
+    except SystemExit as error:
+        status = RunStatus.FINISHED if error.code in (None, 0) else RunStatus.FAILED
+        raise
+    except GeneratorExit:
+        status = RunStatus.KILLED
+        raise
+    except BaseException:
+        status = RunStatus.FAILED
+        raise
+    finally:
+        run.end(status)
+
+
+class _TerminatedError(SystemExit):
+    """SIGTERM came; leaves the process as SystemExit does, with the code that shells give it."""
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that the run is ended."""
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    handler: Callable[[int, FrameType | None], None] = _terminate
+    signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, _: FrameType | None) -> None:
+    raise _TerminatedError(128 + number)

@@ -1,0 +1,40 @@
+"""A run in a few lines of markdown, for a page that shows it to people."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prefect_ml.entities import Run
+
+_MOST_ROWS = 50
+_MOST_CHARACTERS = 200
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~$&])")
+
+
+def markdown(run: Run, experiment: str) -> str:
+    """Experiment, params, metrics and how to look at the run; what was logged is text, never markup."""
+    lines = [
+        f"**Run** `{run.run_id}` of experiment **{_text(experiment)}**",
+        *_table("Metrics", {key: f"{value:.6g}" for key, value in run.metrics.items()}),
+        *_table("Params", run.params),
+        "",
+        f"```\nprefect-ml runs show {run.run_id}\n```",
+    ]
+    return "\n".join(lines)
+
+
+def _table(title: str, values: Mapping[str, str]) -> list[str]:
+    if not values:
+        return []
+    rows = [f"| {_text(key)} | {_text(value)} |" for key, value in sorted(values.items())[:_MOST_ROWS]]
+    more = [f"\n… and {len(values) - _MOST_ROWS} more"] if len(values) > _MOST_ROWS else []
+    return ["", f"| {title} | |", "|---|---|", *rows, *more]
+
+
+def _text(value: str) -> str:
+    cut = value if len(value) <= _MOST_CHARACTERS else value[:_MOST_CHARACTERS] + "…"
+    return _SPECIAL.sub(r"\\\1", " ".join(cut.split()))

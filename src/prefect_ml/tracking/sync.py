@@ -1,0 +1,43 @@
+"""Delivering what dead processes left."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from prefect_ml.settings import Settings
+from prefect_ml.tracking.outbox import JournalReport, deliver_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from prefect_ml.store.contract import Store
+
+__all__ = ["JournalReport", "sync_journals"]
+
+# A file that is not a journal yet for so long is one whose process died while making it.
+_STILLBORN_AFTER = 3600.0
+
+
+def sync_journals(store: Store, folder: Path | None = None) -> list[JournalReport]:
+    """Deliver every journal below a folder, exactly once however often and by however many processes it is called.
+
+    Journals of living processes are delivered up to where they are and left to them.
+
+    Args:
+        store: where to.
+        folder: the journal folder of this process's settings by default.
+
+    Raises:
+        StoreUnavailableError: what is not delivered stays; call again.
+    """
+    folder = folder or Settings().journal_folder
+    if not folder.is_dir():
+        return []
+    reports: list[JournalReport] = []
+    for run_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for stillborn in run_folder.glob("*.partial"):
+            if time.time() - stillborn.stat().st_mtime > _STILLBORN_AFTER:
+                stillborn.unlink(missing_ok=True)
+        reports += deliver_folder(store, run_folder)
+    return reports
