@@ -1,0 +1,208 @@
+"""The database below the store: how to read from it, how to write to it, and what its failures are called."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, ProgrammingError
+
+from prefect_ml.errors import InvalidInputError, StoreUnavailableError
+from prefect_ml.store.writer import Writer
+
+T = TypeVar("T")
+
+# Seconds that a write waits for another process's, and for a free connection of the pool.
+_PATIENCE = 30
+# serialization_failure and deadlock_detected: the transaction did nothing and may run again.
+_RETRIED_STATES = frozenset({"40001", "40P01"})
+_ATTEMPTS = 20
+
+# What a forked child inherited stays referenced for ever: closing a connection there would cut the parent's.
+_inherited: list[object] = []
+
+
+class Database:
+    """One SQLite file or PostgreSQL database, shared by the threads of a process; a forked child may use it too.
+
+    Args:
+        url: SQLAlchemy URL; `postgresql:` means `postgresql+psycopg:`.
+        synchronous: SQLite's PRAGMA of that name, "NORMAL" or "FULL".
+
+    Attributes:
+        url: where it is, without the password.
+        dialect: "sqlite" or "postgresql".
+        closed: whether `close` was called; a closed one still works and opens connections anew.
+
+    Raises:
+        InvalidInputError: the URL is none that a store can be kept at.
+        StoreUnavailableError: the SQLite file's folder cannot be made.
+    """
+
+    def __init__(self, url: str, synchronous: str = "NORMAL") -> None:
+        self._url = _checked(url)
+        self.url = self._url.render_as_string(hide_password=True)
+        self.dialect = self._url.get_backend_name()
+        self.closed = False
+        self._synchronous = synchronous
+        self._start()
+
+    def __repr__(self) -> str:
+        return f"Database({self.url!r})"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection that sees one unchanging snapshot for as long as the context lasts."""
+        with self._named_failures(), self._reading().connect() as connection, connection.begin():
+            yield connection
+
+    def write(self, work: Callable[[Connection], T], *, serializable: bool = False) -> T:
+        """Run `work` in one transaction and return its result once that is committed.
+
+        `work` may run more than once, so it changes nothing but the database. When it raises, nothing is kept.
+
+        Args:
+            work: gets the connection; starts no write of its own.
+            serializable: whether PostgreSQL must behave as if transactions ran one after the other, as SQLite's do.
+
+        Raises:
+            StoreUnavailableError: the database cannot be reached, or stayed locked for 30 seconds.
+        """
+        with self._named_failures():
+            if self.dialect == "sqlite":
+                return self._writing().write(work)
+            return self._write_with_retries(work, serializable=serializable)
+
+    @contextmanager
+    def bare(self) -> Iterator[Any]:
+        """The driver's own connection, outside any transaction."""
+        with self._named_failures():
+            connection = self._reading().raw_connection()
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+    def close(self) -> None:
+        """Finish what is being written and give all connections back. Idempotent."""
+        self.closed = True
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+        self._engine.dispose()
+
+    @property
+    def checked_out(self) -> int:
+        """How many connections are in use now."""
+        return self._engine.pool.checkedout()  # type: ignore[attr-defined, no-any-return]  # QueuePool has it
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._writer: Writer | None = None
+        self._engine = _engine(self._url, self._synchronous)
+
+    def _reading(self) -> Engine:
+        if os.getpid() != self._pid:
+            _inherited.append((self._engine, self._writer))
+            self._start()
+        return self._engine
+
+    def _writing(self) -> Writer:
+        engine = self._reading()
+        with self._lock:
+            if self._writer is None:
+                self._writer = Writer(engine, Path(self._url.database or "").name)
+            return self._writer
+
+    def _write_with_retries(self, work: Callable[[Connection], T], *, serializable: bool) -> T:
+        level = "SERIALIZABLE" if serializable else "READ COMMITTED"
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._reading().connect() as connection:
+                    connection.execution_options(isolation_level=level, postgresql_readonly=False)
+                    with connection.begin():
+                        return work(connection)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _RETRIED_STATES or attempt == _ATTEMPTS - 1:
+                    raise
+            time.sleep(random.uniform(0, 0.01 * (attempt + 1)))  # noqa: S311  spreads retries, hides nothing
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    @contextmanager
+    def _named_failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (IntegrityError, ProgrammingError):
+            raise
+        except DatabaseError as error:
+            raise StoreUnavailableError(
+                f"The store at {self.url} cannot be used now: {_first_line(error)}. "
+                "Check that the database is there and has room, and try again."
+            ) from error
+
+
+def _checked(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise InvalidInputError(
+            "The store URL is no SQLAlchemy URL; write 'sqlite:////folder/store.db' or "
+            "'postgresql://user:password@host/database'."
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == backend else parsed
+    if backend != "sqlite":
+        raise InvalidInputError(f"A store cannot be kept in {backend!r}; use a sqlite: or postgresql: URL.")
+    if not parsed.database or ":memory:" in parsed.database:
+        raise InvalidInputError(
+            "An in-memory store would be lost with the process; give a file: sqlite:////folder/store.db."
+        )
+    return parsed
+
+
+def _first_line(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error.orig).__name__
+
+
+def _engine(url: URL, synchronous: str) -> Engine:
+    options: dict[str, Any] = {"hide_parameters": True, "pool_timeout": _PATIENCE, "max_overflow": 40}
+    if url.get_backend_name() == "postgresql":
+        options |= {"isolation_level": "REPEATABLE READ", "pool_pre_ping": True}
+        engine = create_engine(url, connect_args={"connect_timeout": 10}, **options)
+        engine.update_execution_options(postgresql_readonly=True)
+        return engine
+    folder = Path(url.database or "").absolute().parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"The folder {folder} of the store cannot be made: {error.strerror}."
+        ) from error
+    engine = create_engine(url, connect_args={"timeout": _PATIENCE, "check_same_thread": False}, **options)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions are begun below, where their kind is known
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA cache_size = -32000")
+        connection.execute("PRAGMA temp_store = MEMORY")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+    return engine

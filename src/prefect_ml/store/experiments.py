@@ -1,0 +1,156 @@
+"""Experiments: created, renamed, tagged, deleted and restored together with their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from prefect_ml.entities import Experiment, LifecycleStage
+from prefect_ml.errors import AlreadyExistsError, InactiveError, NotFoundError
+from prefect_ml.store import names
+from prefect_ml.store.rows import Rows, now
+from prefect_ml.store.statements import upsert
+from prefect_ml.store.tables import experiment_tags, experiments, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ExperimentRows(Rows):
+    def create_experiment(self, name: str, tags: Mapping[str, str] | None = None) -> str:
+        names.check_experiment_name(name)
+        checked = names.check_tags(tags or {}, names.MAX_EXPERIMENT_TAG_VALUE)
+
+        def work(connection: Connection) -> int:
+            number = insert_experiment(connection, name, self.artifact_root)
+            _set_tags(connection, number, checked)
+            return number
+
+        try:
+            return str(self.database.write(work))
+        except IntegrityError as error:
+            raise _taken(name) from error
+
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        with self.database.read() as connection:
+            return self._load(connection, [find_experiment(connection, experiment_id)])[0]
+
+    def get_experiment_by_name(self, name: str) -> Experiment:
+        with self.database.read() as connection:
+            row = connection.execute(select(experiments).where(experiments.c.name == name)).first()
+            if row is None:
+                raise NotFoundError(f"There is no experiment named {name!r}; create it first.")
+            return self._load(connection, [row])[0]
+
+    def rename_experiment(self, experiment_id: str, name: str) -> None:
+        names.check_experiment_name(name)
+
+        def work(connection: Connection) -> None:
+            number = active_experiment(connection, experiment_id).id
+            _change(connection, number, name=name)
+
+        try:
+            self.database.write(work)
+        except IntegrityError as error:
+            raise _taken(name) from error
+
+    def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
+        checked = names.check_tags({key: value}, names.MAX_EXPERIMENT_TAG_VALUE)
+
+        def work(connection: Connection) -> None:
+            number = active_experiment(connection, experiment_id).id
+            _set_tags(connection, number, checked)
+            _change(connection, number)
+
+        self.database.write(work)
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        self._set_stage(experiment_id, LifecycleStage.DELETED)
+
+    def restore_experiment(self, experiment_id: str) -> None:
+        self._set_stage(experiment_id, LifecycleStage.ACTIVE)
+
+    def _set_stage(self, experiment_id: str, stage: LifecycleStage) -> None:
+        def work(connection: Connection) -> None:
+            number = find_experiment(connection, experiment_id, lock=True).id
+            _change(connection, number, lifecycle_stage=stage)
+            connection.execute(update(runs).where(runs.c.experiment == number).values(lifecycle_stage=stage))
+
+        self.database.write(work)
+
+    def _load(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[Experiment]:
+        """The experiments of rows of the table, in their order, tags loaded in one query."""
+        tags: dict[int, dict[str, str]] = {row.id: {} for row in rows}
+        wanted = select(experiment_tags).where(experiment_tags.c.experiment.in_(list(tags)))
+        for number, key, value in connection.execute(wanted):
+            tags[number][key] = value
+        return [
+            Experiment(
+                experiment_id=str(row.id),
+                name=row.name,
+                artifact_location=row.artifact_location or f"{self.artifact_root}/{row.id}",
+                lifecycle_stage=LifecycleStage(row.lifecycle_stage),
+                creation_time=row.creation_time,
+                last_update_time=row.last_update_time,
+                tags=tags[row.id],
+            )
+            for row in rows
+        ]
+
+
+def insert_experiment(connection: Connection, name: str, artifact_root: str) -> int:
+    """Add an active experiment and return its number; `IntegrityError` when the name is taken."""
+    at = now()
+    values = {"name": name, "artifact_location": "", "lifecycle_stage": LifecycleStage.ACTIVE}
+    result = connection.execute(insert(experiments).values(creation_time=at, last_update_time=at, **values))
+    (number,) = result.inserted_primary_key or (0,)
+    location = update(experiments).where(experiments.c.id == number)
+    connection.execute(location.values(artifact_location=f"{artifact_root}/{number}"))
+    return int(number)
+
+
+def find_experiment(connection: Connection, experiment_id: str, *, lock: bool = False) -> Row[Any]:
+    """The row of an experiment, deleted or not; `lock` keeps it unchanged until the transaction ends."""
+    numbers = experiment_numbers([experiment_id])
+    query = select(experiments).where(experiments.c.id.in_(numbers))
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise NotFoundError(f"No experiment with id={experiment_id} exists.")
+    return row
+
+
+def active_experiment(connection: Connection, experiment_id: str) -> Row[Any]:
+    """The row of an experiment that may be changed, locked."""
+    row = find_experiment(connection, experiment_id, lock=True)
+    if row.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise InactiveError(
+            f"The experiment {experiment_id} must be in the 'active' state. Current state is "
+            f"{row.lifecycle_stage}. Restore it first."
+        )
+    return row
+
+
+def experiment_numbers(experiment_ids: Iterable[str]) -> list[int]:
+    """The numbers that ids stand for; an id that never was one has none."""
+    return [int(id) for id in experiment_ids if id.isascii() and id.isdigit() and len(id) < 19]  # noqa: PLR2004  int64
+
+
+def _set_tags(connection: Connection, number: int, tags: Mapping[str, str]) -> None:
+    rows = [{"experiment": number, "key": key, "value": value} for key, value in tags.items()]
+    if rows:
+        connection.execute(upsert(connection, experiment_tags, ["experiment", "key"], ["value"]), rows)
+
+
+def _change(connection: Connection, number: int, **values: str) -> None:
+    """Change columns of an experiment, and note when."""
+    statement = update(experiments).where(experiments.c.id == bindparam("number"))
+    connection.execute(statement.values(last_update_time=now(), **values), {"number": number})
+
+
+def _taken(name: str) -> AlreadyExistsError:
+    return AlreadyExistsError(
+        f"Experiment(name={name}) already exists. Use it, restore it if it was deleted, or take another name."
+    )

@@ -1,0 +1,44 @@
+"""Opening a store: one object for each process and URL."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from prefect_ml.settings import Settings
+from prefect_ml.store.contract import Store
+from prefect_ml.store.database import Database
+from prefect_ml.store.sql import SqlStore
+from prefect_ml.store.upgrade import upgrade
+
+_stores: dict[tuple[int, str], SqlStore] = {}
+_lock = threading.Lock()
+
+
+def _forget_lock() -> None:
+    global _lock  # noqa: PLW0603  another thread of the parent may hold it for ever in the child
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
+
+
+def open_store(url: str | None = None) -> Store:
+    """See `prefect_ml.store.open_store`."""
+    settings = Settings()
+    target = url or settings.resolved_store_url
+    key = (os.getpid(), target)
+    with _lock:
+        store = _stores.get(key)
+        if store is None or store.database.closed:
+            database = Database(target, settings.sqlite_synchronous)
+            upgrade(database)
+            store = _stores[key] = SqlStore(database, _absolute(settings.resolved_artifact_root))
+        return store
+
+
+def _absolute(root: str) -> str:
+    """A folder path made absolute, since runs remember it; a URI stays as it is."""
+    return root if "://" in root or root.startswith("file:") else str(Path(root).expanduser().absolute())

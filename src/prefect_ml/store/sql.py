@@ -1,0 +1,23 @@
+"""`SqlStore`: every noun of the store over one database."""
+
+from __future__ import annotations
+
+from prefect_ml.store.experiments import ExperimentRows
+
+
+class SqlStore(ExperimentRows):
+    """The store in a SQLite file or PostgreSQL database.
+
+    A noun is a mixin derived from `Rows` in a file of its own (`class AliasRows(Rows)` in `aliases.py`), which takes
+    the database from `self.database` and never another noun's methods: what nouns share are functions of a connection.
+    """
+
+    def __repr__(self) -> str:
+        return f"SqlStore({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        return self.database.url
+
+    def close(self) -> None:
+        self.database.close()
