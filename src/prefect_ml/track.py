@@ -86,7 +86,7 @@ def track(
     Raises:
         InvalidInputError: a tag's name that the store refuses, or something that is no flow and no function.
     """
-    texts = {values.name(key, "tag"): values.tag_value(value) for key, value in (tags or {}).items()}
+    texts = {values.name(key, "tag"): values.tag_value(key, value) for key, value in (tags or {}).items()}
     options = _Options(experiment, name, texts)
     return functools.partial(_tracked, options=options) if flow is None else _tracked(flow, options)
 
@@ -126,7 +126,7 @@ class _Attempt:
         with _harmless("The run of this flow cannot be recorded"):
             self.run = _begin(self._context.flow, self._context.flow_run, options, function)
             _install_hooks(self._context.flow)
-            self.run.log_params(self._context.flow.serialize_parameters(self._context.parameters or {}))
+            _log_parameters(self.run, self._context.flow.serialize_parameters(self._context.parameters or {}))
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
@@ -144,6 +144,10 @@ class _Attempt:
         with _harmless("The numbers that this flow returned cannot be recorded"):
             if numbers := _numbers(value):
                 self.run.log_metrics(numbers)
+        if isinstance(value, State):
+            if value.is_cancelled():  # no hook is called for a state that the flow itself returns
+                self.run.end(RunStatus.KILLED)
+            return
         with _harmless("The run's summary cannot be made"):
             thread = threading.Thread(target=_summarize, args=(self.run, self._context), daemon=True)
             thread.start()
@@ -170,6 +174,15 @@ def _begin(
         tags=tags | dict(options.tags),
         source_file=inspect.unwrap(function).__code__.co_filename,
     )
+
+
+def _log_parameters(run: ActiveRun, parameters: Mapping[str, Any]) -> None:
+    try:
+        run.log_params(parameters)
+    except InvalidInputError:
+        for key, value in parameters.items():
+            with _harmless(f"The parameter {key!r} cannot be recorded"):
+                run.log_params({key: value})
 
 
 def _numbers(value: Any) -> dict[str, float]:
@@ -236,7 +249,7 @@ _BODIES: list[tuple[Callable[[Any], bool], Callable[..., Any], str]] = [
     (
         inspect.isasyncgenfunction,
         _generate_async,
-        "async def w(*a, **k):\n async for x in call(f, o, a, k): yield x",
+        "async def w(*a, **k):\n  async for x in call(f, o, a, k): yield x",
     ),
     (inspect.isgeneratorfunction, _generate, "def w(*a, **k): return (yield from call(f, o, a, k))"),
     (inspect.iscoroutinefunction, _call_async, "async def w(*a, **k): return await call(f, o, a, k)"),
@@ -245,21 +258,21 @@ _BODIES: list[tuple[Callable[[Any], bool], Callable[..., Any], str]] = [
 
 
 def _wrapped(function: Callable[..., Any], options: _Options) -> Callable[..., Any]:
-    """A function that stands at the user's file and line, where Prefect looks for entrypoint and version."""
-    call, source = next((call, source) for fits, call, source in _BODIES if fits(function))
+    """A function with the user's file, line and globals, where Prefect looks for entrypoint, version and types."""
+    call, body = next((call, body) for fits, call, body in _BODIES if fits(function))
     inner = inspect.unwrap(function)
     code = getattr(inner, "__code__", None)
     if not isinstance(code, types.CodeType):
         raise InvalidInputError(f"@track takes a flow or a function, not {function!r}.")
-    tree = ast.parse(source)
+    tree = ast.parse(f"def make(call, f, o):\n {body}\n return w")
     for node in ast.walk(tree):
         if isinstance(node, ast.stmt | ast.expr | ast.arg):
             node.lineno = node.end_lineno = code.co_firstlineno
-    names: dict[str, Any] = {"call": call, "f": function, "o": options, "__name__": function.__module__}
-    exec(compile(tree, code.co_filename, "exec"), names)  # noqa: S102 - one of the lines above, with a line number
-    made = functools.wraps(function)(names["w"])
-    setattr(made, _OPTIONS, options)
-    return made
+    made: dict[str, Any] = {}
+    exec(compile(tree, code.co_filename, "exec"), inner.__globals__, made)  # noqa: S102 - one of the bodies above
+    wrapper: Callable[..., Any] = functools.wraps(function)(made["make"](call, function, options))
+    setattr(wrapper, _OPTIONS, options)
+    return wrapper
 
 
 def _install_hooks(flow: Flow[..., Any]) -> None:

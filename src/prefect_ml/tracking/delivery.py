@@ -43,7 +43,7 @@ class Delivery:
         self._ended: set[Path] = set()
         self._asked = 0
         self._answered = 0
-        self._away = False
+        self._away = self._broken = False
         self._failures = 0
 
     @property
@@ -85,7 +85,8 @@ class Delivery:
             self._changed.notify_all()
             while self._answered < ticket:
                 left = deadline - time.monotonic()
-                if left <= 0 or (not patient and self._failures > failures):
+                in_vain = self._failures > failures and not (patient and self._away)
+                if left <= 0 or in_vain:
                     return False
                 self._changed.wait(left)
             return True
@@ -132,11 +133,11 @@ class Delivery:
             self._away = True
             return False
         except Exception:  # the thread must outlive whatever a store does
-            if not self._away:
+            if not self._broken:
                 logger.exception("Delivery failed; records stay in the journal, and it is tried again.")
-            self._away = True
+            self._away, self._broken = False, True
             return False
-        self._away = False
+        self._away = self._broken = False
         return done
 
     def _deliver(self) -> bool:

@@ -77,7 +77,7 @@ class ActiveRun:
             InvalidInputError: a name that the store refuses.
         """
         given = values.mapping(params, "Params")
-        texts = {values.name(key, "param"): values.param_value(value) for key, value in given.items()}
+        texts = {values.name(key, "param"): values.param_value(key, value) for key, value in given.items()}
         for part in _parts(texts):
             self.outlet.set_params(part)
 
@@ -116,7 +116,7 @@ class ActiveRun:
             InvalidInputError: a name that the store refuses; none is set.
         """
         given = values.mapping(tags, "Tags")
-        texts = {values.name(key, "tag"): values.tag_value(value) for key, value in given.items()}
+        texts = {values.name(key, "tag"): values.tag_value(key, value) for key, value in given.items()}
         for part in _parts(texts):
             self.outlet.record(records.tags_record(part))
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.entities import RunStart, RunStatus
+from prefect_ml.store.names import check_experiment_name
 from prefect_ml.tracking import capture, values
 from prefect_ml.tracking.current import entering
 from prefect_ml.tracking.run import ActiveRun
@@ -34,11 +35,13 @@ def begin(
     source_file: str | None = None,
 ) -> ActiveRun:
     """Create or continue a run of this process."""
-    given = {values.name(key, "tag"): values.tag_value(value) for key, value in (tags or {}).items()}
+    given = {values.name(key, "tag"): values.tag_value(key, value) for key, value in (tags or {}).items()}
     nested = {} if parent is None else {PARENT_TAG: parent.run_id}
     found = capture.process_tags() | ({capture.SOURCE_NAME: source_file} if source_file else {})
     run = ActiveRun(run_id)
-    start = RunStart(experiment, name, capture.user(), values.now_ms(), found | nested | given)
+    start = RunStart(
+        check_experiment_name(experiment), name, capture.user(), values.now_ms(), found | nested | given
+    )
     run.begin(start, source_file=source_file)
     return run
 

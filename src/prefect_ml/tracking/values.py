@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from prefect_ml.errors import InvalidInputError, InvalidNameError
+from prefect_ml.errors import InvalidInputError
+from prefect_ml.store.names import MAX_PARAM_VALUE, MAX_TAG_VALUE, check_key, check_text
 
-# MLflow's limit for a param's value; longer ones are cut.
-MAX_PARAM = 6000
 _MAX_STEP = 2**63 - 1
 
 
@@ -58,45 +56,35 @@ def timestamp_value(timestamp: object) -> int:
     return now_ms() if timestamp is None else _whole(timestamp, "timestamp (milliseconds since the epoch)")
 
 
-def param_value(value: object) -> str:
-    """Text as it is, collections as JSON, everything else by `str`; cut at `MAX_PARAM` characters."""
+def param_value(key: str, value: object) -> str:
+    """Text as it is, collections as JSON, everything else by `str`; cut at `MAX_PARAM_VALUE` characters."""
     if isinstance(value, Mapping | list | tuple):
         text = orjson.dumps(
             value, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
         ).decode()
     else:
         text = str(value)
-    return text[:MAX_PARAM]
-
-
-# MLflow's limit for a tag's value; longer ones are cut.
-MAX_TAG = 8000
-_MAX_NAME = 250
-_NAME = re.compile(r"[\w\-./: ]+")
+    return check_text(f"The value of param {key!r}", text)[:MAX_PARAM_VALUE]
 
 
 @functools.lru_cache(maxsize=4096)
+def _known_name(key: str, what: str) -> str:
+    return check_key(what, key)
+
+
 def name(key: str, what: str) -> str:
-    """A name that every store takes: letters, digits, `_ - . / :` and spaces, at most 250 characters.
+    """A name that every store takes.
 
     Raises:
         InvalidNameError: it is another one.
+        InvalidInputError: it is no text.
     """
-    if not isinstance(key, str) or not _NAME.fullmatch(key) or len(key) > _MAX_NAME or _leaves(key):
-        raise InvalidNameError(
-            f"The {what} name {str(key)[:80]!r} is refused: use 1 to {_MAX_NAME} letters, digits, spaces and _ - . / :, "
-            "without leading or doubled slashes or dots as a segment."
-        )
-    return key
+    return _known_name(key, what) if type(key) is str else check_key(what, key)
 
 
-def _leaves(key: str) -> bool:
-    return any(segment in ("", ".", "..") for segment in key.split("/"))
-
-
-def tag_value(value: object) -> str:
-    """Text by `str`, cut at `MAX_TAG` characters."""
-    return str(value)[:MAX_TAG]
+def tag_value(key: str, value: object) -> str:
+    """Text by `str`, cut at `MAX_TAG_VALUE` characters."""
+    return check_text(f"The value of tag {key!r}", str(value))[:MAX_TAG_VALUE]
 
 
 def mapping(values: object, what: str) -> Mapping[str, Any]:
