@@ -11,7 +11,7 @@ __all__ = ["open_store"]
 
 
 def open_store(url: str | None = None) -> Store:
-    """Open the store at a SQLAlchemy URL, by default that of the settings, and bring its schema to this release.
+    """Open the store at a SQLAlchemy URL, that of the settings by default, and bring its schema up to date.
 
     One store object is shared by all callers of a process.
 

@@ -6,16 +6,18 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, ProgrammingError
 
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError
 from prefect_ml.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -30,7 +32,7 @@ _inherited: list[object] = []
 
 
 class Database:
-    """One SQLite file or PostgreSQL database, shared by the threads of a process; a forked child may use it too.
+    """A SQLite file or PostgreSQL database, shared by the threads of a process; a forked child may use it too.
 
     Args:
         url: SQLAlchemy URL; `postgresql:` means `postgresql+psycopg:`.
@@ -52,6 +54,10 @@ class Database:
         self.dialect = self._url.get_backend_name()
         self.closed = False
         self._synchronous = synchronous
+        self._pid = 0
+        self._lock: threading.Lock
+        self._writer: Writer | None
+        self._engine: Engine
         self._start()
 
     def __repr__(self) -> str:
@@ -66,11 +72,11 @@ class Database:
     def write(self, work: Callable[[Connection], T], *, serializable: bool = False) -> T:
         """Run `work` in one transaction and return its result once that is committed.
 
-        `work` may run more than once, so it changes nothing but the database. When it raises, nothing is kept.
+        `work` may run more than once, so it changes only the database. When it raises, nothing is kept.
 
         Args:
             work: gets the connection; starts no write of its own.
-            serializable: whether PostgreSQL must behave as if transactions ran one after the other, as SQLite's do.
+            serializable: whether PostgreSQL must act as if transactions ran one after the other (SQLite's do).
 
         Raises:
             StoreUnavailableError: the database cannot be reached, or stayed locked for 30 seconds.
@@ -109,7 +115,7 @@ class Database:
     def _start(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._writer: Writer | None = None
+        self._writer = None
         self._engine = _engine(self._url, self._synchronous)
 
     def _reading(self) -> Engine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
@@ -16,7 +16,12 @@ from prefect_ml.store.statements import upsert
 from prefect_ml.store.tables import experiment_tags, experiments, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+DEFAULT = "0"
+
+_EXPERIMENT_ID = re.compile(r"[0-9]{1,18}")
 
 
 class ExperimentRows(Rows):
@@ -75,9 +80,7 @@ class ExperimentRows(Rows):
 
     def _set_stage(self, experiment_id: str, stage: LifecycleStage) -> None:
         def work(connection: Connection) -> None:
-            number = find_experiment(connection, experiment_id, lock=True).id
-            _change(connection, number, lifecycle_stage=stage)
-            connection.execute(update(runs).where(runs.c.experiment == number).values(lifecycle_stage=stage))
+            _set_stage(connection, find_experiment(connection, experiment_id, lock=True).id, stage)
 
         self.database.write(work)
 
@@ -102,14 +105,29 @@ class ExperimentRows(Rows):
 
 
 def insert_experiment(connection: Connection, name: str, artifact_root: str) -> int:
-    """Add an active experiment and return its number; `IntegrityError` when the name is taken."""
-    at = now()
-    values = {"name": name, "artifact_location": "", "lifecycle_stage": LifecycleStage.ACTIVE}
-    result = connection.execute(insert(experiments).values(creation_time=at, last_update_time=at, **values))
-    (number,) = result.inserted_primary_key or (0,)
-    location = update(experiments).where(experiments.c.id == number)
-    connection.execute(location.values(artifact_location=f"{artifact_root}/{number}"))
+    """Add an active experiment and return its number; `IntegrityError` when another transaction takes the name now."""
+    if connection.execute(select(experiments.c.id).where(experiments.c.name == name)).first():
+        raise _taken(name)
+    (number,) = connection.execute(insert(experiments).values(_new(name))).inserted_primary_key or (0,)
+    _locate(connection, number, artifact_root)
     return int(number)
+
+
+def ensure_experiment(connection: Connection, name: str, artifact_root: str) -> Row[Any]:
+    """The row of the experiment of that name, created or restored where needed."""
+    query = select(experiments).where(experiments.c.name == name)
+    row = connection.execute(query).first()
+    if row is None:
+        # Another transaction may add it now; then it is waited for, and its row is taken.
+        connection.execute(upsert(connection, experiments, ["name"], []).values(_new(name)))
+        row = connection.execute(query).one()
+        if not row.artifact_location:
+            _locate(connection, row.id, artifact_root)
+            row = connection.execute(query).one()
+    if row.lifecycle_stage != LifecycleStage.ACTIVE:
+        _set_stage(connection, row.id, LifecycleStage.ACTIVE)
+        row = connection.execute(query).one()
+    return row
 
 
 def find_experiment(connection: Connection, experiment_id: str, *, lock: bool = False) -> Row[Any]:
@@ -135,7 +153,25 @@ def active_experiment(connection: Connection, experiment_id: str) -> Row[Any]:
 
 def experiment_numbers(experiment_ids: Iterable[str]) -> list[int]:
     """The numbers that ids stand for; an id that never was one has none."""
-    return [int(id) for id in experiment_ids if id.isascii() and id.isdigit() and len(id) < 19]  # noqa: PLR2004  int64
+    return [int(given) for given in experiment_ids if _EXPERIMENT_ID.fullmatch(given)]
+
+
+def _new(name: str) -> dict[str, Any]:
+    at = now()
+    values = {"name": name, "artifact_location": "", "lifecycle_stage": LifecycleStage.ACTIVE}
+    return values | {"creation_time": at, "last_update_time": at}
+
+
+def _locate(connection: Connection, number: int, artifact_root: str) -> None:
+    """Give a new experiment the place of its artifacts, which its number is part of."""
+    statement = update(experiments).where(experiments.c.id == number)
+    connection.execute(statement.values(artifact_location=f"{artifact_root}/{number}"))
+
+
+def _set_stage(connection: Connection, number: int, stage: LifecycleStage) -> None:
+    """Delete or restore an experiment and all its runs."""
+    _change(connection, number, lifecycle_stage=stage)
+    connection.execute(update(runs).where(runs.c.experiment == number).values(lifecycle_stage=stage))
 
 
 def _set_tags(connection: Connection, number: int, tags: Mapping[str, str]) -> None:

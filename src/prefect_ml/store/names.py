@@ -1,14 +1,17 @@
-"""The rules for names and values of tracking; the limits are MLflow's, so that what is kept here can go there."""
+"""The rules for names and values of tracking; the limits are MLflow's, so that runs can be moved there."""
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prefect_ml.entities import Metric
 from prefect_ml.errors import InvalidInputError, InvalidNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from prefect_ml.entities import Metric
 
 MAX_EXPERIMENT_NAME = 500
 MAX_KEY = 250
@@ -34,33 +37,33 @@ def check_text(what: str, value: Any) -> str:
     return value
 
 
-def check_key(what: str, key: Any) -> str:
+def check_key(what: str, name: Any) -> str:
     """The name of a metric, param or tag: letters, digits and `_-. :/`, and as a path the same name.
 
     Args:
         what: "metric", "param" or "tag", for the message.
-        key: the name.
+        name: the name.
     """
-    check_text(f"The name of a {what}", key)
+    key = check_text(f"The name of a {what}", name)
     if not key or len(key) > MAX_KEY:
         raise InvalidNameError(
             f"The name of a {what} has 1 to {MAX_KEY} characters, got {len(key)}: {key[:60]!r}."
         )
     if not _KEY.fullmatch(key):
         raise InvalidNameError(
-            f"Invalid name {key!r} of a {what}: names may only contain alphanumerics, underscores (_), dashes (-), "
-            "periods (.), spaces ( ), colons (:) and slashes (/)."
+            f"Invalid name {key!r} of a {what}: names may only contain alphanumerics, underscores (_), "
+            "dashes (-), periods (.), spaces ( ), colons (:) and slashes (/)."
         )
     if posixpath.normpath(key) != key or key.startswith(("/", "..")) or key == ".":
         raise InvalidNameError(
-            f"Invalid name {key!r} of a {what}: names may be treated as files, and must not resolve to other names "
-            f"when they are. Did you mean {posixpath.normpath(key).strip('./') or 'another name'!r}?"
+            f"Invalid name {key!r} of a {what}: names may be treated as files, and must not resolve "
+            f"to other names when they are. Did you mean {posixpath.normpath(key).strip('./') or 'another name'!r}?"
         )
     return key
 
 
-def check_run_id(run_id: Any) -> str:
-    check_text("A run id", run_id)
+def check_run_id(value: Any) -> str:
+    run_id = check_text("A run id", value)
     if not _RUN_ID.fullmatch(run_id):
         raise InvalidNameError(
             f"Invalid run id {run_id!r}: use 1 to 64 letters, digits, dashes and underscores."
@@ -68,11 +71,12 @@ def check_run_id(run_id: Any) -> str:
     return run_id
 
 
-def check_experiment_name(name: Any) -> str:
-    check_text("The name of an experiment", name)
+def check_experiment_name(value: Any) -> str:
+    name = check_text("The name of an experiment", value)
     if not name.strip() or len(name) > MAX_EXPERIMENT_NAME:
         raise InvalidNameError(
-            f"The name of an experiment has 1 to {MAX_EXPERIMENT_NAME} characters, got {len(name)}: {name[:60]!r}."
+            f"The name of an experiment has 1 to {MAX_EXPERIMENT_NAME} characters, "
+            f"got {len(name)}: {name[:60]!r}."
         )
     return name
 
@@ -96,6 +100,8 @@ def check_tags(tags: Mapping[str, str], limit: int = MAX_TAG_VALUE) -> dict[str,
 def check_metric(metric: Metric) -> Metric:
     """A point whose value is a float or int and whose step and timestamp fit 64 bits."""
     key, value, timestamp, step = metric
+    if type(key) is not str:
+        check_text("The name of a metric", key)
     if type(value) is not float:
         if type(value) is not int:
             raise InvalidInputError(
@@ -113,6 +119,14 @@ def check_metric(metric: Metric) -> Metric:
                 f"The {name} of metric {key!r} must be an integer of at most 64 bits, got {number!r}."
             )
     return metric
+
+
+def check_metrics(metrics: Iterable[Metric]) -> list[Metric]:
+    """Points with checked names and values."""
+    points = [check_metric(metric) for metric in metrics]
+    for key in {point.key for point in points}:
+        check_key("metric", key)
+    return points
 
 
 def check_time(what: str, value: Any) -> int:

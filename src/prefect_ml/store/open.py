@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect_ml.settings import Settings
-from prefect_ml.store.contract import Store
 from prefect_ml.store.database import Database
 from prefect_ml.store.sql import SqlStore
 from prefect_ml.store.upgrade import upgrade
+
+if TYPE_CHECKING:
+    from prefect_ml.store.contract import Store
 
 _stores: dict[tuple[int, str], SqlStore] = {}
 _lock = threading.Lock()

@@ -13,7 +13,7 @@ class Rows:
     """Base of every noun.
 
     Attributes:
-        database: reads with `with self.database.read() as connection`, writes with `self.database.write(work)`.
+        database: `with self.database.read() as connection` reads, `self.database.write(work)` writes.
         artifact_root: URI or absolute folder below which experiments keep their artifacts.
     """
 

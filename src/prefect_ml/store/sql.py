@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from prefect_ml.store.experiments import ExperimentRows
+from prefect_ml.store.journal import JournalRows
+from prefect_ml.store.metrics import MetricRows
+from prefect_ml.store.runs import RunRows
 
 
-class SqlStore(ExperimentRows):
+class SqlStore(ExperimentRows, RunRows, MetricRows, JournalRows):
     """The store in a SQLite file or PostgreSQL database.
 
-    A noun is a mixin derived from `Rows` in a file of its own (`class AliasRows(Rows)` in `aliases.py`), which takes
-    the database from `self.database` and never another noun's methods: what nouns share are functions of a connection.
+    A noun is a mixin derived from `Rows` in a file of its own (`class AliasRows(Rows)` in `aliases.py`). It
+    works on `self.database` and calls no other noun's methods: what nouns share are functions of a connection.
     """
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def upsert(connection: Connection, table: Table, keys: Sequence[str], changed: Sequence[str]) -> Insert:
-    """INSERT that overwrites the columns `changed` of a row whose `keys` are there; with none, it leaves the row."""
+    """INSERT that overwrites the columns `changed` where `keys` are there already; with none, it changes nothing."""
     statement: Any = (
         postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
     )

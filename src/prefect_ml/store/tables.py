@@ -1,12 +1,13 @@
 """The tables of tracking, and the metadata that all tables of the store share.
 
-Runs and metric names have integer surrogate keys (`runs.id`, `metric_keys.id`), so that a point is narrow. A NaN is
-kept as value 0 with `is_nan`, because SQLite has no NaN. `registry_tables` adds the tables of the registry.
+Runs and metric names have integer surrogate keys (`runs.id`, `metric_keys.id`), so that a point is narrow. A NaN
+is kept as value 0 with `is_nan`, because SQLite has no NaN. `registry_tables` adds the tables of the registry.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
+    DOUBLE_PRECISION,
     BigInteger,
     Boolean,
     Column,
@@ -19,7 +20,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, TEXT
+from sqlalchemy.dialects.postgresql import TEXT
 
 metadata = MetaData()
 
@@ -27,7 +28,6 @@ metadata = MetaData()
 Words = Text().with_variant(TEXT(collation="C"), "postgresql")
 # A 64-bit integer, also as SQLite's INTEGER PRIMARY KEY.
 Key = BigInteger().with_variant(Integer(), "sqlite")
-Float = DOUBLE_PRECISION()
 
 # PostgreSQL indexes values of up to 2,700 bytes, so the beginning of a value is indexed.
 INDEXED_LENGTH = 200
@@ -103,7 +103,7 @@ metrics = Table(
     Column("key", Key, ForeignKey("metric_keys.id"), nullable=False),
     Column("step", BigInteger, nullable=False),
     Column("timestamp", BigInteger, nullable=False),
-    Column("value", Float, nullable=False),
+    Column("value", DOUBLE_PRECISION, nullable=False),
     Column("is_nan", Boolean, nullable=False),
     PrimaryKeyConstraint("run", "key", "step", "timestamp", "value", "is_nan"),
     sqlite_with_rowid=False,
@@ -116,7 +116,7 @@ latest_metrics = Table(
     Column("key", Key, ForeignKey("metric_keys.id"), nullable=False),
     Column("step", BigInteger, nullable=False),
     Column("timestamp", BigInteger, nullable=False),
-    Column("value", Float, nullable=False),
+    Column("value", DOUBLE_PRECISION, nullable=False),
     Column("is_nan", Boolean, nullable=False),
     PrimaryKeyConstraint("run", "key"),
     Index("ix_latest_metrics_value", "key", "value", "run"),

@@ -90,7 +90,7 @@ def _in_savepoint(
     connection.exec_driver_sql("SAVEPOINT job")
     try:
         result = work(connection)
-    except BaseException as error:  # noqa: BLE001  whoever waits for the answer gets it
+    except BaseException as error:
         if isinstance(error, OperationalError):
             raise  # the disk is full or the file unreadable: that is the fate of the whole transaction
         connection.exec_driver_sql("ROLLBACK TO job")

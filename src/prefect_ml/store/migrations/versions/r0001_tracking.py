@@ -82,7 +82,12 @@ def _create_runs() -> None:
         sa.Column("lifecycle_stage", WORDS, nullable=False),
         sqlite_autoincrement=True,
     )
-    newest = ["experiment", "lifecycle_stage", sa.text("start_time DESC"), "run_id"]
+    newest: list[str | sa.TextClause] = [
+        "experiment",
+        "lifecycle_stage",
+        sa.text("start_time DESC"),
+        "run_id",
+    ]
     op.create_index("ix_runs_newest", "runs", newest)
 
 
@@ -105,7 +110,7 @@ def _create_points(name: str, *primary_key: str) -> None:
         sa.Column("key", KEY, sa.ForeignKey("metric_keys.id"), nullable=False),
         sa.Column("step", sa.BigInteger, nullable=False),
         sa.Column("timestamp", sa.BigInteger, nullable=False),
-        sa.Column("value", postgresql.DOUBLE_PRECISION, nullable=False),
+        sa.Column("value", sa.DOUBLE_PRECISION, nullable=False),
         sa.Column("is_nan", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint(*primary_key),
         sqlite_with_rowid=False,

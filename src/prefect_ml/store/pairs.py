@@ -1,0 +1,74 @@
+"""Writing params, which never change, and tags, which do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import delete, text
+
+from prefect_ml.errors import ParamConflictError
+from prefect_ml.store.bulk import Bulk
+from prefect_ml.store.tables import tags as tags_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+# The tag that MLflow's clients read and write a run's name by; it and the name always agree.
+RUN_NAME_TAG = "mlflow.runName"
+
+_PAIRS = (("k", "text"), ("v", "text"))
+_ADD_PARAMS = Bulk(
+    "INSERT INTO params (run, key, value) SELECT {run}, k, v FROM {rows} WHERE true ON CONFLICT DO NOTHING",
+    _PAIRS,
+)
+_CONFLICTS = Bulk(
+    "SELECT k, p.value, v FROM (SELECT key, value FROM params WHERE run = {run}) AS p"
+    " JOIN {rows} ON p.key = k WHERE p.value <> v",
+    _PAIRS,
+)
+_SET_TAGS = Bulk(
+    "INSERT INTO tags (run, key, value) SELECT {run}, k, v FROM {rows} WHERE true"
+    " ON CONFLICT (run, key) DO UPDATE SET value = excluded.value",
+    _PAIRS,
+)
+_RENAME = text("UPDATE runs SET name = :name WHERE id = :run")
+
+
+class Conflict(NamedTuple):
+    """A param that was already set to another value."""
+
+    key: str
+    old: str
+    new: str
+
+    def error(self, run_id: str) -> ParamConflictError:
+        return ParamConflictError(
+            f"Changing param values is not allowed. Param with key='{self.key}' was already logged with "
+            f"value='{self.old}' for run ID='{run_id}'. Attempted logging new value '{self.new}'."
+        )
+
+
+def write_params(connection: Connection, run: int, params: Mapping[str, str]) -> list[Conflict]:
+    """Add checked params that are not there yet, and return those that are there with another value."""
+    if not params:
+        return []
+    rows = sorted(params.items())
+    _ADD_PARAMS.execute(connection, run, rows)
+    return [Conflict(*row) for row in _CONFLICTS.execute(connection, run, rows)]
+
+
+def write_tags(connection: Connection, run: int, tags: Mapping[str, str]) -> None:
+    """Set checked tags; the tag of the run's name renames it."""
+    if not tags:
+        return
+    _SET_TAGS.execute(connection, run, sorted(tags.items()))
+    if RUN_NAME_TAG in tags:
+        connection.execute(_RENAME, {"run": run, "name": tags[RUN_NAME_TAG]})
+
+
+def remove_tag(connection: Connection, run: int, key: str) -> bool:
+    """Remove a tag; whether it was there."""
+    where = (tags_table.c.run == run) & (tags_table.c.key == key)
+    return connection.execute(delete(tags_table).where(where)).rowcount > 0
