@@ -16,6 +16,8 @@ _SESSION_HOME = Path(tempfile.mkdtemp(prefix="prefect-ml-tests-"))
 os.environ["PREFECT_HOME"] = str(_SESSION_HOME / "prefect")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"
+# Where the tests' PostgreSQL keeps its locks; without it, a warning, and warnings are errors.
+os.environ.setdefault("XDG_RUNTIME_DIR", str(_SESSION_HOME))
 os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
 

@@ -94,7 +94,7 @@ class ExperimentRows(Rows):
             Experiment(
                 experiment_id=str(row.id),
                 name=row.name,
-                artifact_location=row.artifact_location or f"{self.artifact_root}/{row.id}",
+                artifact_location=artifact_location(row, self.artifact_root),
                 lifecycle_stage=LifecycleStage(row.lifecycle_stage),
                 creation_time=row.creation_time,
                 last_update_time=row.last_update_time,
@@ -149,6 +149,11 @@ def active_experiment(connection: Connection, experiment_id: str) -> Row[Any]:
             f"{row.lifecycle_stage}. Restore it first."
         )
     return row
+
+
+def artifact_location(row: Row[Any], artifact_root: str) -> str:
+    """Where an experiment keeps its artifacts; the default one's place is not stored, but follows the root."""
+    return row.artifact_location or f"{artifact_root}/{row.id}"
 
 
 def experiment_numbers(experiment_ids: Iterable[str]) -> list[int]:

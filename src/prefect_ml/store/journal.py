@@ -94,11 +94,11 @@ def _started(connection: Connection, batch: RunBatch, root: str, refused: list[R
     if start is None:
         if known is None:
             default = find_experiment(connection, DEFAULT)
-            _insert(connection, run_id, default, name="", user_id="", start_time=now())
+            _insert(connection, run_id, default, root, name="", user_id="", start_time=now())
         return run_row(connection, run_id)
     experiment, values = _checked_start(connection, start, root, refused)
     if known is None:
-        _insert(connection, run_id, experiment, **values)
+        _insert(connection, run_id, experiment, root, **values)
     row = run_row(connection, run_id)
     if known is not None and row.lifecycle_stage == LifecycleStage.ACTIVE:
         _continue(connection, row, experiment, **values)
@@ -126,10 +126,19 @@ def _checked_start(
 
 
 def _insert(
-    connection: Connection, run_id: str, experiment: Row[Any], *, name: str, user_id: str, start_time: int
+    connection: Connection,
+    run_id: str,
+    experiment: Row[Any],
+    root: str,
+    *,
+    name: str,
+    user_id: str,
+    start_time: int,
 ) -> None:
     name = name or made_up_name()
-    number = insert_run(connection, run_id, experiment, name=name, user_id=user_id, start_time=start_time)
+    number = insert_run(
+        connection, run_id, experiment, root, name=name, user_id=user_id, start_time=start_time
+    )
     if number is not None:
         write_tags(connection, number, {RUN_NAME_TAG: name})
 

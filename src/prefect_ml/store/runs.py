@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select, text, update
 from prefect_ml.entities import LifecycleStage, Metric, Run, RunStatus
 from prefect_ml.errors import AlreadyExistsError, InactiveError, InvalidInputError, NotFoundError
 from prefect_ml.store import names
-from prefect_ml.store.experiments import active_experiment
+from prefect_ml.store.experiments import active_experiment, artifact_location
 from prefect_ml.store.load import load_runs
 from prefect_ml.store.pairs import RUN_NAME_TAG, remove_tag, write_params, write_tags
 from prefect_ml.store.points import write_points
@@ -48,6 +48,7 @@ class RunRows(Rows):
                 connection,
                 run_id,
                 experiment,
+                self.artifact_root,
                 name=checked[RUN_NAME_TAG],
                 user_id=user_id,
                 start_time=start_time,
@@ -132,7 +133,14 @@ class RunRows(Rows):
 
 
 def insert_run(
-    connection: Connection, run_id: str, experiment: Row[Any], *, name: str, user_id: str, start_time: int
+    connection: Connection,
+    run_id: str,
+    experiment: Row[Any],
+    artifact_root: str,
+    *,
+    name: str,
+    user_id: str,
+    start_time: int,
 ) -> int | None:
     """Add a running run and return its number, or None when the id is there already."""
     values = {
@@ -142,7 +150,7 @@ def insert_run(
         "status": RunStatus.RUNNING,
         "user_id": user_id,
         "start_time": start_time,
-        "artifact_uri": f"{experiment.artifact_location}/{run_id}/artifacts",
+        "artifact_uri": f"{artifact_location(experiment, artifact_root)}/{run_id}/artifacts",
         "lifecycle_stage": LifecycleStage.ACTIVE,
     }
     statement = upsert(connection, runs, ["run_id"], []).values(values).returning(runs.c.id)
