@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from prefect_ml.errors import PrefectMLError, StoreUnavailableError
 from prefect_ml.store import open_store
 from prefect_ml.tracking.outbox import Outbox, deliver_folder, remove_if_empty
+from prefect_ml.tracking.records import leave_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,9 +95,12 @@ class Delivery:
 
     def close(self, timeout: float) -> None:
         """Close all journals and deliver them, at the end of the process."""
+        self.flush(timeout, patient=False)
         with self._changed:
             writers = list(self._open)
         for writer in writers:
+            with contextlib.suppress(OSError):  # without space for a word of farewell the run counts as died
+                writer.append(leave_record(), last=True)
             writer.close()
         if not self.flush(timeout, patient=not self._away):
             logger.warning("Not all records reached the store; `prefect-ml sync` delivers them later.")
@@ -141,11 +146,11 @@ class Delivery:
         return done
 
     def _deliver(self) -> bool:
-        store = self.store
         with self._changed:
             jobs, self._jobs = self._jobs, []
         for job in jobs:
             job()
+        store = self.store
         with self._changed:
             journals, ended = list(self._open.items()), sorted(self._ended)
         done = True

@@ -15,12 +15,15 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import orjson
 
 from prefect_ml.errors import CorruptArtifactError
 from prefect_ml.tracking.frames import HEAD, MAGIC, PAGE, bad_bytes, frame, frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SUFFIX = ".journal"
 _FIRST_STEP = 16 * PAGE
@@ -45,6 +48,7 @@ class JournalWriter:
         self.pid = os.getpid()
         self.written_at = time.monotonic()
         self.closed = False
+        self.holds_start = False
         self._lock = threading.Lock()
         partial = self.path.with_suffix(".partial")
         self._file = _create(partial)
@@ -95,8 +99,11 @@ class JournalWriter:
                 os.close(self._file)
 
     def close_if_idle(self, seconds: float) -> bool:
-        """Close when nothing was appended for a while; whether it is closed now."""
-        if time.monotonic() - self.written_at >= seconds:
+        """Close when nothing was appended for a while; whether it is closed now.
+
+        The journal of the process that started the run stays open: it shows that the process lives.
+        """
+        if not self.holds_start and time.monotonic() - self.written_at >= seconds:
             self.close()
         return self.closed
 
@@ -160,6 +167,15 @@ class JournalReader:
         found = list(frames(data))
         return [payload for _, payload in found], at + found[-1][0] if found else start
 
+    def all(self) -> list[bytes]:
+        """Every valid record."""
+        found, at = [], 0
+        while True:
+            records, at = self.read(at)
+            if not records:
+                return found
+            found += records
+
     def bad_bytes(self, end: int) -> int:
         """How many bytes are lost or damaged, given where the last valid record ends.
 
@@ -209,10 +225,32 @@ def reserve(file: int, start: int, length: int) -> None:
         written += os.pwrite(file, bytes(min(length - written, _CHUNK)), start + written)
 
 
-def remove_if_abandoned(path: Path, delivered: int) -> bool:
+def is_held(path: Path) -> bool:
+    """Whether the journal's writer lives."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def remove_if_abandoned(
+    path: Path, delivered: int, before: Callable[[JournalReader], None] | None = None
+) -> bool:
     """Remove a journal that is delivered up to the offset `delivered`, unless its writer lives or more has come.
 
     A journal with damage keeps its bytes for a person to look at, under the suffix `.damaged`.
+
+    Args:
+        path: the journal.
+        delivered: offset in bytes.
+        before: called before it is removed; when it raises, the journal stays.
 
     Returns:
         Whether its writer is gone.
@@ -228,6 +266,8 @@ def remove_if_abandoned(path: Path, delivered: int) -> bool:
     else:
         with JournalReader(path) as reader:
             if not reader.read(delivered)[0]:
+                if before is not None:
+                    before(reader)
                 damaged = reader.bad_bytes(delivered) > 0
                 path.rename(path.with_suffix(".damaged")) if damaged else path.unlink(missing_ok=True)
         return True

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from prefect_ml.entities import JournalSpan
+from prefect_ml.entities import JournalSpan, RunStatus
 from prefect_ml.errors import CorruptArtifactError, InactiveError, JournalOffsetError, NotFoundError
-from prefect_ml.tracking.journal import SUFFIX, JournalReader, remove_if_abandoned
-from prefect_ml.tracking.records import batches
+from prefect_ml.tracking.journal import SUFFIX, JournalReader, is_held, remove_if_abandoned
+from prefect_ml.tracking.records import batches, died
 from prefect_ml.tracking.staged import deliver_staged
 
 if TYPE_CHECKING:
@@ -88,11 +88,17 @@ class Outbox:
             count += len(records)
             self._report(store, rejections)
 
-    def finish(self) -> JournalReport:
-        """Remove the file when it is wholly delivered and its writer is gone; called after `deliver`."""
+    def finish(self, store: Store | None = None) -> JournalReport:
+        """Remove the file when it is wholly delivered and its writer is gone; called after `deliver`.
+
+        Args:
+            store: where the run is marked KILLED when the process that started it died before it ended.
+        """
         reader, end = self._reader, self._start or 0
         bad = reader.bad_bytes(end)
-        gone = remove_if_abandoned(reader.path, end)
+        gone = remove_if_abandoned(
+            reader.path, end, None if store is None else lambda left: _mark_killed(store, left)
+        )
         finished = gone and not (reader.path.exists() and reader.read(end)[0])
         if finished and bad:
             logger.warning(
@@ -116,6 +122,20 @@ class Outbox:
             logger.warning("Run %s cannot be marked with what was refused: %s", run_id, error)
 
 
+def _mark_killed(store: Store, reader: JournalReader) -> None:
+    """End a run that is RUNNING though its process died, at the time of its last record."""
+    if not died(reader.all()):
+        return
+    others = [path for path in reader.path.parent.glob(f"*{SUFFIX}") if path != reader.path and is_held(path)]
+    try:
+        if not others and store.get_run(reader.run_id).status is RunStatus.RUNNING:
+            ended = int(reader.path.stat().st_mtime * 1000)
+            store.update_run(reader.run_id, status=RunStatus.KILLED, end_time=ended)
+            logger.warning("Run %s is marked KILLED: its process died before it ended.", reader.run_id)
+    except (NotFoundError, InactiveError) as error:
+        logger.debug("Run %s is not marked: %s", reader.run_id, error)
+
+
 def deliver_file(store: Store, path: Path) -> JournalReport | None:
     """Deliver one journal of any process and remove it when that is right; None when it is gone already."""
     try:
@@ -129,7 +149,7 @@ def deliver_file(store: Store, path: Path) -> JournalReport | None:
         return JournalReport("", path.stem, 0, size, finished=True)
     try:
         count = outbox.deliver(store)
-        report = outbox.finish()
+        report = outbox.finish(store)
     finally:
         outbox.close()
     return JournalReport(report.run_id, report.journal_id, count, report.bad_bytes, report.finished)

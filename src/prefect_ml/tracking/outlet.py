@@ -17,10 +17,10 @@ from prefect_ml.tracking.delivery import Delivery
 from prefect_ml.tracking.journal import JournalWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from prefect_ml.entities import Metric, RunEnd
+    from prefect_ml.entities import Metric, RunEnd, RunStart
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ class Outlet:
         self._folder: Path = settings.journal_folder
         self._writer: JournalWriter | None = None
         self._lock = threading.Lock()
+        self._tags_lock = threading.Lock()
+        self._more_tags: Callable[[], Mapping[str, str]] | None = None
         self._missing = 0
         self._models: list[Mapping[str, Any]] = []
 
@@ -79,6 +81,20 @@ class Outlet:
                     self.run_id, self._folder, error.strerror, MISSING_TAG,
                 )  # fmt: skip
 
+    def begin(self, start: RunStart, more_tags: Callable[[], Mapping[str, str]]) -> None:
+        """Record that this process starts the run, or continues it.
+
+        Args:
+            start: what is known now.
+            more_tags: finds out the rest, in the background.
+        """
+        self.record(records.start_record(start))
+        self._more_tags = more_tags
+        self.delivery.soon(self._add_tags)
+        self.began, self.experiment = True, start.experiment
+        if self._writer is not None:
+            self._writer.holds_start = True
+
     def set_params(self, values: Mapping[str, str]) -> None:
         """Record params; refuses all of them when one has another value already."""
         with self._lock:
@@ -101,6 +117,7 @@ class Outlet:
 
     def end(self, end: RunEnd) -> None:
         """Record the end, and have everything delivered that any process recorded of this run."""
+        self._add_tags()
         if self._missing:
             self.record(records.tags_record({MISSING_TAG: str(self._missing)}), last=True)
         self.record(records.end_record(end), last=True)
@@ -121,6 +138,12 @@ class Outlet:
     def flush(self, timeout: float | None = None, *, patient: bool = True) -> bool:
         """Wait until what was recorded so far is in the store; whether it is."""
         return self.delivery.flush(self.flush_timeout if timeout is None else timeout, patient=patient)
+
+    def _add_tags(self) -> None:
+        with self._tags_lock:
+            more, self._more_tags = self._more_tags, None
+            if more is not None and (found := more()):
+                self.record(records.tags_record(found))
 
     def _append_anew(self, record: bytes, *, last: bool) -> None:
         with self._lock:

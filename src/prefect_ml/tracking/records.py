@@ -1,7 +1,7 @@
 """What the records of a journal say, and how many of them become few batches.
 
-Each record is a JSON array whose first item is its kind: `start`, `param`, `tag`, `metric` or `end`. JSON has no NaN and
-no infinity: those values are kept as text.
+Each record is a JSON array whose first item is its kind: `start`, `param`, `tag`, `metric`, `end`, or `leave` when a
+process ends before its run does. JSON has no NaN and no infinity: those values are kept as text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prefect_ml.entities import Metric, RunBatch, RunEnd, RunStart, RunStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-START, PARAM, TAG, METRIC, END = "start", "param", "tag", "metric", "end"
+START, PARAM, TAG, METRIC, END, LEAVE = "start", "param", "tag", "metric", "end", "leave"
 
 
 def metrics_record(values: Mapping[str, float], step: int, timestamp: int) -> bytes:
@@ -43,11 +43,25 @@ def end_record(end: RunEnd) -> bytes:
     return orjson.dumps((END, end.status, end.end_time))
 
 
+def leave_record() -> bytes:
+    return orjson.dumps((LEAVE,))
+
+
+def died(records: list[bytes]) -> bool:
+    """Whether the process that started the run wrote these records, all that there are, and ended without a word."""
+    if not records:
+        return False
+    first, last = orjson.loads(records[0])[0], orjson.loads(records[-1])[0]
+    return bool(first == START and last not in (END, LEAVE))
+
+
 def batches(run_id: str, records: Iterable[bytes]) -> list[RunBatch]:
     """The same run in as few batches as keep the order of what contradicts each other."""
     found: list[_Gathered] = []
     for record in records:
         kind, *content = orjson.loads(record)
+        if kind == LEAVE:
+            continue
         if not found or not found[-1].takes(kind, content):
             found.append(_Gathered())
         found[-1].add(kind, content)

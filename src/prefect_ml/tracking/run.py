@@ -54,16 +54,8 @@ class ActiveRun:
 
     def begin(self, start: RunStart, *, source_file: str | None = None) -> None:
         """Create the run, or continue it; what needs git is looked up in the background."""
-        outlet = self.outlet
-        outlet.record(records.start_record(start))
-        outlet.began, outlet.experiment = True, start.experiment
         folder = capture.source_folder(source_file)
-
-        def add_git_tags() -> None:
-            if tags := capture.git_tags(folder):
-                outlet.record(records.tags_record(tags))
-
-        outlet.delivery.soon(add_git_tags)
+        self.outlet.begin(start, lambda: capture.git_tags(folder))
 
     def log_param(self, key: str, value: object) -> None:
         """Record a param; see `log_params`."""

@@ -1,0 +1,271 @@
+"""From journal to store: once, whatever dies, and in its own time when the store is away."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+
+import pytest
+
+import prefect_ml as ml
+from prefect_ml.entities import RunStatus
+from prefect_ml.tracking.outbox import REJECTED_TAG
+from prefect_ml.tracking.run import ActiveRun
+from prefect_ml.tracking.sync import sync_journals
+
+TRAINING = """
+import os, sys
+import prefect_ml as ml
+with ml.start_run("killed") as run:
+    os.write(1, (run.run_id + "\\n").encode())
+    for n in range(1_000_000):
+        run.log_metric("loss", n, step=n, timestamp=n)
+        if n % 10 == 0:
+            os.write(1, b"%d\\n" % n)
+"""
+
+
+def steps(run_id: str) -> list[int]:
+    return [point.step for point in ml.get_metric_history(run_id, "loss")]
+
+
+def test_killed_at_random_moments_nothing_acknowledged_is_lost_or_doubled(start, home):
+    rng = random.Random(20261124)
+    began = time.monotonic()
+    kills = 0
+    while kills < 20 and time.monotonic() - began < 45:
+        process = start(TRAINING)
+        run_id = process.stdout.readline().strip()
+        time.sleep(rng.uniform(0, 0.15))
+        process.kill()
+        acknowledged = [int(line) for line in process.stdout.read().split("\n")[:-1]]
+        process.wait()
+        reports = sync_journals(ml.open_store())
+        assert all(report.finished for report in reports)
+        found = steps(run_id)
+        assert found == list(range(len(found)))
+        assert len(found) > (acknowledged[-1] if acknowledged else -1)
+        assert ml.get_run(run_id).status is RunStatus.KILLED
+        assert sync_journals(ml.open_store()) == []
+        kills += 1
+    assert kills >= 10
+    assert not list(home.glob("journal/*/*.journal"))
+
+
+def test_eight_processes_log_to_one_run(start, home):
+    worker = """
+import os, sys
+from prefect_ml.tracking.run import ActiveRun
+run, number = ActiveRun(sys.argv[1]), int(sys.argv[2])
+for n in range(500):
+    run.log_metric("loss", number, step=number * 500 + n)
+run.log_param(f"worker_{number}", number)
+os._exit(0)
+"""
+    with ml.start_run("shared") as run:
+        processes = [start(worker, run.run_id, str(number)) for number in range(8)]
+        assert [process.wait() for process in processes] == [0] * 8
+    assert steps(run.run_id) == list(range(4000))
+    found = ml.get_run(run.run_id)
+    assert found.params == {f"worker_{n}": str(n) for n in range(8)}
+    assert found.status is RunStatus.FINISHED
+    assert not list(home.glob("journal/*/*.journal"))
+
+
+def test_a_child_that_outlives_the_run_is_delivered_too(start):
+    worker = """
+import os, sys
+from prefect_ml.tracking.run import ActiveRun
+run = ActiveRun(sys.argv[1])
+run.log_metric("loss", 1, step=1)
+os.write(1, b"logged\\n")
+sys.stdin.readline() if False else __import__("time").sleep(1)
+run.log_metric("loss", 2, step=2)
+os._exit(0)
+"""
+    with ml.start_run("outlived") as run:
+        process = start(worker, run.run_id)
+        assert process.stdout.readline() == "logged\n"
+    assert 1 in steps(run.run_id)
+    process.wait()
+    deadline = time.monotonic() + 5
+    while steps(run.run_id) != [1, 2] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert steps(run.run_id) == [1, 2]
+
+
+def test_a_forked_child_logs_to_its_own_journal(home):
+    import os
+
+    with ml.start_run("forked") as run:
+        run.log_metric("loss", 0, step=0)
+        child = os.fork()
+        if child == 0:
+            run.log_metric("loss", 1, step=1)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert len(list(home.glob("journal/*/*.journal"))) == 2
+        run.log_metric("loss", 2, step=2)
+    assert steps(run.run_id) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "code"),
+    [
+        ("raise ValueError('x')", RunStatus.FAILED, 1),
+        ("raise KeyboardInterrupt", RunStatus.KILLED, None),
+        ("os.kill(os.getpid(), signal.SIGTERM)", RunStatus.KILLED, 143),
+        ("sys.exit(3)", RunStatus.FAILED, 3),
+        ("sys.exit()", RunStatus.FINISHED, 0),
+        ("pass", RunStatus.FINISHED, 0),
+    ],
+)
+def test_how_a_script_ends_is_how_its_run_ends(start, ending, status, code):
+    script = f"""
+import os, signal, sys
+import prefect_ml as ml
+with ml.start_run("endings") as run:
+    print(run.run_id, flush=True)
+    ml.log_metric("loss", 1)
+    {ending}
+"""
+    process = start(script)
+    run_id = process.stdout.readline().strip()
+    process.wait()
+    assert code is None or process.returncode == code
+    run = ml.get_run(run_id)
+    assert (run.status, run.metrics) == (status, {"loss": 1.0})
+
+
+def test_a_run_left_open_by_a_process_that_ends_well_is_delivered_and_stays_running(start, home):
+    script = """
+import prefect_ml as ml
+from prefect_ml.tracking.start import begin
+run = begin("f" * 32, "open", None, parent=None, tags=None)
+run.log_metric("loss", 1)
+"""
+    process = start(script)
+    assert process.wait() == 0, process.stderr.read()
+    run = ml.get_run("f" * 32)
+    assert (run.status, run.metrics) == (RunStatus.RUNNING, {"loss": 1.0})
+    assert not list(home.glob("journal/*"))
+
+
+def test_a_conflict_between_processes_is_reported_and_named_on_the_run(start, caplog):
+    with caplog.at_level(logging.WARNING), ml.start_run("conflict") as run:
+        run.log_param("c", 1)
+        run.flush()
+        script = "import sys\nfrom prefect_ml.tracking.run import ActiveRun\n"
+        script += "run = ActiveRun(sys.argv[1])\nrun.log_param('c', 2)\nrun.log_param('d', 3)\nimport os\nos._exit(0)"
+        assert start(script, run.run_id).wait() == 0
+    found = ml.get_run(run.run_id)
+    assert found.params == {"c": "1", "d": "3"}
+    assert "c" in found.tags[REJECTED_TAG]
+    assert "was refused" in caplog.text
+
+
+def test_sqlite_away_during_logging(home, monkeypatch, caplog):
+    home.mkdir(parents=True)
+    blocker = home / "away"
+    blocker.write_text("a file where the store's folder should be")
+    monkeypatch.setenv("PREFECT_ML_STORE_URL", f"sqlite:///{blocker}/store.db")
+    monkeypatch.setenv("PREFECT_ML_FLUSH_TIMEOUT", "0.5")
+    with caplog.at_level(logging.WARNING), ml.start_run("away") as run:
+        for n in range(100):
+            run.log_metric("loss", n, step=n)
+        time.sleep(0.3)
+    assert caplog.text.count("The store is away") == 1
+    blocker.unlink()
+    assert run.flush(20)
+    assert steps(run.run_id) == list(range(100))
+    assert ml.get_run(run.run_id).status is RunStatus.FINISHED
+
+
+def test_postgres_away_during_logging(postgres_url, postgres_server, monkeypatch, caplog):
+    import psycopg
+
+    database = postgres_url.rpartition("/")[2].partition("?")[0]
+    monkeypatch.setenv("PREFECT_ML_STORE_URL", postgres_url)
+    with caplog.at_level(logging.WARNING), ml.start_run("away") as run:
+        run.log_metric("loss", 0, step=0)
+        assert run.flush()
+        with psycopg.connect(postgres_server, autocommit=True) as admin:
+            admin.execute(f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database,))
+            try:
+                for n in range(1, 100):
+                    run.log_metric("loss", n, step=n)
+                assert run.flush(2, patient=False) is False
+            finally:
+                admin.execute(f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true')
+    assert steps(run.run_id) == list(range(100))
+    assert ml.get_run(run.run_id).status is RunStatus.FINISHED
+    assert "The store is away" in caplog.text
+    ml.open_store().close()
+
+
+def test_a_full_disk_is_one_warning_and_a_count_on_the_run(start):
+    script = """
+import logging, resource, signal
+import prefect_ml as ml
+from prefect_ml.settings import Settings
+store = ml.open_store()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with ml.start_run("full") as run:
+    run.flush()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, limit[1]))
+    for n in range(5000):
+        run.log_metric("loss", n, step=n, timestamp=n)
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+print(run.run_id)
+"""
+    process = start(script)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert err.count("cannot be recorded") == 1
+    run = ml.get_run(out.strip())
+    found = steps(run.run_id)
+    missing = int(run.tags["prefect_ml.missing_records"])
+    assert found == list(range(len(found)))
+    assert len(found) + missing == 5000
+    assert missing > 0
+    assert run.status is RunStatus.FINISHED
+
+
+def test_a_damaged_journal_gives_what_is_whole_and_is_reported(start, home, caplog):
+    process = start(TRAINING.replace("1_000_000", "300").replace("with ml", "ml.flush\nwith ml") + "        if n == 250: os.kill(os.getpid(), 9)\n")
+    run_id = process.stdout.readline().strip()
+    process.wait()
+    [path] = home.glob("journal/*/*.journal")
+    whole = bytearray(path.read_bytes())
+    end = len(bytes(whole).rstrip(b"\x00"))
+    delivered = len(steps(run_id)) if store_knows(run_id) else 0
+    whole[end - 200] ^= 0xFF
+    path.write_bytes(whole)
+    with caplog.at_level(logging.WARNING):
+        [report] = sync_journals(ml.open_store())
+    assert report.bad_bytes > 0
+    assert "damaged bytes" in caplog.text
+    found = steps(run_id)
+    assert found == list(range(len(found)))
+    assert max(delivered, 200) <= len(found) < 251
+    assert path.with_suffix(".damaged").exists()
+
+
+def store_knows(run_id: str) -> bool:
+    from prefect_ml.errors import NotFoundError
+
+    try:
+        ml.get_run(run_id)
+    except NotFoundError:
+        return False
+    return True
+
+
+def test_a_handle_is_pickled_by_its_id():
+    import pickle
+
+    run = ActiveRun("a" * 32)
+    assert pickle.loads(pickle.dumps(run)) == run  # noqa: S301 - our own bytes
