@@ -18,7 +18,12 @@ def run_id(store):
 
 def rank(point):
     """The order of points: a NaN is a 0 and above it."""
-    return point.step, point.timestamp, 0.0 if math.isnan(point.value) else point.value, math.isnan(point.value)
+    return (
+        point.step,
+        point.timestamp,
+        0.0 if math.isnan(point.value) else point.value,
+        math.isnan(point.value),
+    )
 
 
 def same(left, right):
@@ -74,7 +79,9 @@ def test_a_value_that_is_no_number_is_refused_and_nothing_is_kept(store, run_id,
     assert (run.metrics, run.params) == ({}, {})
 
 
-@pytest.mark.parametrize(("timestamp", "step"), [(2**63, 0), (0, 2**63), (0, -(2**63) - 1), (1.5, 0), (0, "1"), (0, True)])
+@pytest.mark.parametrize(
+    ("timestamp", "step"), [(2**63, 0), (0, 2**63), (0, -(2**63) - 1), (1.5, 0), (0, "1"), (0, True)]
+)
 def test_a_step_or_time_beyond_64_bits_is_refused(store, run_id, timestamp, step):
     with pytest.raises(InvalidInputError, match="metric 'm'"):
         store.log_batch(run_id, metrics=[Metric("m", 1.0, timestamp, step)])
@@ -127,7 +134,9 @@ def test_a_page_size_out_of_bounds_is_refused(store, run_id, size):
         store.get_metric_history(run_id, "m", max_results=size)
 
 
-@pytest.mark.parametrize(("count", "most"), [(0, 5), (1, 5), (2, 2), (5, 5), (6, 5), (1000, 7), (999, 998), (1000, 2)])
+@pytest.mark.parametrize(
+    ("count", "most"), [(0, 5), (1, 5), (2, 2), (5, 5), (6, 5), (1000, 7), (999, 998), (1000, 2)]
+)
 def test_a_sample_is_even_with_the_first_and_the_last(store, run_id, count, most):
     points = [Metric("m", float(step), step, step) for step in range(count)]
     store.log_batch(run_id, metrics=points)

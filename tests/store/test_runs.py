@@ -36,7 +36,13 @@ def test_a_run_is_created_running_with_a_made_up_id_and_name(store):
 def test_a_run_keeps_what_it_is_given(store):
     made = store.create_experiment("e")
     run = store.create_run(made, run_id="abc-1", name="n", user_id="ann", start_time=5, tags={"k": "v"})
-    assert (run.run_id, run.experiment_id, run.name, run.user_id, run.start_time) == ("abc-1", made, "n", "ann", 5)
+    assert (run.run_id, run.experiment_id, run.name, run.user_id, run.start_time) == (
+        "abc-1",
+        made,
+        "n",
+        "ann",
+        5,
+    )
     assert run.tags == {"k": "v", "mlflow.runName": "n"}
 
 
@@ -84,7 +90,9 @@ def test_params_are_kept_and_never_change(store, run_id):
     store.log_batch(run_id, params={"c": "1.0", "empty": ""})
     store.log_batch(run_id, params={"c": "1.0", "d": "2"})
     with pytest.raises(ParamConflictError) as caught:
-        store.log_batch(run_id, params={"c": "3", "e": "5"}, tags={"t": "1"}, metrics=[Metric("m", 1.0, 1, 1)])
+        store.log_batch(
+            run_id, params={"c": "3", "e": "5"}, tags={"t": "1"}, metrics=[Metric("m", 1.0, 1, 1)]
+        )
     assert str(caught.value) == (
         "Changing param values is not allowed. Param with key='c' was already logged with value='1.0' "
         f"for run ID='{run_id}'. Attempted logging new value '3'."
@@ -112,7 +120,23 @@ def test_tags_overwrite_and_can_be_deleted(store, run_id):
         store.delete_tag(run_id, "b")
 
 
-BAD_KEYS = ["", "../x", "/abs", "a//b", "a/", "./a", "a/../b", ".", "..", "x" * 251, "a\nb", "a?b", "<b>", "a\x00", 5]
+BAD_KEYS = [
+    "",
+    "../x",
+    "/abs",
+    "a//b",
+    "a/",
+    "./a",
+    "a/../b",
+    ".",
+    "..",
+    "x" * 251,
+    "a\nb",
+    "a?b",
+    "<b>",
+    "a\x00",
+    5,
+]
 
 
 @pytest.mark.parametrize("key", BAD_KEYS)
