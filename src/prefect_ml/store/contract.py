@@ -313,9 +313,7 @@ class PromotionStore(Protocol):
         """Move the alias back to its previous version, generation + 1; protected or not, with a reason, audited."""
         ...
 
-    def audit(
-        self, *, subject: str | None = None, after: int = 0, max_results: int = 1000
-    ) -> Sequence[AuditEntry]:
+    def audit(self, *, subject: str | None = None, after: int = 0, max_results: int = 1000) -> Sequence[AuditEntry]:
         """Audit rows in order, those with a sequence greater than `after`."""
         ...
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError
 from prefect_ml.store.writer import Writer
@@ -149,7 +149,7 @@ class Database:
     def _named_failures(self) -> Iterator[None]:
         try:
             yield
-        except (IntegrityError, ProgrammingError):
+        except (DataError, IntegrityError, ProgrammingError):
             raise
         except DatabaseError as error:
             raise StoreUnavailableError(
@@ -194,9 +194,7 @@ def _engine(url: URL, synchronous: str) -> Engine:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreUnavailableError(
-            f"The folder {folder} of the store cannot be made: {error.strerror}."
-        ) from error
+        raise StoreUnavailableError(f"The folder {folder} of the store cannot be made: {error.strerror}.") from error
     engine = create_engine(url, connect_args={"timeout": _PATIENCE, "check_same_thread": False}, **options)
 
     @event.listens_for(engine, "connect")

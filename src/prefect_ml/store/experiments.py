@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 DEFAULT = "0"
 
+# Within the number of parameters that both databases take.
+_CHUNK = 10_000
+
 _EXPERIMENT_ID = re.compile(r"[0-9]{1,18}")
 
 
@@ -41,14 +44,14 @@ class ExperimentRows(Rows):
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         with self.database.read() as connection:
-            return self._load(connection, [find_experiment(connection, experiment_id)])[0]
+            return load_experiments(connection, [find_experiment(connection, experiment_id)], self.artifact_root)[0]
 
     def get_experiment_by_name(self, name: str) -> Experiment:
         with self.database.read() as connection:
             row = connection.execute(select(experiments).where(experiments.c.name == name)).first()
             if row is None:
                 raise NotFoundError(f"There is no experiment named {name!r}; create it first.")
-            return self._load(connection, [row])[0]
+            return load_experiments(connection, [row], self.artifact_root)[0]
 
     def rename_experiment(self, experiment_id: str, name: str) -> None:
         names.check_experiment_name(name)
@@ -83,25 +86,6 @@ class ExperimentRows(Rows):
             _set_stage(connection, find_experiment(connection, experiment_id, lock=True).id, stage)
 
         self.database.write(work)
-
-    def _load(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[Experiment]:
-        """The experiments of rows of the table, in their order, tags loaded in one query."""
-        tags: dict[int, dict[str, str]] = {row.id: {} for row in rows}
-        wanted = select(experiment_tags).where(experiment_tags.c.experiment.in_(list(tags)))
-        for number, key, value in connection.execute(wanted):
-            tags[number][key] = value
-        return [
-            Experiment(
-                experiment_id=str(row.id),
-                name=row.name,
-                artifact_location=artifact_location(row, self.artifact_root),
-                lifecycle_stage=LifecycleStage(row.lifecycle_stage),
-                creation_time=row.creation_time,
-                last_update_time=row.last_update_time,
-                tags=tags[row.id],
-            )
-            for row in rows
-        ]
 
 
 def insert_experiment(connection: Connection, name: str, artifact_root: str) -> int:
@@ -149,6 +133,29 @@ def active_experiment(connection: Connection, experiment_id: str) -> Row[Any]:
             f"{row.lifecycle_stage}. Restore it first."
         )
     return row
+
+
+def load_experiments(connection: Connection, rows: Sequence[Row[Any]], artifact_root: str) -> list[Experiment]:
+    """The experiments of rows of the table, in their order."""
+    tags: dict[int, dict[str, str]] = {row.id: {} for row in rows}
+    numbers = list(tags)
+    for first in range(0, len(numbers), _CHUNK):
+        wanted = experiment_tags.c.experiment.in_(numbers[first : first + _CHUNK])
+        for number, key, value in connection.execute(select(experiment_tags).where(wanted)):
+            tags[number][key] = value
+    return [_experiment(row, artifact_root, tags[row.id]) for row in rows]
+
+
+def _experiment(row: Row[Any], artifact_root: str, tags: Mapping[str, str]) -> Experiment:
+    return Experiment(
+        experiment_id=str(row.id),
+        name=row.name,
+        artifact_location=artifact_location(row, artifact_root),
+        lifecycle_stage=LifecycleStage(row.lifecycle_stage),
+        creation_time=row.creation_time,
+        last_update_time=row.last_update_time,
+        tags=tags,
+    )
 
 
 def artifact_location(row: Row[Any], artifact_root: str) -> str:

@@ -32,9 +32,7 @@ class JournalRows(Rows):
     def apply_journal(self, span: JournalSpan, batches: Sequence[RunBatch]) -> Sequence[Rejection]:
         names.check_text("A journal id", span.journal_id)
         if not 0 <= span.start <= span.end:
-            raise InvalidInputError(
-                f"A journal span goes forward from at least 0, got {span.start} to {span.end}."
-            )
+            raise InvalidInputError(f"A journal span goes forward from at least 0, got {span.start} to {span.end}.")
 
         def work(connection: Connection) -> list[Rejection]:
             refused: list[Rejection] = []
@@ -78,8 +76,8 @@ def _apply(connection: Connection, batch: RunBatch, root: str, refused: list[Rej
         refused.append(Rejection(f"run {run_id!r}", "The run is deleted; restore it to log to it."))
         return
     params = _sifted("param", batch.params.items(), _check_param, refused)
-    for conflict in write_params(connection, run.id, dict(params)):
-        refused.append(Rejection(f"param {conflict.key!r}", str(conflict.error(run_id))))
+    conflicts = write_params(connection, run.id, dict(params))
+    refused.extend(Rejection(f"param {each.key!r}", str(each.error(run_id))) for each in conflicts)
     given_tags = {**(batch.start.tags if batch.start else {}), **batch.tags}
     write_tags(connection, run.id, dict(_sifted("tag", given_tags.items(), _check_tag, refused)))
     write_points(connection, run.id, _checked_points(batch.metrics, refused))
@@ -136,9 +134,7 @@ def _insert(
     start_time: int,
 ) -> None:
     name = name or made_up_name()
-    number = insert_run(
-        connection, run_id, experiment, root, name=name, user_id=user_id, start_time=start_time
-    )
+    number = insert_run(connection, run_id, experiment, root, name=name, user_id=user_id, start_time=start_time)
     if number is not None:
         write_tags(connection, number, {RUN_NAME_TAG: name})
 

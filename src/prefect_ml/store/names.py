@@ -46,9 +46,7 @@ def check_key(what: str, name: Any) -> str:
     """
     key = check_text(f"The name of a {what}", name)
     if not key or len(key) > MAX_KEY:
-        raise InvalidNameError(
-            f"The name of a {what} has 1 to {MAX_KEY} characters, got {len(key)}: {key[:60]!r}."
-        )
+        raise InvalidNameError(f"The name of a {what} has 1 to {MAX_KEY} characters, got {len(key)}: {key[:60]!r}.")
     if not _KEY.fullmatch(key):
         raise InvalidNameError(
             f"Invalid name {key!r} of a {what}: names may only contain alphanumerics, underscores (_), "
@@ -65,9 +63,7 @@ def check_key(what: str, name: Any) -> str:
 def check_run_id(value: Any) -> str:
     run_id = check_text("A run id", value)
     if not _RUN_ID.fullmatch(run_id):
-        raise InvalidNameError(
-            f"Invalid run id {run_id!r}: use 1 to 64 letters, digits, dashes and underscores."
-        )
+        raise InvalidNameError(f"Invalid run id {run_id!r}: use 1 to 64 letters, digits, dashes and underscores.")
     return run_id
 
 
@@ -75,8 +71,7 @@ def check_experiment_name(value: Any) -> str:
     name = check_text("The name of an experiment", value)
     if not name.strip() or len(name) > MAX_EXPERIMENT_NAME:
         raise InvalidNameError(
-            f"The name of an experiment has 1 to {MAX_EXPERIMENT_NAME} characters, "
-            f"got {len(name)}: {name[:60]!r}."
+            f"The name of an experiment has 1 to {MAX_EXPERIMENT_NAME} characters, got {len(name)}: {name[:60]!r}."
         )
     return name
 
@@ -92,8 +87,7 @@ def check_params(params: Mapping[str, str]) -> dict[str, str]:
 def check_tags(tags: Mapping[str, str], limit: int = MAX_TAG_VALUE) -> dict[str, str]:
     """Checked tags, values cut at `limit` characters."""
     return {
-        check_key("tag", key): check_text(f"The value of tag {key!r}", value)[:limit]
-        for key, value in tags.items()
+        check_key("tag", key): check_text(f"The value of tag {key!r}", value)[:limit] for key, value in tags.items()
     }
 
 
@@ -110,9 +104,7 @@ def check_metric(metric: Metric) -> Metric:
         try:
             metric = metric._replace(value=float(value))
         except OverflowError:
-            raise InvalidInputError(
-                f"The value of metric {key!r} is too large for a float; scale it."
-            ) from None
+            raise InvalidInputError(f"The value of metric {key!r} is too large for a float; scale it.") from None
     for name, number in (("step", step), ("timestamp", timestamp)):
         if type(number) is not int or number not in _INT64:
             raise InvalidInputError(

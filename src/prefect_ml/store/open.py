@@ -37,7 +37,11 @@ def open_store(url: str | None = None) -> Store:
         store = _stores.get(key)
         if store is None or store.database.closed:
             database = Database(target, settings.sqlite_synchronous)
-            upgrade(database)
+            try:
+                upgrade(database)
+            except BaseException:
+                database.close()
+                raise
             store = _stores[key] = SqlStore(database, _absolute(settings.resolved_artifact_root))
         return store
 

@@ -62,6 +62,4 @@ def _fingerprint(search: object) -> str:
 
 
 def _invalid(why: str) -> InvalidInputError:
-    return InvalidInputError(
-        f"Invalid page token, {why}. Start without a token, and pass on the one you are given."
-    )
+    return InvalidInputError(f"Invalid page token, {why}. Start without a token, and pass on the one you are given.")

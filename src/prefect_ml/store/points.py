@@ -18,9 +18,7 @@ _NAMES = (("k", "text"),)
 _POINTS = (("k", "bigint"), ("s", "bigint"), ("t", "bigint"), ("v", "float8"))
 
 _FIND_KEYS = Bulk("SELECT name, id FROM metric_keys WHERE name IN (SELECT k FROM {rows})", _NAMES)
-_ADD_KEYS = Bulk(
-    "INSERT INTO metric_keys (name) SELECT k FROM {rows} WHERE true ON CONFLICT DO NOTHING", _NAMES
-)
+_ADD_KEYS = Bulk("INSERT INTO metric_keys (name) SELECT k FROM {rows} WHERE true ON CONFLICT DO NOTHING", _NAMES)
 _ADD_POINTS = Bulk(
     "INSERT INTO metrics (run, key, step, timestamp, value, is_nan)"
     " SELECT {run}, k, s, t, coalesce(v, 0), v IS NULL FROM {rows} WHERE true ON CONFLICT DO NOTHING",
@@ -46,8 +44,7 @@ def write_points(connection: Connection, run: int, metrics: Sequence[Metric]) ->
         return
     keys = _key_numbers(connection, {metric.key for metric in metrics})
     points = [
-        (keys[key], step, timestamp, None if math.isnan(value) else value)
-        for key, value, timestamp, step in metrics
+        (keys[key], step, timestamp, None if math.isnan(value) else value) for key, value, timestamp, step in metrics
     ]
     _ADD_POINTS.execute(connection, run, points)
     _RAISE_LATEST.execute(connection, run, _largest(points))

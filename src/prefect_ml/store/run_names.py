@@ -10,14 +10,14 @@ _ADJECTIVES = (
     "humble jolly keen kind lively loyal lucid lucky mellow merry mighty modest neat nimble noble patient placid "
     "polite proud quick quiet rapid serene sharp silent sincere sleek smart steady stoic sunny swift tidy trusty "
     "upbeat valiant vivid warm wise witty"
-).split()
+).split(" ")  # noqa: SIM905  a list of words reads better as words
 _ANIMALS = (
     "albatross alpaca badger bat bear beaver bison bobcat camel caribou cat cheetah condor cougar crab crane crow "
     "deer dolphin dove duck eagle egret elk falcon ferret finch fox gazelle gecko goose gull hare hawk hedgehog heron "
     "horse ibex ibis jackdaw jay kestrel kiwi koala lark lemur leopard lion llama lynx magpie marmot marten mole "
     "moose newt octopus orca otter owl panda pelican penguin perch pony puffin quail rabbit raven robin salmon seal "
     "shrew sparrow squid stork swan tapir tern tiger toad trout turtle vole walrus weasel whale wombat wren yak zebra"
-).split()
+).split(" ")  # noqa: SIM905  a list of words reads better as words
 
 
 def made_up_name() -> str:

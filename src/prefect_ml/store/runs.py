@@ -177,8 +177,7 @@ def active_run(connection: Connection, run_id: str) -> int:
         raise _not_found(run_id)
     if row.lifecycle_stage != LifecycleStage.ACTIVE:
         raise InactiveError(
-            f"The run {run_id} must be in the 'active' state. Current state is {row.lifecycle_stage}. "
-            "Restore it first."
+            f"The run {run_id} must be in the 'active' state. Current state is {row.lifecycle_stage}. Restore it first."
         )
     return int(row.id)
 
@@ -199,6 +198,4 @@ def _agreed_name(name: str | None, tag: str | None) -> str:
 
 
 def _not_found(run_id: str) -> NotFoundError:
-    return NotFoundError(
-        f"Run with id={run_id} not found. Check the id, and that this is the store it was logged to."
-    )
+    return NotFoundError(f"Run with id={run_id} not found. Check the id, and that this is the store it was logged to.")

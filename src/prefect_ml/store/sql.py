@@ -6,9 +6,10 @@ from prefect_ml.store.experiments import ExperimentRows
 from prefect_ml.store.journal import JournalRows
 from prefect_ml.store.metrics import MetricRows
 from prefect_ml.store.runs import RunRows
+from prefect_ml.store.search import SearchRows
 
 
-class SqlStore(ExperimentRows, RunRows, MetricRows, JournalRows):
+class SqlStore(ExperimentRows, RunRows, MetricRows, JournalRows, SearchRows):
     """The store in a SQLite file or PostgreSQL database.
 
     A noun is a mixin derived from `Rows` in a file of its own (`class AliasRows(Rows)` in `aliases.py`). It

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 def upsert(connection: Connection, table: Table, keys: Sequence[str], changed: Sequence[str]) -> Insert:
     """INSERT that overwrites the columns `changed` where `keys` are there already; with none, it changes nothing."""
-    statement: Any = (
-        postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-    )
+    statement: Any = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
     if not changed:
         return statement.on_conflict_do_nothing(index_elements=list(keys))  # type: ignore[no-any-return]
     overwrite = {name: statement.excluded[name] for name in changed}

@@ -84,9 +84,7 @@ class Writer:
             return [(None, error)] * len(jobs)
 
 
-def _in_savepoint(
-    connection: Connection, work: Callable[[Connection], T]
-) -> tuple[T | None, BaseException | None]:
+def _in_savepoint(connection: Connection, work: Callable[[Connection], T]) -> tuple[T | None, BaseException | None]:
     connection.exec_driver_sql("SAVEPOINT job")
     try:
         result = work(connection)

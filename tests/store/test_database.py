@@ -1,0 +1,287 @@
+"""The database below the store: opening, upgrading, group commit, and failures with a name."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from prefect_ml.entities import Metric
+from prefect_ml.errors import InvalidInputError, NotFoundError, StoreUnavailableError, StoreVersionError
+from prefect_ml.store import open_store
+from prefect_ml.store.database import Database
+from prefect_ml.store.migrations import FOLDER, revisions
+from prefect_ml.store.tables import metadata
+
+
+def test_the_same_store_is_shared_until_it_is_closed(store_url):
+    store = open_store(store_url)
+    assert open_store(store_url) is store
+    store.create_run("0", run_id="r1")
+    store.close()
+    store.close()
+    again = open_store(store_url)
+    assert again is not store
+    assert again.get_run("r1") == store.get_run("r1"), "a closed store opens again by itself"
+    store.close()
+    again.close()
+
+
+def test_the_default_store_lies_below_the_home(home):
+    store = open_store()
+    assert store.url == f"sqlite:///{home / 'store.db'}"
+    assert store.get_experiment("0").artifact_location == str(home / "artifacts" / "0")
+    store.close()
+
+
+def test_the_folder_of_a_store_is_the_owners_alone(tmp_path):
+    open_store(f"sqlite:///{tmp_path / 'a' / 'b' / 'store.db'}").close()
+    for folder in (tmp_path / "a" / "b", tmp_path / "a"):
+        assert stat.S_IMODE(os.stat(folder).st_mode) & 0o077 in (0, 0o055)
+    assert stat.S_IMODE(os.stat(tmp_path / "a" / "b").st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        "mysql://u:secret@h/d",
+        "nonsense",
+        "",
+        "http://h:5000",
+        "oracle://u:secret@h",
+    ],
+)
+def test_a_url_that_no_store_can_be_kept_at_is_refused_without_its_password(url):
+    with pytest.raises(InvalidInputError) as caught:
+        Database(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_unreachable_server_is_named_without_the_password():
+    url = "postgresql://ann:secret@127.0.0.1:1/db"
+    with pytest.raises(StoreUnavailableError) as caught:
+        open_store(url)
+    assert "postgresql+psycopg://ann:***@127.0.0.1:1/db" in str(caught.value)
+    assert "secret" not in str(caught.value) + repr(Database(url)) + Database(url).url
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / "store.db").write_bytes(b"this is no database" * 1000)
+    with pytest.raises(StoreUnavailableError, match="cannot be used now: file is not a database"):
+        open_store(f"sqlite:///{tmp_path / 'store.db'}")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailableError, match="cannot be made"):
+        open_store(f"sqlite:///{tmp_path / 'file' / 'store.db'}")
+
+
+def test_a_newer_schema_is_refused_and_left_alone(store_url):
+    open_store(store_url).close()
+    engine = create_engine(store_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'r9999'"))
+    with pytest.raises(StoreVersionError, match="r9999, which is newer than this release knows"):
+        open_store(store_url)
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "r9999"
+    engine.dispose()
+
+
+def test_the_migrations_make_the_tables_of_this_release(store_url):
+    open_store(store_url).close()
+    made = create_engine(store_url)
+    if made.dialect.name == "postgresql":
+        from alembic.autogenerate import compare_metadata
+        from alembic.migration import MigrationContext
+
+        with made.connect() as connection:
+            differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        made.dispose()
+        assert differences == []
+        return
+    meant = create_engine("sqlite://")
+    metadata.create_all(meant)
+    assert schema(made) == schema(meant)
+    made.dispose()
+    meant.dispose()
+
+
+def schema(engine):
+    """Each table's columns and each index's, with what decides how they are kept."""
+    found = {}
+    with engine.connect() as connection:
+        names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        for name in connection.execute(text(names)).scalars().all():
+            if name == "alembic_version":
+                continue
+            columns = connection.exec_driver_sql(f"PRAGMA table_info({name})").all()
+            sql = connection.execute(
+                text("SELECT sql FROM sqlite_master WHERE name = :n"), {"n": name}
+            ).scalar()
+            indexes = connection.execute(
+                text(
+                    "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = :n AND sql NOT NULL"
+                ),
+                {"n": name},
+            ).all()
+            found[name] = (
+                {(column.name, column.type, column.notnull, column.pk) for column in columns},
+                "WITHOUT ROWID" in sql,
+                "AUTOINCREMENT" in sql,
+                sorted(map(tuple, indexes)),
+                len(connection.exec_driver_sql(f"PRAGMA foreign_key_list({name})").all()),
+            )
+    return found
+
+
+def test_each_migration_names_its_file_and_its_forerunner():
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    scripts = list(ScriptDirectory.from_config(config).walk_revisions())[::-1]
+    assert [script.revision for script in scripts] == list(revisions())
+    assert [script.down_revision for script in scripts] == [None, *revisions()[:-1]]
+
+
+def test_opening_an_up_to_date_store_does_not_import_alembic(tmp_path):
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    open_store(url).close()
+    code = (
+        "import sys; from prefect_ml.store import open_store; s = open_store(sys.argv[1]);"
+        "s.get_experiment('0'); s.close(); sys.exit('alembic' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, url], check=True, timeout=60)
+
+
+def test_importing_the_room_does_not_import_sqlalchemy():
+    code = "import sys, prefect_ml.store, prefect_ml.store.names; sys.exit('sqlalchemy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_writes_that_wait_share_a_transaction_and_one_that_fails_hurts_no_other(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
+    database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
+    began, go = threading.Event(), threading.Event()
+
+    def hold(connection):
+        began.set()
+        assert go.wait(30)
+        return connection.exec_driver_sql("PRAGMA data_version").scalar()
+
+    def insert(number):
+        def work(connection):
+            connection.exec_driver_sql("INSERT INTO t VALUES (?)", (number,))
+            if number % 3 == 0:
+                raise NotFoundError(f"number {number}")
+            return number
+
+        try:
+            return database.write(work)
+        except NotFoundError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(32) as pool:
+        first = pool.submit(database.write, hold)
+        assert began.wait(30)
+        waiting = [pool.submit(insert, number) for number in range(30)]
+        while len(database._writer._waiting) < 30:
+            assert not any(future.done() for future in waiting)
+        watcher = sqlite3.connect(tmp_path / "store.db")
+        before = watcher.execute("PRAGMA data_version").fetchone()
+        go.set()
+        first.result()
+        answers = [future.result() for future in waiting]
+    assert answers == [f"number {n}" if n % 3 == 0 else n for n in range(30)]
+    assert [n for (n,) in watcher.execute("SELECT n FROM t")] == [n for n in range(30) if n % 3]
+    assert watcher.execute("PRAGMA data_version").fetchone()[0] - before[0] <= 2
+    watcher.close()
+    database.close()
+
+
+def test_a_write_inside_a_write_is_a_mistake(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
+    with pytest.raises(RuntimeError, match="inside a write"):
+        database.write(lambda _: database.write(lambda _: None))
+    database.close()
+
+
+def test_a_full_disk_loses_nothing_acknowledged_and_heals(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    run = store.create_run("0").run_id
+    database = store.database
+    pages = database.write(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
+    database.write(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages + 20}").scalar())
+    acknowledged = 0
+    with pytest.raises(StoreUnavailableError, match="full"):
+        for acknowledged in range(10_000):
+            store.log_batch(run, metrics=[Metric("m", 1.0, acknowledged, i) for i in range(500)])
+    assert len(store.get_metric_history(run, "m").items) == 500 * acknowledged
+    database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1000000").scalar())
+    store.log_batch(run, metrics=[Metric("m", 2.0, 1, 1)])
+    store.close()
+
+
+def test_a_lost_connection_is_named_and_the_next_write_works(postgres_url, postgres_server):
+    store = open_store(postgres_url)
+    store.create_run("0", run_id="r1")
+    killer = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+
+    def cut(connection):
+        connection.execute(text("UPDATE runs SET name = 'half' WHERE run_id = 'r1'"))
+        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar()
+        with killer.connect() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        connection.execute(text("UPDATE runs SET name = 'more' WHERE run_id = 'r1'"))
+
+    with pytest.raises(StoreUnavailableError, match="cannot be used now"):
+        store.database.write(cut)
+    store.log_batch("r1", params={"a": "1"})
+    run = store.get_run("r1")
+    assert (run.params, run.name) != ({}, "half")
+    assert run.name not in ("half", "more")
+    killer.dispose()
+    store.close()
+
+
+@pytest.mark.parametrize("serializable", [False, True])
+def test_transactions_that_get_in_each_others_way_run_again(postgres_url, serializable):
+    store = open_store(postgres_url)
+    for name in ("0", "a", "b"):
+        store.create_run("0", run_id=f"r{name}", start_time=0)
+    together = threading.Barrier(2)
+    tries = []
+
+    def swap(first, second):
+        def work(connection):
+            tries.append(first)
+            connection.execute(
+                text("UPDATE runs SET start_time = start_time + 1 WHERE run_id = :r"), {"r": first}
+            )
+            if tries.count(first) == 1:
+                together.wait(30)
+            connection.execute(
+                text("UPDATE runs SET start_time = start_time + 1 WHERE run_id = :r"), {"r": second}
+            )
+
+        store.database.write(work, serializable=serializable)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(swap, "ra", "rb"), pool.submit(swap, "rb", "ra")]:
+            done.result(60)
+    assert [store.get_run(run).start_time for run in ("ra", "rb")] == [2, 2]
+    assert len(tries) > 2
+    store.close()
