@@ -2,8 +2,8 @@
 
     python benchmarks/tracking.py
 
-(a) the latency of a `log_metric` call inside a task, (b) a tracked empty flow against the same flow untracked, Prefect's
-heartbeat off, (c) points a second until they are in the database. About two minutes.
+(a) the latency of a `log_metric` call inside a task, (b) a tracked empty flow against the same flow
+untracked, Prefect's heartbeat off, (c) points a second until they are in the database. About two minutes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 HOME = Path(tempfile.mkdtemp(prefix="prefect-ml-benchmark-"))
 os.environ |= {
@@ -67,7 +70,7 @@ def call_latency() -> None:
 
     @task
     def work() -> list[float]:
-        return latencies(lambda key, value, step: ml.log_metric(key, value, step), OURS_CALLS)
+        return latencies(ml.log_metric, OURS_CALLS)
 
     @ml.track(experiment="benchmark-calls")
     @flow
@@ -114,9 +117,8 @@ def empty_flow() -> None:
     median = {name: statistics.median(found) for name, found in times.items()}
     spread = {name: statistics.quantiles(found, n=4) for name, found in times.items()}
     for name, value in median.items():
-        print(
-            f"empty flow, {name:<34} {value:>12,.1f} ms (quartiles {spread[name][0]:.1f} to {spread[name][2]:.1f})"
-        )
+        low, _, high = spread[name]
+        print(f"empty flow, {name:<34} {value:>12,.1f} ms (quartiles {low:.1f} to {high:.1f})")
     show("  tracking adds", median["tracked"] - median["bare"], median["theirs"] - median["bare"], "ms")
 
 
@@ -127,9 +129,11 @@ def durable_points() -> None:
     with ml.start_run("benchmark-points") as run:
         for step in range(OURS_POINTS):
             run.log_metric("loss", step / 7, step)
-        assert run.flush(120)
+        if not run.flush(120):
+            raise TimeoutError("The points are not in the store after two minutes.")
     ours = OURS_POINTS / (time.perf_counter() - start)
-    assert len(ml.get_metric_history(run.run_id, "loss")) == OURS_POINTS
+    if len(ml.get_metric_history(run.run_id, "loss")) != OURS_POINTS:
+        raise ValueError("Points are missing.")
     with their_run() as log:
         start = time.perf_counter()
         for step in range(THEIR_POINTS):

@@ -87,7 +87,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - reading metadata takes milliseconds
+        from importlib.metadata import version  # noqa: PLC0415 - only those who use it pay for its import
 
         found: Any = version("prefect-ml")
     else:

@@ -6,9 +6,6 @@ A call that reads sees everything that this process recorded before.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from prefect_ml.entities import Alias, Metric, ModelVersion, PromotionRequest, Run, ViewType
@@ -16,17 +13,21 @@ from prefect_ml.errors import InvalidInputError, NoActiveRunError, NotFoundError
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
 from prefect_ml.tracking import capture, current, start
-from prefect_ml.tracking.models import LoggedModel
 from prefect_ml.tracking.outlet import flush_all
 from prefect_ml.tracking.run import ActiveRun
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
     import pandas as pd
 
     from prefect_ml.models.folder import LoadedModel
     from prefect_ml.models.signature import Signature
     from prefect_ml.registry.policy import PromotionPolicy
     from prefect_ml.store.contract import Store
+    from prefect_ml.tracking.models import LoggedModel
 
 _PAGE = 1000
 _DEFAULT_EXPERIMENT = "Default"
@@ -45,19 +46,20 @@ def current_run() -> ActiveRun:
         return ActiveRun(flow_run_id)
     if flow_run_id is not None:
         raise NoActiveRunError(
-            "The flow run here is not tracked, so there is no run to record in: put @prefect_ml.track(...) above its "
-            "@flow, or pass the handle of another run (`run = prefect_ml.current_run()`) to the task."
+            "The flow run here is not tracked, so there is no run to record in: put @prefect_ml.track(...) "
+            "above its @flow, or pass the handle of another run (`prefect_ml.current_run()`) to the task."
         )
     raise NoActiveRunError(
-        "There is no run to record in: call this inside a flow decorated with @prefect_ml.track(...), or inside "
-        "`with prefect_ml.start_run(experiment=...):`. A new thread needs `contextvars.copy_context().run`."
+        "There is no run to record in: call this inside a flow decorated with @prefect_ml.track(...), "
+        "or inside `with prefect_ml.start_run(experiment=...):`. A new thread needs "
+        "`contextvars.copy_context().run`."
     )
 
 
 def start_run(
     experiment: str | None = None, name: str | None = None, *, tags: Mapping[str, Any] | None = None
 ) -> AbstractContextManager[ActiveRun]:
-    """A run for the body of a `with`; a child of the current run, and then in its experiment, when there is one.
+    """A run for the body of a `with`; inside of another run its child, and in its experiment.
 
     An exception ends it FAILED, an interrupt KILLED.
 
@@ -163,7 +165,7 @@ def load_model(uri: str) -> LoadedModel:
         NotFoundError: there is no such model.
         UntrustedModelError: it would unpickle, and its origin is not trusted.
     """
-    from prefect_ml.registry import resolve  # noqa: PLC0415 - only those who load models pay for it
+    from prefect_ml.registry import resolve  # noqa: PLC0415 - only those who use it pay for its import
 
     return resolve.load(_fresh_store(), uri, Settings())
 
@@ -176,8 +178,8 @@ def register_model(
     description: str = "",
     tags: Mapping[str, str] | None = None,
 ) -> ModelVersion:
-    """Add the model at a URI or folder as the next version of `name`, which is created when it does not exist."""
-    from prefect_ml.registry import register  # noqa: PLC0415 - only those who register pay for it
+    """Add the model at a URI or folder as the next version of `name`, created when it does not exist."""
+    from prefect_ml.registry import register  # noqa: PLC0415 - only those who use it pay for its import
 
     return register.register_model(
         _fresh_store(), uri, name, run_id=run_id, description=description, tags=tags
@@ -231,7 +233,7 @@ def search_runs(
         order_by: for example ["metrics.auc DESC"].
         max_results: how many at most.
         view_type: active runs, deleted ones, or both.
-        output: "runs" for a list of `Run`, "pandas" for a DataFrame with a column for each param, metric and tag.
+        output: "runs" for a list of `Run`, "pandas" for a DataFrame, a column each param, metric and tag.
 
     Raises:
         InvalidFilterError: `filter` or `order_by` does not parse.
@@ -274,7 +276,7 @@ def request_promotion(
         stage: a stage that the version enters with the move.
         policy: for an alias that no policy protects yet.
     """
-    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who promote pay for it
+    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who use it pay for its import
 
     return promotion.request_promotion(
         _fresh_store(),
@@ -300,14 +302,14 @@ def reject(request_id: str, *, actor: str | None = None, reason: str) -> Promoti
 
 def promote(request_id: str, *, actor: str | None = None) -> Alias:
     """Move the alias of an approved request, after verifying the artifact once more; idempotent."""
-    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who promote pay for it
+    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who use it pay for its import
 
     return promotion.move(open_store(), request_id, actor=actor or capture.user())
 
 
 def rollback(name: str, alias: str = "champion", *, reason: str, actor: str | None = None) -> Alias:
     """Move an alias back to its previous version, as the user of this process by default."""
-    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who promote pay for it
+    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who use it pay for its import
 
     return promotion.rollback(open_store(), name, alias, actor=actor or capture.user(), reason=reason)
 
@@ -327,7 +329,7 @@ def flush(timeout: float | None = None) -> bool:
 
 
 def _decide(request_id: str, *, approve: bool, actor: str | None, reason: str) -> PromotionRequest:
-    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who promote pay for it
+    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who use it pay for its import
 
     who = actor or capture.user()
     return promotion.decide(
@@ -339,7 +341,7 @@ def _flow() -> tuple[str | None, bool]:
     """The flow run here and whether it is tracked; plain scripts do not pay for Prefect's import."""
     if "prefect.context" not in sys.modules:
         return None, False
-    from prefect_ml.track import tracked_run_id  # noqa: PLC0415 - see above
+    from prefect_ml.track import tracked_run_id  # noqa: PLC0415 - only those who use it pay for its import
 
     return tracked_run_id()
 
@@ -381,7 +383,7 @@ def _experiment_id(store: Store, experiment: str) -> str:
 
 def _frame(runs: Sequence[Run]) -> pd.DataFrame:
     try:
-        import pandas as pd  # noqa: PLC0415 - only where it is asked for
+        import pandas as pd  # noqa: PLC0415 - only those who use it pay for its import
     except ImportError as error:
         raise InvalidInputError('output="pandas" needs pandas: pip install "prefect-ml[sklearn]".') from error
     rows = [
@@ -391,7 +393,7 @@ def _frame(runs: Sequence[Run]) -> pd.DataFrame:
             "name": run.name,
             "status": str(run.status),
             "start_time": pd.to_datetime(run.start_time, unit="ms", utc=True),
-            "end_time": pd.to_datetime(run.end_time, unit="ms", utc=True),
+            "end_time": None if run.end_time is None else pd.to_datetime(run.end_time, unit="ms", utc=True),
             "artifact_uri": run.artifact_uri,
             **{f"metrics.{key}": value for key, value in run.metrics.items()},
             **{f"params.{key}": value for key, value in run.params.items()},

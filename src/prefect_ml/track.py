@@ -1,8 +1,8 @@
 """`@track`: an ordinary Prefect flow becomes a tracked run.
 
-The flow's function is wrapped and keeps its file, line, name and parameters, so that everything Prefect reads from it
-(schema, entrypoint, version, bundle) stays as it was. The wrapper records an attempt; the states of the flow run, by
-hooks, decide how the run ends. Nothing here changes the outcome of the flow.
+The flow's function is wrapped and keeps its file, line, name and parameters, so that everything Prefect
+reads from it (schema, entrypoint, version, bundle) stays as it was. The wrapper records an attempt; the
+states of the flow run, by hooks, decide how the run ends. Nothing here changes the outcome of the flow.
 """
 
 from __future__ import annotations
@@ -74,8 +74,9 @@ def track(
 ) -> Any:
     """Record each run of a flow: its parameters, what it logs, the numbers that it returns, and how it ends.
 
-    Put it above `@flow`. Below works too, but then nobody learns that a run was cancelled or that its process was
-    killed. The id of the run is that of the flow run without dashes, and its name the flow run's.
+    Put it above `@flow`. Below works too, but then nobody learns that a run was cancelled or that its
+    process was killed. The id of the run is that of the flow run without dashes, and its name the flow
+    run's.
 
     Args:
         flow: the flow, when used without parentheses.
@@ -187,9 +188,8 @@ def _log_parameters(run: ActiveRun, parameters: Mapping[str, Any]) -> None:
 
 def _numbers(value: Any) -> dict[str, float]:
     """The numbers among a returned dictionary's values, or the number itself as `result`."""
-    if isinstance(value, Mapping):
-        return {key: number for key, item in value.items() for number in _number(str(key), item)}
-    return {"result": number for number in _number("result", value)}
+    items = value.items() if isinstance(value, Mapping) else [("result", value)]
+    return {key: number for key, item in items for number in _number(str(key), item)}
 
 
 def _number(key: str, value: Any) -> list[float]:
@@ -258,7 +258,7 @@ _BODIES: list[tuple[Callable[[Any], bool], Callable[..., Any], str]] = [
 
 
 def _wrapped(function: Callable[..., Any], options: _Options) -> Callable[..., Any]:
-    """A function with the user's file, line and globals, where Prefect looks for entrypoint, version and types."""
+    """A function with the user's file, line and globals: Prefect reads entrypoint, version and types."""
     call, body = next((call, body) for fits, call, body in _BODIES if fits(function))
     inner = inspect.unwrap(function)
     code = getattr(inner, "__code__", None)
@@ -310,7 +310,7 @@ def _summarize(run: ActiveRun, context: FlowRunContext | None) -> None:
 
 def _artifact(run: ActiveRun) -> dict[str, Any]:
     entity = run.get()
-    store = run.outlet.delivery.store
+    store = run.outlet.store
     experiment = store.get_experiment(entity.experiment_id).name
     return {
         "key": f"{_NOT_IN_KEYS.sub('-', experiment.lower()).strip('-') or 'tracked'}-run",

@@ -23,7 +23,7 @@ from prefect_ml.entities import RunStatus
 from prefect_ml.errors import InvalidInputError, NoActiveRunError, ParamConflictError
 
 sys.path.append(str(Path(__file__).parent))
-import flows_for_pools as pools  # noqa: E402 - the processes of a pool import it by the same name
+import flows_for_pools as pools
 
 # Prefect's async engine leaves sockets to the garbage collector.
 pytestmark = [
@@ -50,7 +50,7 @@ def only_run(experiment: str):
 def test_params_returned_numbers_name_and_tags():
     @ml.track(experiment="churn", tags={"team": "blue"})
     @flow
-    def train(c: float = 1.0, layers: list[int] | None = None) -> dict:
+    def train(c: float = 1.0, layers: list[int] | None = None) -> dict:  # noqa: ARG001 - recorded
         return {"auc": 0.9, "n": 3, "note": "text is no metric", "flag": True, "c": c, "nan": float("nan")}
 
     train(layers=[1, 2])
@@ -357,7 +357,7 @@ def test_log_outside_any_run_names_the_remedies():
     def untracked():
         ml.log_metric("x", 1)
 
-    with pytest.raises(NoActiveRunError, match="not tracked.*@prefect_ml.track"):
+    with pytest.raises(NoActiveRunError, match=r"not tracked.*@prefect_ml\.track"):
         untracked()
     with pytest.raises(NoActiveRunError, match="start_run"):
         ml.log_metric("x", 1)
@@ -366,7 +366,7 @@ def test_log_outside_any_run_names_the_remedies():
 def test_bad_input_at_a_log_call_fails_the_flow_with_its_sentence():
     @ml.track(experiment="bad-input")
     @flow
-    def f(c: int = 1):
+    def f(c: int = 1):  # noqa: ARG001 - recorded
         ml.log_param("c", 2)
 
     with pytest.raises(ParamConflictError, match="'c' is '1' already"):
@@ -389,7 +389,7 @@ def artifacts_of(run):
 def test_one_summary_in_prefects_ui():
     @ml.track(experiment="Sum up!")
     @flow
-    def f(note: str = "a|b\n# <b>loud</b>"):
+    def f(note: str = "a|b\n# <b>loud</b>"):  # noqa: ARG001 - recorded
         return {"auc": 0.5}
 
     f()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -31,7 +32,7 @@ def steps(run_id: str) -> list[int]:
 
 
 def test_killed_at_random_moments_nothing_acknowledged_is_lost_or_doubled(start, home):
-    rng = random.Random(20261124)
+    rng = random.Random(20261124)  # noqa: S311 - moments to kill at
     began = time.monotonic()
     kills = 0
     while kills < 20 and time.monotonic() - began < 45:
@@ -157,7 +158,8 @@ def test_a_conflict_between_processes_is_reported_and_named_on_the_run(start, ca
         run.log_param("c", 1)
         run.flush()
         script = "import sys\nfrom prefect_ml.tracking.run import ActiveRun\n"
-        script += "run = ActiveRun(sys.argv[1])\nrun.log_param('c', 2)\nrun.log_param('d', 3)\nimport os\nos._exit(0)"
+        script += "run = ActiveRun(sys.argv[1])\nrun.log_param('c', 2)\nrun.log_param('d', 3)\n"
+        script += "import os\nos._exit(0)"
         assert start(script, run.run_id).wait() == 0
     found = ml.get_run(run.run_id)
     assert found.params == {"c": "1", "d": "3"}
@@ -185,14 +187,16 @@ def test_sqlite_away_during_logging(home, monkeypatch, caplog):
 def test_postgres_away_during_logging(postgres_url, postgres_server, monkeypatch, caplog):
     import psycopg
 
-    database = postgres_url.rpartition("/")[2].partition("?")[0]
+    database = urlsplit(postgres_url).path.removeprefix("/")
     monkeypatch.setenv("PREFECT_ML_STORE_URL", postgres_url)
     with caplog.at_level(logging.WARNING), ml.start_run("away") as run:
         run.log_metric("loss", 0, step=0)
         assert run.flush()
         with psycopg.connect(postgres_server, autocommit=True) as admin:
             admin.execute(f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database,))
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database,)
+            )
             try:
                 for n in range(1, 100):
                     run.log_metric("loss", n, step=n)
@@ -235,7 +239,10 @@ print(run.run_id)
 
 
 def test_a_damaged_journal_gives_what_is_whole_and_is_reported(start, home, caplog):
-    process = start(TRAINING.replace("1_000_000", "300").replace("with ml", "ml.flush\nwith ml") + "        if n == 250: os.kill(os.getpid(), 9)\n")
+    process = start(
+        TRAINING.replace("1_000_000", "300").replace("with ml", "ml.flush\nwith ml")
+        + "        if n == 250: os.kill(os.getpid(), 9)\n"
+    )
     run_id = process.stdout.readline().strip()
     process.wait()
     [path] = home.glob("journal/*/*.journal")

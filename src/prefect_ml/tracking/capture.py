@@ -57,7 +57,7 @@ def source_folder(file: str | None = None) -> str:
 
 @functools.lru_cache(maxsize=64)
 def git_tags(folder: str) -> dict[str, str]:
-    """Commit, branch, remote without credentials, and whether there are changes, as this process first found them.
+    """Commit, branch, remote without credentials, and whether there are changes, as first found.
 
     Empty when the folder is in no repository or there is no git.
     """
@@ -92,9 +92,9 @@ def _git(folder: str, *arguments: str) -> str | None:
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = subprocess.run(  # noqa: S603 - an argument vector of our own words
-            ["git", "-c", "core.fsmonitor=false", "-C", folder, *arguments],  # noqa: S607 - the user's git, wherever it is
-            capture_output=True, text=True, errors="replace", timeout=_GIT_SECONDS, check=False, env=environment,
-            stdin=subprocess.DEVNULL,
+            ["git", "-c", "core.fsmonitor=false", "-C", folder, *arguments],  # noqa: S607 - the one on the PATH
+            capture_output=True, text=True, errors="replace", timeout=_GIT_SECONDS, check=False,
+            env=environment, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
         logger.debug("git %s failed: %s", arguments[0], error)

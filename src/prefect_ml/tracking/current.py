@@ -1,4 +1,4 @@
-"""Which run is the current one: a context variable, so that threads and tasks of asyncio each have their own."""
+"""Which run is the current one: a context variable, so that threads and coroutines have their own."""
 
 from __future__ import annotations
 

@@ -17,50 +17,50 @@ from prefect_ml.errors import ArtifactError, InvalidInputError, StoreUnavailable
 from prefect_ml.tracking.staged import put, stage
 
 if TYPE_CHECKING:
-    from prefect_ml.tracking.run import ActiveRun
+    from prefect_ml.tracking.outlet import Outlet
 
 logger = logging.getLogger(__name__)
 
 
-def keep(run: ActiveRun, name: str, source: Path | bytes) -> bool:
+def keep(outlet: Outlet, name: str, source: Path | bytes) -> bool:
     """Put a file or folder into the run's artifacts, or let it wait; whether it is where it belongs."""
     try:
-        put(open_artifacts(run.artifact_uri), name, source)
+        put(open_artifacts(outlet.artifact_uri), name, source)
     except StoreUnavailableError as error:
-        return _wait(run, name, source, error)
+        return _wait(outlet, name, source, error)
     except ArtifactError as error:
         if not isinstance(error.__cause__, OSError):
             raise
-        return _wait(run, name, source, error)
+        return _wait(outlet, name, source, error)
     return True
 
 
-def log_artifact(run: ActiveRun, path: str | Path, folder: str) -> None:
+def log_artifact(outlet: Outlet, path: str | Path, folder: str) -> None:
     source = Path(path)
     if not source.is_file():
         raise InvalidInputError(f"There is no file {str(source)!r}; for a folder use log_artifacts.")
-    keep(run, _below(folder, source.name), source)
+    keep(outlet, _below(folder, source.name), source)
 
 
-def log_artifacts(run: ActiveRun, path: str | Path, folder: str) -> None:
+def log_artifacts(outlet: Outlet, path: str | Path, folder: str) -> None:
     source = Path(path)
     if not source.is_dir():
         raise InvalidInputError(f"There is no folder {str(source)!r}; for a file use log_artifact.")
     if folder:
         split_name(folder)
-    keep(run, folder, source)
+    keep(outlet, folder, source)
 
 
-def log_text(run: ActiveRun, text: str, name: str) -> None:
+def log_text(outlet: Outlet, text: str, name: str) -> None:
     if not isinstance(text, str):
         raise InvalidInputError(
             f"log_text takes text, not {type(text).__name__}; for plain data use log_dict."
         )
     split_name(name)
-    keep(run, name, text.encode("utf-8", "surrogatepass"))
+    keep(outlet, name, text.encode("utf-8", "surrogatepass"))
 
 
-def log_dict(run: ActiveRun, content: Any, name: str) -> None:
+def log_dict(outlet: Outlet, content: Any, name: str) -> None:
     if not isinstance(content, Mapping | list | tuple):
         raise InvalidInputError(f"log_dict takes a mapping or a list, not {type(content).__name__}.")
     split_name(name)
@@ -72,15 +72,15 @@ def log_dict(run: ActiveRun, content: Any, name: str) -> None:
     if PurePosixPath(name).suffix in (".yaml", ".yml"):
         plain = yaml.safe_dump(orjson.loads(data), allow_unicode=True, sort_keys=False)
         data = plain.encode()
-    keep(run, name, data)
+    keep(outlet, name, data)
 
 
-def log_figure(run: ActiveRun, figure: Any, name: str) -> None:
+def log_figure(outlet: Outlet, figure: Any, name: str) -> None:
     split_name(name)
     kind = PurePosixPath(name).suffix.removeprefix(".").lower()
     if not kind:
         raise InvalidInputError(f"The name {name!r} does not say the format; end it in .png, .svg or .html.")
-    keep(run, name, _drawn(figure, kind))
+    keep(outlet, name, _drawn(figure, kind))
 
 
 def _drawn(figure: Any, kind: str) -> bytes:
@@ -109,17 +109,17 @@ def _below(folder: str, name: str) -> str:
     return whole
 
 
-def _wait(run: ActiveRun, name: str, source: Path | bytes, error: Exception) -> bool:
-    folder = run.outlet.folder
+def _wait(outlet: Outlet, name: str, source: Path | bytes, error: Exception) -> bool:
+    folder = outlet.folder
     try:
         stage(folder, name, source)
     except (ArtifactError, OSError) as second:
         logger.warning(
-            "The artifact %r of run %s is lost: %s; nor can it wait: %s", name, run.run_id, error, second
+            "The artifact %r of run %s is lost: %s; nor can it wait: %s", name, outlet.run_id, error, second
         )
     else:
         logger.warning(
             "The artifact %r of run %s waits in %s; the end of the run or `prefect-ml sync` delivers it. %s",
-            name, run.run_id, folder, error,
+            name, outlet.run_id, folder, error,
         )  # fmt: skip
     return False

@@ -4,8 +4,8 @@
 file    magic, header frame, frame, frame, …, zeros up to a multiple of PAGE
 frame   length (u32), CRC-32 of the payload seeded with the length (u32), payload; little endian
 ```
-A payload is JSON, filled with spaces to a multiple of 8 bytes, so that each frame's head is written in one piece. A
-length of zero marks the end.
+A payload is JSON, filled with spaces to a multiple of 8 bytes, so that each frame's head is written in one
+piece. A length of zero marks the end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def frame(payload: bytes) -> tuple[bytes, bytes]:
 
 
 def frames(data: bytes, at: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Each valid frame from the offset `at`: where it ends and its payload; stops before the first that is not valid."""
+    """Each valid frame from the offset `at`, as its end and its payload; stops before the first bad one."""
     while at + HEAD.size <= len(data):
         length, check = HEAD.unpack_from(data, at)
         end = at + HEAD.size + length
@@ -44,7 +44,7 @@ def frames(data: bytes, at: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def bad_bytes(tail: bytes, end: int) -> int:
-    """How many bytes from the offset `end` of a file, where no frame is valid any more, should not be as they are.
+    """How many bytes of a file are damaged or cut off, from where its last valid frame ends.
 
     Args:
         tail: the file's bytes from `end`.

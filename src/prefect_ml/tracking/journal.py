@@ -1,7 +1,8 @@
 """One process's journal of one run: a file that outlives the process, written in microseconds.
 
-The writer copies into a shared mapping of space that is reserved beforehand. What is copied survives `kill -9` of the
-process, no call gives up the interpreter's lock, and a full disk shows as an OSError when space is reserved.
+The writer copies into a shared mapping of space that is reserved beforehand. What is copied survives `kill
+-9` of the process, no call gives up the interpreter's lock, and a full disk shows as an OSError when space
+is reserved.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import os
 import threading
 import time
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import orjson
@@ -24,6 +24,7 @@ from prefect_ml.tracking.frames import HEAD, MAGIC, PAGE, bad_bytes, frame, fram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 SUFFIX = ".journal"
 _FIRST_STEP = 16 * PAGE
@@ -169,7 +170,8 @@ class JournalReader:
 
     def all(self) -> list[bytes]:
         """Every valid record."""
-        found, at = [], 0
+        found: list[bytes] = []
+        at = 0
         while True:
             records, at = self.read(at)
             if not records:
@@ -197,7 +199,7 @@ class JournalReader:
 
 
 def _create(path: Path) -> int:
-    """Open a new file; its folder may be removed by another process that found it empty, and is then made again."""
+    """Open a new file; its folder is made again when another process found it empty and removed it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     for _ in range(_ATTEMPTS):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -243,7 +245,7 @@ def is_held(path: Path) -> bool:
 def remove_if_abandoned(
     path: Path, delivered: int, before: Callable[[JournalReader], None] | None = None
 ) -> bool:
-    """Remove a journal that is delivered up to the offset `delivered`, unless its writer lives or more has come.
+    """Remove a journal that is delivered up to an offset, unless its writer lives or more has come.
 
     A journal with damage keeps its bytes for a person to look at, under the suffix `.damaged`.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from prefect_ml.models.mlmodel import ModelInfo
     from prefect_ml.models.signature import Signature
-    from prefect_ml.tracking.run import ActiveRun
+    from prefect_ml.tracking.outlet import Outlet
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class LoggedModel:
 
 
 def log_model(
-    run: ActiveRun,
+    outlet: Outlet,
     model: Any,
     name: str,
     *,
@@ -54,33 +54,33 @@ def log_model(
     metadata: Mapping[str, Any] | None,
     allow_pickle: bool,
 ) -> LoggedModel:
-    from prefect_ml.models.folder import save_model  # noqa: PLC0415 - only those who keep models pay for it
+    from prefect_ml.models.folder import save_model  # noqa: PLC0415 - only those who use it pay for its import
 
     split_name(name)
-    name = _not_registered(run, name)
+    name = _not_registered(outlet, name)
     with tempfile.TemporaryDirectory(prefix="prefect-ml-") as scratch:
         folder = Path(scratch) / "model"
         info = save_model(
             model, folder, flavor=flavor, input_example=input_example, signature=signature, metadata=metadata,
-            allow_pickle=allow_pickle, run_id=run.run_id,
+            allow_pickle=allow_pickle, run_id=outlet.run_id,
         )  # fmt: skip
-        there = files.keep(run, name, folder)
-    run.outlet.add_model(_entry(run, name, info))
-    uri = f"runs:/{run.run_id}/{name}"
-    version = _register(run, uri, register, there=there) if register else None
+        there = files.keep(outlet, name, folder)
+    outlet.add_model(_entry(outlet, name, info))
+    uri = f"runs:/{outlet.run_id}/{name}"
+    version = _register(outlet, uri, register, there=there) if register else None
     return LoggedModel(uri, info, register if version else None, version)
 
 
-def _not_registered(run: ActiveRun, name: str) -> str:
+def _not_registered(outlet: Outlet, name: str) -> str:
     """The name, or with the next number when a version has its files there: what is registered never changes.
 
     A model of that name that is not registered makes room: a retried flow keeps its model again.
     """
     try:
-        artifacts = open_artifacts(run.artifact_uri)
+        artifacts = open_artifacts(outlet.artifact_uri)
         if not artifacts.list(name):
             return name
-        versions = run.outlet.delivery.store.search_model_versions(f"run_id = '{run.run_id}'").items
+        versions = outlet.store.search_model_versions(f"run_id = '{outlet.run_id}'").items
     except StoreUnavailableError as error:
         logger.debug("Whether %s is registered cannot be seen: %s", name, error)
         return name
@@ -93,24 +93,24 @@ def _not_registered(run: ActiveRun, name: str) -> str:
     return free
 
 
-def _register(run: ActiveRun, uri: str, name: str, *, there: bool) -> int | None:
-    from prefect_ml.registry.register import register_model  # noqa: PLC0415 - only those who register pay for it
+def _register(outlet: Outlet, uri: str, name: str, *, there: bool) -> int | None:
+    from prefect_ml.registry.register import register_model  # noqa: PLC0415 - only those who use it pay for its import
 
     try:
         if there:
-            return register_model(run.outlet.delivery.store, uri, name, run_id=run.run_id).version
+            return register_model(outlet.store, uri, name, run_id=outlet.run_id).version
     except StoreUnavailableError as error:
         logger.debug("Registering %s failed: %s", uri, error)
     logger.warning(
-        "%s is not registered, because the store is away; once it is delivered: `prefect-ml models register %s %s`.",
+        "%s is not registered, the store is away; when it is back: `prefect-ml models register %s %s`.",
         uri, uri, name,
     )  # fmt: skip
     return None
 
 
-def _entry(run: ActiveRun, name: str, info: ModelInfo) -> dict[str, Any]:
+def _entry(outlet: Outlet, name: str, info: ModelInfo) -> dict[str, Any]:
     return {
-        "run_id": run.run_id,
+        "run_id": outlet.run_id,
         "artifact_path": name,
         "utc_time_created": info.utc_time_created,
         "model_uuid": info.model_uuid,

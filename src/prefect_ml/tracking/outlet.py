@@ -1,4 +1,4 @@
-"""Where this process records a run: its journal, opened at the first record, and what is known of its params."""
+"""Where this process records a run: a journal, opened at the first record, and what is known of params."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from prefect_ml.entities import Metric, RunEnd, RunStart
+    from prefect_ml.entities import Metric, Run, RunEnd, RunStart
+    from prefect_ml.store.contract import Store
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +55,34 @@ class Outlet:
         self._tags_lock = threading.Lock()
         self._more_tags: Callable[[], Mapping[str, str]] | None = None
         self._missing = 0
+        self._artifact_uri: str | None = None
         self._models: list[Mapping[str, Any]] = []
 
     @property
     def folder(self) -> Path:
         """Where all processes keep the journals of this run."""
         return self._folder / self.run_id
+
+    @property
+    def store(self) -> Store:
+        """The store that the run is delivered to."""
+        return self.delivery.store
+
+    def get_run(self) -> Run:
+        """The run as it is in the store, all that this process recorded included.
+
+        Raises:
+            StoreUnavailableError: the store is away.
+        """
+        self.flush(patient=False)
+        return self.store.get_run(self.run_id)
+
+    @property
+    def artifact_uri(self) -> str:
+        """Root of the run's artifacts; raises as `get_run`."""
+        if self._artifact_uri is None:
+            self._artifact_uri = self.get_run().artifact_uri
+        return self._artifact_uri
 
     @property
     def idle(self) -> bool:
@@ -76,8 +99,8 @@ class Outlet:
             self._missing += 1
             if self._missing == 1:
                 logger.warning(
-                    "Run %s cannot be recorded in %s (%s); the program goes on, and records are missing until "
-                    "that is cured. The run's tag %r will say how many.",
+                    "Run %s cannot be recorded in %s (%s); the program goes on, and records are missing "
+                    "until that is cured. The run's tag %r will say how many.",
                     self.run_id, self._folder, error.strerror, MISSING_TAG,
                 )  # fmt: skip
 
@@ -102,8 +125,8 @@ class Outlet:
                 known = self.params.get(key, value)
                 if known != value:
                     raise ParamConflictError(
-                        f"The param {key!r} is {known!r} already and cannot become {value!r}; params never change. "
-                        "Log it under another name, or as a tag or metric."
+                        f"The param {key!r} is {known!r} already and cannot become {value!r}; params never "
+                        "change. Log it under another name, or as a tag or metric."
                     )
             self.params |= values
         self.record(records.params_record(values))
@@ -196,11 +219,11 @@ def _new_outlet(run_id: str) -> Outlet:
 
 
 def flush_all(timeout: float | None = None) -> bool:
-    """Wait until everything that this process recorded is in its stores, or one of them is away; whether it is."""
+    """Wait until everything that this process recorded is in its stores, or one is away; whether it is."""
     with _process.lock:
         deliveries = list(_process.deliveries.values())
     seconds = Settings().flush_timeout if timeout is None else timeout
-    return all([delivery.flush(seconds, patient=False) for delivery in deliveries])
+    return all(delivery.flush(seconds, patient=False) for delivery in deliveries)
 
 
 def _at_exit() -> None:

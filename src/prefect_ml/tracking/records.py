@@ -1,7 +1,8 @@
 """What the records of a journal say, and how many of them become few batches.
 
-Each record is a JSON array whose first item is its kind: `start`, `param`, `tag`, `metric`, `end`, or `leave` when a
-process ends before its run does. JSON has no NaN and no infinity: those values are kept as text.
+Each record is a JSON array whose first item is its kind: `start`, `param`, `tag`, `metric`, `end`, or
+`leave` when a process ends before its run does. JSON has no NaN and no infinity: those values are kept as
+text.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def leave_record() -> bytes:
 
 
 def died(records: list[bytes]) -> bool:
-    """Whether the process that started the run wrote these records, all that there are, and ended without a word."""
+    """Whether these are all records of a process that started a run and ended without a word."""
     if not records:
         return False
     first, last = orjson.loads(records[0])[0], orjson.loads(records[-1])[0]

@@ -23,14 +23,14 @@ _PER_RECORD = 1000
 class ActiveRun:
     """Records params, metrics, tags, artifacts and models of one run, from any thread or process.
 
-    It is known by its id alone, so it can be pickled into another process, and used there at once. Calls append to a
-    journal and return; they raise for input that cannot be meant, never for a store that is away.
+    It is known by its id alone, so it can be pickled into another process, and used there at once. Calls
+    append to a journal and return; they raise for input that cannot be meant, never for a store that is
+    away.
     """
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self._cached: Outlet | None = None
-        self._artifact_uri: str | None = None
 
     def __repr__(self) -> str:
         return f"ActiveRun({self.run_id!r})"
@@ -119,19 +119,19 @@ class ActiveRun:
             InvalidInputError: there is no such file.
             InvalidNameError: `folder` would leave the run's artifacts.
         """
-        files.log_artifact(self, path, folder)
+        files.log_artifact(self.outlet, path, folder)
 
     def log_artifacts(self, path: str | Path, folder: str = "") -> None:
-        """Keep everything below a local folder, below `folder` of the run's artifacts; raises as `log_artifact`."""
-        files.log_artifacts(self, path, folder)
+        """Keep all files below a local folder in `folder` of the run's artifacts, as `log_artifact` does."""
+        files.log_artifacts(self.outlet, path, folder)
 
     def log_text(self, text: str, name: str) -> None:
         """Keep text as the artifact `name`, in UTF-8."""
-        files.log_text(self, text, name)
+        files.log_text(self.outlet, text, name)
 
     def log_dict(self, content: Mapping[str, Any] | list[Any], name: str) -> None:
         """Keep plain data as the artifact `name`: YAML for `.yaml` and `.yml`, else JSON."""
-        files.log_dict(self, content, name)
+        files.log_dict(self.outlet, content, name)
 
     def log_figure(self, figure: Any, name: str) -> None:
         """Keep a figure of matplotlib (format by the suffix of `name`) or plotly (`.html`, or an image).
@@ -139,7 +139,7 @@ class ActiveRun:
         Raises:
             InvalidInputError: it is no figure, or cannot be kept in that format.
         """
-        files.log_figure(self, figure, name)
+        files.log_figure(self.outlet, figure, name)
 
     def log_model(
         self,
@@ -169,8 +169,8 @@ class ActiveRun:
             InvalidInputError: it cannot be saved, or fails on its example.
         """
         return models.log_model(
-            self, model, name, register=register, input_example=input_example, signature=signature, flavor=flavor,
-            metadata=metadata, allow_pickle=allow_pickle,
+            self.outlet, model, name, register=register, input_example=input_example, signature=signature,
+            flavor=flavor, metadata=metadata, allow_pickle=allow_pickle,
         )  # fmt: skip
 
     def get(self) -> Run:
@@ -179,15 +179,12 @@ class ActiveRun:
         Raises:
             StoreUnavailableError: the store is away.
         """
-        self.flush(patient=False)
-        return self.outlet.delivery.store.get_run(self.run_id)
+        return self.outlet.get_run()
 
     @property
     def artifact_uri(self) -> str:
         """Root of the run's artifacts; raises as `get`."""
-        if self._artifact_uri is None:
-            self._artifact_uri = self.get().artifact_uri
-        return self._artifact_uri
+        return self.outlet.artifact_uri
 
     def flush(self, timeout: float | None = None, *, patient: bool = True) -> bool:
         """Wait until what this process recorded is in the store; whether it is.

@@ -35,7 +35,7 @@ def put(artifacts: ArtifactStore, name: str, source: Path | bytes) -> None:
 
 
 def stage(folder: Path, name: str, source: Path | bytes) -> None:
-    """Keep a file or folder below a run's journal folder until `deliver_staged`; it is there whole or not at all."""
+    """Keep a file or folder below a run's journal folder until `deliver_staged`; whole or not at all."""
     made = folder / f".{uuid.uuid4().hex}"
     try:
         put(open_artifacts(str(made)), name, source)

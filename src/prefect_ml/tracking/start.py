@@ -57,8 +57,8 @@ def started(
 ) -> Iterator[ActiveRun]:
     """A run that lasts for the body.
 
-    An exception ends it FAILED, an interrupt and SIGTERM KILLED. SIGTERM is only watched in the main thread, and
-    where nobody else watches it.
+    An exception ends it FAILED, an interrupt and SIGTERM KILLED. SIGTERM is only watched in the main
+    thread, and where nobody else watches it.
     """
     run = begin(uuid.uuid4().hex, experiment, name, parent=parent, tags=tags)
     status = RunStatus.FINISHED

@@ -20,7 +20,7 @@ _STILLBORN_AFTER = 3600.0
 
 
 def sync_journals(store: Store, folder: Path | None = None) -> list[JournalReport]:
-    """Deliver every journal below a folder, exactly once however often and by however many processes it is called.
+    """Deliver every journal below a folder; exactly once, however often and wherever it is called.
 
     Journals of living processes are delivered up to where they are and left to them.
 
