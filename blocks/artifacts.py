@@ -29,9 +29,7 @@ class ArtifactRoot(Block):
     _block_type_slug = "prefect-ml-artifact-root"
     _documentation_url = HttpUrl("https://github.com/prefect-ml/prefect-ml/blob/main/docs/settings.md")
 
-    uri: str = Field(
-        default=..., title="URI", min_length=1, description="Folder path or file: URI of the root."
-    )
+    uri: str = Field(default=..., title="URI", min_length=1, description="Folder path or file: URI of the root.")
 
     def get_artifacts(self) -> ArtifactStore:
         """Open the root; the folder is made by the first write.

@@ -116,9 +116,7 @@ def resume_waiting(request: PromotionRequest) -> bool:
         return False
     last = request.decisions[-1] if request.decisions else None
     form = {
-        "decision": "approve"
-        if request.status in (RequestStatus.APPROVED, RequestStatus.PROMOTED)
-        else "reject",
+        "decision": "approve" if request.status in (RequestStatus.APPROVED, RequestStatus.PROMOTED) else "reject",
         "approver": last.actor if last else request.requester,
         "reason": last.reason if last else request.status_reason[:2000],
     }

@@ -66,9 +66,7 @@ def promote_model(  # noqa: PLR0917 - the parameters of a flow are a form, fille
         tracking_server: A TrackingServer block by name; the settings of the process when empty.
     """
     store = (
-        cast("TrackingServer", TrackingServer.load(tracking_server)).get_store()
-        if tracking_server
-        else open_store()
+        cast("TrackingServer", TrackingServer.load(tracking_server)).get_store() if tracking_server else open_store()
     )
     run = _flow_run()
 

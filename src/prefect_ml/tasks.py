@@ -108,9 +108,7 @@ def register_model(
 
 
 @task(**_PATIENT, task_run_name="gate {gate.name}")
-def evaluate_gate(
-    gate: gates.Gate, name: str, version: int, alias: str, *, store: Store | None = None
-) -> GateResult:
+def evaluate_gate(gate: gates.Gate, name: str, version: int, alias: str, *, store: Store | None = None) -> GateResult:
     """Judge a version by one gate; a gate that raises has failed.
 
     Example:
@@ -180,9 +178,7 @@ def decide_promotion(
         ```
     """
     found = store or open_store()
-    return promotion.decide(
-        found, request_id, approve=approve, actor=actor, reason=reason, channel="prefect-task"
-    )
+    return promotion.decide(found, request_id, approve=approve, actor=actor, reason=reason, channel="prefect-task")
 
 
 @task(**_PATIENT, task_run_name="move alias for {request_id}")

@@ -21,9 +21,7 @@ def escape(text: object) -> str:
 
     So it can neither close a table, nor be HTML, a link or a template.
     """
-    line = "".join(
-        " " if c.isspace() else c for c in str(text) if c.isspace() or unicodedata.category(c)[0] != "C"
-    )
+    line = "".join(" " if c.isspace() else c for c in str(text) if c.isspace() or unicodedata.category(c)[0] != "C")
     cut = line if len(line) <= _MAX_TEXT else line[: _MAX_TEXT - 3] + "..."
     return _PLAIN.sub(lambda match: f"&#{ord(match.group())};", cut)
 

@@ -83,9 +83,7 @@ class Candidate:
     generation: int
 
     @classmethod
-    def of(
-        cls, store: Store, name: str, version: int, alias: str, settings: Settings | None = None
-    ) -> Candidate:
+    def of(cls, store: Store, name: str, version: int, alias: str, settings: Settings | None = None) -> Candidate:
         """Look both up as they are now.
 
         Raises:

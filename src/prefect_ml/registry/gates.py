@@ -54,9 +54,7 @@ def evaluate_gate(gate: Gate, candidate: Candidate) -> GateResult:
             gate.name, passed=False, summary=summary, evidence={"type": gate.type, **bound, "error": summary}
         )
     evidence = {"type": gate.type, **bound, **verdict.evidence}
-    return GateResult(
-        gate.name, passed=verdict.passed, summary=_cut(verdict.summary), evidence=_plain(evidence)
-    )
+    return GateResult(gate.name, passed=verdict.passed, summary=_cut(verdict.summary), evidence=_plain(evidence))
 
 
 def explain(error: ValidationError | TypeError) -> str:
@@ -64,8 +62,7 @@ def explain(error: ValidationError | TypeError) -> str:
     if isinstance(error, TypeError):
         return str(error)
     found = (
-        f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg'].removeprefix('Value error, ')}"
-        for e in error.errors()
+        f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
     )
     return "; ".join(found)
 

@@ -62,17 +62,13 @@ class BetterThanChampion(GateBase):
         if value is None:
             return Verdict(False, missing, evidence)
         if champion is None:
-            return Verdict(
-                True, f"nothing holds @{candidate.alias} yet, so there is no champion to beat", evidence
-            )
+            return Verdict(True, f"nothing holds @{candidate.alias} yet, so there is no champion to beat", evidence)
         best, missing = metric_of(champion, self.metric)
         evidence["champion_value"] = best
         if best is None:
             return Verdict(False, f"the champion cannot be compared: {missing}", evidence)
         gain = value - best if self.direction == "maximize" else best - value
         passed = gain > 0 and gain >= self.margin
-        comparison = (
-            f"{self.metric} is {value:g}, the champion's (version {champion.version.version}) {best:g}"
-        )
+        comparison = f"{self.metric} is {value:g}, the champion's (version {champion.version.version}) {best:g}"
         wanted = f"{self.direction[:-1]}ing by a margin of {self.margin:g}"
         return Verdict(passed, f"{comparison}; {'better' if passed else 'not better'}, {wanted}", evidence)

@@ -41,9 +41,7 @@ class Loads(GateBase):
             return Verdict(not self.require_example, summary, evidence)
         model.predict(example)
         evidence["example_replayed"] = True
-        return Verdict(
-            True, f"the {model.flavor.name} model loads and predicts on its input example", evidence
-        )
+        return Verdict(True, f"the {model.flavor.name} model loads and predicts on its input example", evidence)
 
 
 class SignaturePresent(GateBase):
@@ -60,9 +58,7 @@ class SignaturePresent(GateBase):
         if inputs and outputs:
             return Verdict(True, f"the signature names {inputs} inputs and {outputs} outputs", evidence)
         side = "inputs" if not inputs else "outputs"
-        return Verdict(
-            False, f"the signature names no {side}; log the model with input_example=...", evidence
-        )
+        return Verdict(False, f"the signature names no {side}; log the model with input_example=...", evidence)
 
 
 class SignatureCompatible(GateBase):
@@ -82,9 +78,7 @@ class SignatureCompatible(GateBase):
         found = _broken(champion.info, candidate.subject.info)
         evidence = {"champion_version": champion.version.version, "incompatible": found[:20]}
         if found:
-            return Verdict(
-                False, f"clients of version {champion.version.version} would break: {found[0]}", evidence
-            )
+            return Verdict(False, f"clients of version {champion.version.version} would break: {found[0]}", evidence)
         return Verdict(True, f"takes and gives what version {champion.version.version} does", evidence)
 
 
@@ -108,16 +102,12 @@ class Budget(GateBase):
         megabytes = round(sum(path.stat().st_size for path in files) / 1e6, 3)
         evidence: dict[str, Any] = {"megabytes": megabytes, "max_megabytes": self.max_megabytes}
         if self.max_megabytes is not None and megabytes > self.max_megabytes:
-            return Verdict(
-                False, f"the model has {megabytes:g} MB, more than {self.max_megabytes:g}", evidence
-            )
+            return Verdict(False, f"the model has {megabytes:g} MB, more than {self.max_megabytes:g}", evidence)
         if self.max_latency_ms is None:
             return Verdict(True, f"the model has {megabytes:g} MB", evidence)
         model = candidate.subject.model
         if model.input_example is None:
-            return Verdict(
-                False, "there is no input example to time; log it with input_example=...", evidence
-            )
+            return Verdict(False, "there is no input example to time; log it with input_example=...", evidence)
         latency = _median_latency_ms(model, self.repeats)
         evidence |= {"latency_ms": latency, "max_latency_ms": self.max_latency_ms, "repeats": self.repeats}
         verb = "takes" if latency <= self.max_latency_ms else "takes too long:"

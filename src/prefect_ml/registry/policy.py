@@ -58,9 +58,7 @@ class PromotionPolicy(BaseModel):
         if double := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two gates are named {double[0]!r}; give each a name of its own")
         if self.approvers and self.approvals > len(set(self.approvers)):
-            raise ValueError(
-                f"{self.approvals} approvals can never come from {len(set(self.approvers))} approvers"
-            )
+            raise ValueError(f"{self.approvals} approvals can never come from {len(set(self.approvers))} approvers")
         if self.four_eyes and self.approvals == 0:
             raise ValueError("four_eyes needs at least one approval")
         if Stage.NONE in self.stages:
@@ -94,9 +92,7 @@ class PromotionPolicy(BaseModel):
             InvalidInputError: it was stored by other means and cannot be used.
         """
         data = {field: getattr(policy, field) for field in cls.model_fields}
-        return cls._parsed(
-            {key: _listed(value) for key, value in data.items()}, f"The policy {policy.name!r}"
-        )
+        return cls._parsed({key: _listed(value) for key, value in data.items()}, f"The policy {policy.name!r}")
 
     def to_yaml(self) -> str:
         """The policy as YAML that `from_yaml` reads back to an equal one."""

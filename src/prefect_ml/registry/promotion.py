@@ -98,9 +98,7 @@ def request_promotion(
     )
 
 
-def policy_in_force(
-    store: Store, name: str, alias: str, wanted: str | PromotionPolicy | None, *, actor: str
-) -> Policy:
+def policy_in_force(store: Store, name: str, alias: str, wanted: str | PromotionPolicy | None, *, actor: str) -> Policy:
     """The policy that protects the alias; when none does, the wanted or the default one is saved and does from now on.
 
     Raises:
@@ -117,9 +115,7 @@ def policy_in_force(
             )
         chosen = wanted or default_policy(name, alias)
         if not chosen.covers(name, alias):
-            raise InvalidInputError(
-                f"The policy {chosen.name!r} does not cover @{alias} of {name!r}; widen it."
-            )
+            raise InvalidInputError(f"The policy {chosen.name!r} does not cover @{alias} of {name!r}; widen it.")
         store.save_policy(chosen.to_entity(), actor=actor, reason=f"first promotion to {name}@{alias}")
         in_force = store.policy_for(name, alias)
     if in_force is None or wanted_name not in (None, in_force.name):
@@ -212,9 +208,7 @@ def _still_at(store: Store, name: str, alias: str, generation: int) -> None:
     except NotFoundError:
         now = 0
     if now != generation:
-        raise StaleRequestError(
-            f"@{alias} of {name!r} moved while the gates ran; ask for the promotion again."
-        )
+        raise StaleRequestError(f"@{alias} of {name!r} moved while the gates ran; ask for the promotion again.")
 
 
 def _about_the_same_champion(request: PromotionRequest) -> None:

@@ -118,9 +118,7 @@ def load_resolved(resolved: ResolvedModel, settings: Settings) -> LoadedModel:
     return load_model(folder, origin=origin, trusted_origins=trusted)
 
 
-def _of_version(
-    uri: str, found: ModelVersion, *, alias: str | None = None, generation: int = 0
-) -> ResolvedModel:
+def _of_version(uri: str, found: ModelVersion, *, alias: str | None = None, generation: int = 0) -> ResolvedModel:
     return ResolvedModel(
         uri=uri,
         source=found.source,
@@ -138,9 +136,7 @@ def _newest(store: Store, parsed: ModelUri) -> ModelVersion:
     found = store.latest_versions(parsed.name, stages)
     if not found:
         place = "no version" if parsed.stage is None else f"no version in the stage {parsed.stage}"
-        raise NotFoundError(
-            f"The model {parsed.name!r} has {place}; register one, or name a version or an alias."
-        )
+        raise NotFoundError(f"The model {parsed.name!r} has {place}; register one, or name a version or an alias.")
     return max(found, key=lambda version: version.version)
 
 
@@ -155,9 +151,7 @@ def _downloaded(resolved: ResolvedModel, models: Path) -> Iterator[Path]:
     try:
         open_artifacts(root).download(name, copy)
         if not copy.is_dir():
-            raise NotFoundError(
-                f"There is no model folder at {resolved.source!r}; was the model logged there?"
-            )
+            raise NotFoundError(f"There is no model folder at {resolved.source!r}; was the model logged there?")
         yield copy
     finally:
         _discard(copy)
