@@ -194,9 +194,7 @@ def test_postgres_away_during_logging(postgres_url, postgres_server, monkeypatch
         assert run.flush()
         with psycopg.connect(postgres_server, autocommit=True) as admin:
             admin.execute(f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
-            admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database,)
-            )
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database,))
             try:
                 for n in range(1, 100):
                     run.log_metric("loss", n, step=n)

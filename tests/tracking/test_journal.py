@@ -182,9 +182,7 @@ except OSError as error:
 for _ in range(3):
     writer.append(b'["end"]', last=True)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
     kept, number = map(int, done.stdout.split())
     assert number == errno.EFBIG
     [path] = tmp_path.glob("*/*.journal")
