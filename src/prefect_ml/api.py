@@ -70,9 +70,7 @@ def start_run(
     """
     parent = _current_or_none()
     if experiment is None:
-        experiment = (
-            _DEFAULT_EXPERIMENT if parent is None else parent.outlet.experiment or _DEFAULT_EXPERIMENT
-        )
+        experiment = _DEFAULT_EXPERIMENT if parent is None else parent.outlet.experiment or _DEFAULT_EXPERIMENT
     return start.started(experiment, name, parent=parent, tags=tags, flow_run_id=_flow()[0])
 
 
@@ -181,9 +179,7 @@ def register_model(
     """Add the model at a URI or folder as the next version of `name`, created when it does not exist."""
     from prefect_ml.registry import register  # noqa: PLC0415 - only those who use it pay for its import
 
-    return register.register_model(
-        _fresh_store(), uri, name, run_id=run_id, description=description, tags=tags
-    )
+    return register.register_model(_fresh_store(), uri, name, run_id=run_id, description=description, tags=tags)
 
 
 def get_run(run_id: str) -> Run:
@@ -332,9 +328,7 @@ def _decide(request_id: str, *, approve: bool, actor: str | None, reason: str) -
     from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who use it pay for its import
 
     who = actor or capture.user()
-    return promotion.decide(
-        open_store(), request_id, approve=approve, actor=who, reason=reason, channel="python"
-    )
+    return promotion.decide(open_store(), request_id, approve=approve, actor=who, reason=reason, channel="python")
 
 
 def _flow() -> tuple[str | None, bool]:

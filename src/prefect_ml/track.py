@@ -109,9 +109,7 @@ def _tracked(target: Any, options: _Options) -> Any:
     if isinstance(target, staticmethod | classmethod):
         return type(target)(_tracked(target.__func__, options))
     if not callable(target):
-        raise InvalidInputError(
-            f"@track takes a flow, not {type(target).__name__}; put it directly above @flow."
-        )
+        raise InvalidInputError(f"@track takes a flow, not {type(target).__name__}; put it directly above @flow.")
     return target if hasattr(target, _OPTIONS) else _wrapped(target, options)
 
 
@@ -155,9 +153,7 @@ class _Attempt:
             _summaries[self.run.run_id] = thread
 
 
-def _begin(
-    flow: Flow[..., Any], flow_run: FlowRun, options: _Options, function: Callable[..., Any]
-) -> ActiveRun:
+def _begin(flow: Flow[..., Any], flow_run: FlowRun, options: _Options, function: Callable[..., Any]) -> ActiveRun:
     around = entered()
     run_id = flow_run.id.hex
     tags = {
@@ -226,9 +222,7 @@ async def _call_async(function: Callable[..., Any], options: _Options, args: Any
     return value
 
 
-def _generate(
-    function: Callable[..., Any], options: _Options, args: Any, kwargs: Any
-) -> Generator[Any, Any, Any]:
+def _generate(function: Callable[..., Any], options: _Options, args: Any, kwargs: Any) -> Generator[Any, Any, Any]:
     attempt = _Attempt(options, function)
     value = yield from function(*args, **kwargs)
     attempt.returned(value)

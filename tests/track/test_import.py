@@ -24,11 +24,38 @@ HEAVY = [
     "prefect",
 ]
 
-NAMES = """
-PrefectMLError __version__ approve current_run flush get_alias get_metric_history get_run load_model log_artifact
-log_artifacts log_dict log_figure log_metric log_metrics log_model log_param log_params log_text open_store promote
-register_model reject request_promotion rollback search_runs set_tag set_tags start_run track
-""".split()
+NAMES = [
+    "PrefectMLError",
+    "__version__",
+    "approve",
+    "current_run",
+    "flush",
+    "get_alias",
+    "get_metric_history",
+    "get_run",
+    "load_model",
+    "log_artifact",
+    "log_artifacts",
+    "log_dict",
+    "log_figure",
+    "log_metric",
+    "log_metrics",
+    "log_model",
+    "log_param",
+    "log_params",
+    "log_text",
+    "open_store",
+    "promote",
+    "register_model",
+    "reject",
+    "request_promotion",
+    "rollback",
+    "search_runs",
+    "set_tag",
+    "set_tags",
+    "start_run",
+    "track",
+]
 
 
 def in_a_new_process(code: str) -> str:
@@ -41,7 +68,11 @@ def test_import_imports_nothing_heavy():
 
 
 def test_logging_in_a_script_needs_no_prefect_and_no_sqlalchemy_in_the_calling_thread():
-    code = "import sys, prefect_ml; prefect_ml.log_metric, prefect_ml.start_run; print('prefect' in sys.modules, 'sqlalchemy' in sys.modules, 'numpy' in sys.modules)"
+    code = """
+import sys, prefect_ml
+prefect_ml.log_metric, prefect_ml.start_run
+print(*[name in sys.modules for name in ("prefect", "sqlalchemy", "numpy")])
+"""
     assert in_a_new_process(code).split() == ["False"] * 3
 
 
@@ -63,7 +94,21 @@ def test_public_names():
     "first", ["import prefect_ml.track", "import prefect, prefect_ml; prefect_ml.start_run()", "pass"]
 )
 def test_track_is_the_decorator_whatever_was_imported_first(first):
-    code = f"{first}\nimport prefect_ml\nfrom prefect import flow\n@prefect_ml.track\n@flow\ndef f(): ...\n@prefect_ml.track(experiment='x')\n@flow\ndef g(): ...\nprint(len(f.on_completion_hooks), len(g.on_completion_hooks))"
+    code = f"""
+{first}
+import prefect_ml
+from prefect import flow
+
+@prefect_ml.track
+@flow
+def f(): ...
+
+@prefect_ml.track(experiment="x")
+@flow
+def g(): ...
+
+print(len(f.on_completion_hooks), len(g.on_completion_hooks))
+"""
     assert in_a_new_process(code).split() == ["1", "1"]
 
 

@@ -7,8 +7,10 @@ import gc
 import inspect
 import logging
 import os
+import subprocess
 import sys
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -463,3 +465,87 @@ def test_a_thread_of_ones_own_needs_the_context():
 
     f()
     assert only_run("own-thread").metrics == {"m": 1.0}
+
+
+def test_a_log_call_in_a_task_returns_in_microseconds():
+    @task
+    def work() -> list[int]:
+        found = []
+        for step in range(20_000):
+            start = time.perf_counter_ns()
+            ml.log_metric("loss", step / 7, step=step)
+            found.append(time.perf_counter_ns() - start)
+        return sorted(found)
+
+    @ml.track(experiment="latency")
+    @flow
+    def f() -> float:
+        return work()[19_800] / 1000
+
+    assert min(f() for _ in range(3)) < 50
+
+
+def test_a_flow_killed_by_the_system_is_marked_by_sync(home):
+    script = """
+import os, signal
+from prefect import flow
+import prefect_ml as ml
+
+@ml.track(experiment="killed")
+@flow
+def f():
+    ml.log_metric("loss", 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+f()
+"""
+    from prefect.settings import PREFECT_API_URL
+
+    environment = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, env=environment)
+    assert done.returncode == -9
+    from prefect_ml.tracking.sync import sync_journals
+
+    [report] = sync_journals(ml.open_store())
+    assert report.finished
+    run = only_run("killed")
+    assert (run.status, run.metrics) == (RunStatus.KILLED, {"loss": 1.0})
+    assert not list(home.glob("journal/*"))
+
+
+def test_sigterm_of_a_script_ends_the_run():
+    script = """
+import os, signal
+from prefect import flow
+import prefect_ml as ml
+
+@ml.track(experiment="terminated")
+@flow
+def f():
+    ml.log_metric("loss", 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    import time
+    time.sleep(5)
+
+f()
+"""
+    from prefect.settings import PREFECT_API_URL
+
+    environment = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, env=environment)
+    assert done.returncode != 0
+    run = only_run("terminated")
+    assert (run.status, run.metrics) == (RunStatus.FAILED, {"loss": 1.0})
+
+
+def test_a_nested_flow_by_cloudpickle_is_tracked_still():
+    import cloudpickle
+
+    @ml.track(experiment="pickled")
+    @flow
+    def f():
+        return 3
+
+    again = cloudpickle.loads(cloudpickle.dumps(f))
+    again()
+    assert only_run("pickled").metrics == {"result": 3.0}

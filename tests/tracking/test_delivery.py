@@ -274,3 +274,52 @@ def test_a_handle_is_pickled_by_its_id():
 
     run = ActiveRun("a" * 32)
     assert pickle.loads(pickle.dumps(run)) == run  # noqa: S301 - our own bytes
+
+
+def test_an_idle_journal_gives_its_file_back_and_the_next_record_opens_another(home, monkeypatch):
+    monkeypatch.setattr("prefect_ml.tracking.delivery._IDLE", 0.1)
+    with ml.start_run("idle") as owner:
+        child = ActiveRun("b" * 32)  # of a run that another process started
+        child.log_metric("loss", 1, step=1)
+        deadline = time.monotonic() + 5
+        while list(home.glob(f"journal/{child.run_id}/*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not list(home.glob(f"journal/{child.run_id}/*"))
+        assert list(home.glob(f"journal/{owner.run_id}/*.journal")), "that of a run's own process shows that it lives"
+        child.log_metric("loss", 2, step=2)
+        assert steps(child.run_id) == [1, 2]
+
+
+def test_what_a_living_process_records_is_left_to_it(start):
+    process = start(TRAINING)
+    run_id = process.stdout.readline().strip()
+    process.stdout.readline()
+    [report] = sync_journals(ml.open_store())
+    assert (report.run_id, report.finished, report.bad_bytes) == (run_id, False, 0)
+    assert ml.get_run(run_id).status is RunStatus.RUNNING
+    process.kill()
+    process.communicate()
+    [report] = sync_journals(ml.open_store())
+    assert report.finished
+    found = steps(run_id)
+    assert found == list(range(len(found)))
+
+
+def test_many_processes_sync_at_once(start, home):
+    process = start(TRAINING)
+    run_id = process.stdout.readline().strip()
+    time.sleep(0.2)
+    process.kill()
+    process.communicate()
+    ml.open_store()
+    script = (
+        "import prefect_ml as ml\nfrom prefect_ml.tracking.sync import sync_journals\nsync_journals(ml.open_store())"
+    )
+    syncing = [start(script) for _ in range(4)]
+    for one in syncing:
+        _, err = one.communicate()
+        assert one.returncode == 0, err
+    found = steps(run_id)
+    assert found == list(range(len(found)))
+    assert len(found) > 0
+    assert not list(home.glob("journal/*/*.journal"))

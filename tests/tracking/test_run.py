@@ -187,7 +187,7 @@ def test_what_waited_while_the_store_was_away_is_delivered(home, monkeypatch, ca
     assert not list(Path(home, "journal").glob("*"))
 
 
-def test_search(home):
+def test_search():
     for n in range(3):
         with ml.start_run("searched", f"r{n}"):
             ml.log_param("n", n)

@@ -96,7 +96,7 @@ def test_a_param_never_changes():
 def test_text_that_no_database_holds(text):
     with ml.start_run("text") as run:
         for log in (run.log_param, run.set_tag):
-            with pytest.raises(InvalidInputError, match="NUL|Unicode"):
+            with pytest.raises(InvalidInputError, match=r"NUL|Unicode"):
                 log("k", text)
 
 

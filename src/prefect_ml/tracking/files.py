@@ -53,9 +53,7 @@ def log_artifacts(outlet: Outlet, path: str | Path, folder: str) -> None:
 
 def log_text(outlet: Outlet, text: str, name: str) -> None:
     if not isinstance(text, str):
-        raise InvalidInputError(
-            f"log_text takes text, not {type(text).__name__}; for plain data use log_dict."
-        )
+        raise InvalidInputError(f"log_text takes text, not {type(text).__name__}; for plain data use log_dict.")
     split_name(name)
     keep(outlet, name, text.encode("utf-8", "surrogatepass"))
 
@@ -114,9 +112,7 @@ def _wait(outlet: Outlet, name: str, source: Path | bytes, error: Exception) -> 
     try:
         stage(folder, name, source)
     except (ArtifactError, OSError) as second:
-        logger.warning(
-            "The artifact %r of run %s is lost: %s; nor can it wait: %s", name, outlet.run_id, error, second
-        )
+        logger.warning("The artifact %r of run %s is lost: %s; nor can it wait: %s", name, outlet.run_id, error, second)
     else:
         logger.warning(
             "The artifact %r of run %s waits in %s; the end of the run or `prefect-ml sync` delivers it. %s",

@@ -190,9 +190,7 @@ class JournalReader:
         data = os.pread(self._file, PAGE, 0)
         first = next(frames(data, len(MAGIC)), None) if data.startswith(MAGIC) else None
         if first is None:
-            raise CorruptArtifactError(
-                f"{str(self.path)!r} does not start like a journal; it cannot be delivered."
-            )
+            raise CorruptArtifactError(f"{str(self.path)!r} does not start like a journal; it cannot be delivered.")
         self._first, payload = first
         header = orjson.loads(payload)
         return header["run_id"], header["journal_id"]
@@ -242,9 +240,7 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def remove_if_abandoned(
-    path: Path, delivered: int, before: Callable[[JournalReader], None] | None = None
-) -> bool:
+def remove_if_abandoned(path: Path, delivered: int, before: Callable[[JournalReader], None] | None = None) -> bool:
     """Remove a journal that is delivered up to an offset, unless its writer lives or more has come.
 
     A journal with damage keeps its bytes for a person to look at, under the suffix `.damaged`.

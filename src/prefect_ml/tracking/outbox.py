@@ -96,9 +96,7 @@ class Outbox:
         """
         reader, end = self._reader, self._start or 0
         bad = reader.bad_bytes(end)
-        gone = remove_if_abandoned(
-            reader.path, end, None if store is None else lambda left: _mark_killed(store, left)
-        )
+        gone = remove_if_abandoned(reader.path, end, None if store is None else lambda left: _mark_killed(store, left))
         finished = gone and not (reader.path.exists() and reader.read(end)[0])
         if finished and bad:
             logger.warning(

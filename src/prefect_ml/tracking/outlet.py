@@ -17,10 +17,10 @@ from prefect_ml.tracking.delivery import Delivery
 from prefect_ml.tracking.journal import JournalWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from prefect_ml.entities import Metric, Run, RunEnd, RunStart
+    from prefect_ml.entities import Run, RunEnd, RunStart
     from prefect_ml.store.contract import Store
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,6 @@ class Outlet:
         self.began = False
         self.experiment: str | None = None
         self.params: dict[str, str] = {}
-        self.latest: dict[str, Metric] = {}
         self._folder: Path = settings.journal_folder
         self._writer: JournalWriter | None = None
         self._lock = threading.Lock()
@@ -130,13 +129,6 @@ class Outlet:
                     )
             self.params |= values
         self.record(records.params_record(values))
-
-    def saw(self, points: Iterable[Metric]) -> None:
-        """Remember the latest value of each curve that this process recorded: that of the largest step."""
-        for point in points:
-            known = self.latest.get(point.key)
-            if known is None or (point.step, point.timestamp) >= (known.step, known.timestamp):
-                self.latest[point.key] = point
 
     def end(self, end: RunEnd) -> None:
         """Record the end, and have everything delivered that any process recorded of this run."""

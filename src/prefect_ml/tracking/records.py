@@ -35,9 +35,7 @@ def tags_record(values: Mapping[str, str]) -> bytes:
 
 
 def start_record(start: RunStart) -> bytes:
-    return orjson.dumps(
-        (START, start.experiment, start.name, start.user_id, start.start_time, dict(start.tags))
-    )
+    return orjson.dumps((START, start.experiment, start.name, start.user_id, start.start_time, dict(start.tags)))
 
 
 def end_record(end: RunEnd) -> bytes:

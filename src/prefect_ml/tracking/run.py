@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from prefect_ml.entities import Metric, RunEnd, RunStart, RunStatus
+from prefect_ml.entities import RunEnd, RunStart, RunStatus
 from prefect_ml.tracking import capture, files, models, records, values
 from prefect_ml.tracking.outlet import Outlet, forget, outlet_of
 
@@ -92,10 +92,8 @@ class ActiveRun:
         given = values.mapping(metrics, "Metrics")
         numbers = {values.name(k, "metric"): values.metric_value(k, v) for k, v in given.items()}
         at, when = values.step_value(step), values.timestamp_value(timestamp)
-        outlet = self.outlet
         for part in _parts(numbers):
-            outlet.record(records.metrics_record(part, at, when))
-        outlet.saw(Metric(key, value, when, at) for key, value in numbers.items())
+            self.outlet.record(records.metrics_record(part, at, when))
 
     def set_tag(self, key: str, value: object) -> None:
         """Set a tag, by `str`; a later value replaces it."""

@@ -39,9 +39,7 @@ def begin(
     nested = {} if parent is None else {PARENT_TAG: parent.run_id}
     found = capture.process_tags() | ({capture.SOURCE_NAME: source_file} if source_file else {})
     run = ActiveRun(run_id)
-    start = RunStart(
-        check_experiment_name(experiment), name, capture.user(), values.now_ms(), found | nested | given
-    )
+    start = RunStart(check_experiment_name(experiment), name, capture.user(), values.now_ms(), found | nested | given)
     run.begin(start, source_file=source_file)
     return run
 

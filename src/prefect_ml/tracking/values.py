@@ -59,9 +59,7 @@ def timestamp_value(timestamp: object) -> int:
 def param_value(key: str, value: object) -> str:
     """Text as it is, collections as JSON, everything else by `str`; cut at `MAX_PARAM_VALUE` characters."""
     if isinstance(value, Mapping | list | tuple):
-        text = orjson.dumps(
-            value, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-        ).decode()
+        text = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
     else:
         text = str(value)
     return check_text(f"The value of param {key!r}", text)[:MAX_PARAM_VALUE]
