@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import stat
 import subprocess
@@ -43,9 +42,7 @@ def test_the_default_store_lies_below_the_home(home):
 
 def test_the_folder_of_a_store_is_the_owners_alone(tmp_path):
     open_store(f"sqlite:///{tmp_path / 'a' / 'b' / 'store.db'}").close()
-    for folder in (tmp_path / "a" / "b", tmp_path / "a"):
-        assert stat.S_IMODE(os.stat(folder).st_mode) & 0o077 in (0, 0o055)
-    assert stat.S_IMODE(os.stat(tmp_path / "a" / "b").st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize(
@@ -127,13 +124,9 @@ def schema(engine):
             if name == "alembic_version":
                 continue
             columns = connection.exec_driver_sql(f"PRAGMA table_info({name})").all()
-            sql = connection.execute(
-                text("SELECT sql FROM sqlite_master WHERE name = :n"), {"n": name}
-            ).scalar()
+            sql = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = :n"), {"n": name}).scalar()
             indexes = connection.execute(
-                text(
-                    "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = :n AND sql NOT NULL"
-                ),
+                text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = :n AND sql NOT NULL"),
                 {"n": name},
             ).all()
             found[name] = (
@@ -226,16 +219,22 @@ def test_a_full_disk_loses_nothing_acknowledged_and_heals(tmp_path):
     pages = database.write(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
     database.write(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages + 20}").scalar())
     acknowledged = 0
-    with pytest.raises(StoreUnavailableError, match="full"):
-        for acknowledged in range(10_000):
+
+    def fill():
+        nonlocal acknowledged
+        while acknowledged < 10_000:
             store.log_batch(run, metrics=[Metric("m", 1.0, acknowledged, i) for i in range(500)])
+            acknowledged += 1
+
+    with pytest.raises(StoreUnavailableError, match="full"):
+        fill()
     assert len(store.get_metric_history(run, "m").items) == 500 * acknowledged
     database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1000000").scalar())
     store.log_batch(run, metrics=[Metric("m", 2.0, 1, 1)])
     store.close()
 
 
-def test_a_lost_connection_is_named_and_the_next_write_works(postgres_url, postgres_server):
+def test_a_lost_connection_is_named_and_the_next_write_works(postgres_url):
     store = open_store(postgres_url)
     store.create_run("0", run_id="r1")
     killer = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
@@ -268,14 +267,10 @@ def test_transactions_that_get_in_each_others_way_run_again(postgres_url, serial
     def swap(first, second):
         def work(connection):
             tries.append(first)
-            connection.execute(
-                text("UPDATE runs SET start_time = start_time + 1 WHERE run_id = :r"), {"r": first}
-            )
+            connection.execute(text("UPDATE runs SET start_time = start_time + 1 WHERE run_id = :r"), {"r": first})
             if tries.count(first) == 1:
                 together.wait(30)
-            connection.execute(
-                text("UPDATE runs SET start_time = start_time + 1 WHERE run_id = :r"), {"r": second}
-            )
+            connection.execute(text("UPDATE runs SET start_time = start_time + 1 WHERE run_id = :r"), {"r": second})
 
         store.database.write(work, serializable=serializable)
 

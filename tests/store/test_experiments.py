@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_ml.entities import LifecycleStage, ViewType
+from prefect_ml.entities import LifecycleStage
 from prefect_ml.errors import (
     AlreadyExistsError,
     InactiveError,
@@ -75,7 +75,7 @@ def test_deleting_takes_the_runs_along_and_restoring_brings_all_back(store):
         lambda: store.create_run(made),
         lambda: store.restore_run(kept),
     ):
-        with pytest.raises(InactiveError, match="must be in the 'active' state. Current state is deleted"):
+        with pytest.raises(InactiveError, match=r"must be in the 'active' state\. Current state is deleted"):
             change()
     store.restore_experiment(made)
     assert {store.get_run(run).lifecycle_stage for run in (kept, gone)} == {LifecycleStage.ACTIVE}

@@ -67,9 +67,7 @@ def test_a_span_that_starts_elsewhere_names_where_to_go_on(store, begin, end):
     assert store.journal_offset("j") == 10
 
 
-@pytest.mark.parametrize(
-    "span", [JournalSpan("j", 5, 1), JournalSpan("j", -1, 1), JournalSpan("j\x00", 0, 1)]
-)
+@pytest.mark.parametrize("span", [JournalSpan("j", 5, 1), JournalSpan("j", -1, 1), JournalSpan("j\x00", 0, 1)])
 def test_a_span_that_makes_no_sense_is_refused(store, span):
     with pytest.raises(InvalidInputError):
         store.apply_journal(span, [])
@@ -157,9 +155,7 @@ def test_threads_that_deliver_the_same_journal_apply_it_once(store):
     def deliver(_):
         position = 0
         while position < 40:
-            batch = RunBatch(
-                "r1", start=start() if position == 0 else None, metrics=[Metric("m", 1.0, position)]
-            )
+            batch = RunBatch("r1", start=start() if position == 0 else None, metrics=[Metric("m", 1.0, position)])
             try:
                 store.apply_journal(JournalSpan("j", position, position + 10), [batch])
                 position += 10
@@ -173,9 +169,7 @@ def test_threads_that_deliver_the_same_journal_apply_it_once(store):
 
 def test_journals_of_many_threads_make_one_run_and_one_experiment(store):
     def deliver(number):
-        batch = RunBatch(
-            "r1", start=start("shared"), params={f"p{number}": "1"}, metrics=[Metric("m", 1.0, number)]
-        )
+        batch = RunBatch("r1", start=start("shared"), params={f"p{number}": "1"}, metrics=[Metric("m", 1.0, number)])
         return store.apply_journal(JournalSpan(f"j{number}", 0, 10), [batch])
 
     with ThreadPoolExecutor(8) as pool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_an_identical_point_is_there_once(store, run_id):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_latest_value_is_the_largest_by_step_time_and_value(store, run_id, seed):
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311  random on purpose, and the same each time
     values = [0.0, -1.0, 1.0, math.nan, math.inf, -math.inf]
     points = [
         Metric(chance.choice("ab"), chance.choice(values), chance.randrange(3), chance.randrange(-1, 2))
@@ -134,9 +135,7 @@ def test_a_page_size_out_of_bounds_is_refused(store, run_id, size):
         store.get_metric_history(run_id, "m", max_results=size)
 
 
-@pytest.mark.parametrize(
-    ("count", "most"), [(0, 5), (1, 5), (2, 2), (5, 5), (6, 5), (1000, 7), (999, 998), (1000, 2)]
-)
+@pytest.mark.parametrize(("count", "most"), [(0, 5), (1, 5), (2, 2), (5, 5), (6, 5), (1000, 7), (999, 998), (1000, 2)])
 def test_a_sample_is_even_with_the_first_and_the_last(store, run_id, count, most):
     points = [Metric("m", float(step), step, step) for step in range(count)]
     store.log_batch(run_id, metrics=points)
@@ -144,7 +143,7 @@ def test_a_sample_is_even_with_the_first_and_the_last(store, run_id, count, most
     assert len(sample) == min(count, most)
     if count:
         assert (sample[0], sample[-1]) == (points[0], points[-1])
-    gaps = {after.step - before.step for before, after in zip(sample, sample[1:], strict=False)}
+    gaps = {after.step - before.step for before, after in pairwise(sample)}
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 

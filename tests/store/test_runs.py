@@ -90,9 +90,7 @@ def test_params_are_kept_and_never_change(store, run_id):
     store.log_batch(run_id, params={"c": "1.0", "empty": ""})
     store.log_batch(run_id, params={"c": "1.0", "d": "2"})
     with pytest.raises(ParamConflictError) as caught:
-        store.log_batch(
-            run_id, params={"c": "3", "e": "5"}, tags={"t": "1"}, metrics=[Metric("m", 1.0, 1, 1)]
-        )
+        store.log_batch(run_id, params={"c": "3", "e": "5"}, tags={"t": "1"}, metrics=[Metric("m", 1.0, 1, 1)])
     assert str(caught.value) == (
         "Changing param values is not allowed. Param with key='c' was already logged with value='1.0' "
         f"for run ID='{run_id}'. Attempted logging new value '3'."

@@ -149,7 +149,9 @@ class Database:
     def _named_failures(self) -> Iterator[None]:
         try:
             yield
-        except (DataError, IntegrityError, ProgrammingError):
+        except DataError as error:
+            raise InvalidInputError(f"The store cannot take or look for this value: {_first_line(error)}.") from error
+        except (IntegrityError, ProgrammingError):
             raise
         except DatabaseError as error:
             raise StoreUnavailableError(

@@ -116,8 +116,9 @@ def _checked_start(
     checks: dict[str, Callable[[str, Any], Any]]
     checks = {"name": names.check_text, "user_id": names.check_text, "start_time": names.check_time}
     for field, check in checks.items():
+        given = getattr(start, field)
         try:
-            values[field] = check(field, getattr(start, field) or values[field])
+            values[field] = values[field] if given is None else check(field, given)
         except InvalidInputError as error:
             refused.append(Rejection(field, str(error)))
     return experiment, values

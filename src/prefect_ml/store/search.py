@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, exists, func, literal, select
 
 from prefect_ml.entities import Experiment, LifecycleStage, Page, Run, ViewType
-from prefect_ml.query import EXPERIMENTS, RUNS, Comparison, OrderBy, parse_filter, parse_order_by
+from prefect_ml.query import EXPERIMENTS, RUNS, Comparison, Grammar, OrderBy, parse_filter, parse_order_by
 from prefect_ml.store.compare import compare, compare_indexed, one_of
 from prefect_ml.store.experiments import experiment_numbers, load_experiments
 from prefect_ml.store.keyset import Term, fetch_page, missing_last
 from prefect_ml.store.load import load_runs
+from prefect_ml.store.names import check_text
 from prefect_ml.store.paging import check_page_size
 from prefect_ml.store.rows import Rows
 from prefect_ml.store.tables import experiment_tags, experiments, latest_metrics, metric_keys, params, runs, tags
@@ -54,7 +55,7 @@ class SearchRows(Rows):
         page_token: str | None = None,
     ) -> Page[Run]:
         check_page_size(max_results)
-        comparisons, order = parse_filter(filter, RUNS), parse_order_by(order_by, RUNS)
+        comparisons, order = _parsed(filter, order_by, RUNS)
         numbers = experiment_numbers(experiment_ids)
         if not numbers:
             return Page([])
@@ -77,7 +78,7 @@ class SearchRows(Rows):
         max_results: int = 1000,
         page_token: str | None = None,
     ) -> Page[Experiment]:
-        comparisons, order = parse_filter(filter, EXPERIMENTS), parse_order_by(order_by, EXPERIMENTS)
+        comparisons, order = _parsed(filter, order_by, EXPERIMENTS)
         search = ("experiments", comparisons, order, ViewType(view_type))
         terms = [Term(*_EXPERIMENT_ATTRIBUTES[key.key], descending=not key.ascending) for key in order]
         # Ties are broken by id when an order is given.
@@ -89,6 +90,15 @@ class SearchRows(Rows):
                 connection, query, terms, search=search, max_results=max_results, page_token=page_token
             )
             return Page(load_experiments(connection, rows, self.artifact_root), token)
+
+
+def _parsed(
+    filter: str, order_by: Sequence[str], grammar: Grammar
+) -> tuple[tuple[Comparison, ...], tuple[OrderBy, ...]]:
+    comparisons, order = parse_filter(filter, grammar), parse_order_by(order_by, grammar)
+    for key in [*(given.key for given in comparisons), *(given.key for given in order)]:
+        check_text("A key in a search", key)
+    return comparisons, order
 
 
 def _in_view(stage: ColumnElement[Any], view_type: ViewType) -> list[ColumnElement[bool]]:

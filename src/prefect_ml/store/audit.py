@@ -1,0 +1,114 @@
+"""The audit log: append-only rows, each of which covers the one before it by its hash."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from prefect_ml.entities import AuditEntry
+from prefect_ml.errors import CorruptArtifactError
+from prefect_ml.store.canonical import canonical, digest
+from prefect_ml.store.paging import check_page_size
+from prefect_ml.store.registry_tables import audit, audit_head
+from prefect_ml.store.rows import Rows, now
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_HEAD = select(audit_head.c.sequence, audit_head.c.hash).where(audit_head.c.id == 1)
+_COVERED = tuple(column.name for column in audit.c if column.name != "hash")
+_BLOCK = 1000
+
+
+class AuditRows(Rows):
+    def audit(
+        self, *, subject: str | None = None, after: int = 0, max_results: int = 1000
+    ) -> Sequence[AuditEntry]:
+        check_page_size(max_results)
+        query = select(audit).where(audit.c.sequence > after).order_by(audit.c.sequence).limit(max_results)
+        if subject is not None:
+            query = query.where(audit.c.subject == subject)
+        with self.database.read() as connection:
+            return [_entry(row) for row in connection.execute(query)]
+
+    def verify_audit(self) -> int:
+        with self.database.read() as connection:
+            length, previous = 0, ""
+            while rows := _block(connection, length):
+                for row in rows:
+                    if row.sequence != length + 1:
+                        raise _broken(length + 1, "it is missing")
+                    if row.previous_hash != previous:
+                        raise _broken(row.sequence, "it does not continue the row before it")
+                    if row.hash != _hash(row._mapping):
+                        raise _broken(row.sequence, "it was changed")
+                    length, previous = row.sequence, row.hash
+            head = connection.execute(_HEAD).first()
+        if head is None or (head.sequence, head.hash) != (length, previous):
+            raise _broken(length + 1, "the chain's end was cut off or replaced")
+        return length
+
+
+def record(
+    connection: Connection,
+    action: str,
+    subject: str,
+    *,
+    actor: str = "",
+    reason: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    evidence_digest: str = "",
+) -> None:
+    """Append one row, within a change of the registry.
+
+    Args:
+        connection: of the transaction that does what the row tells.
+        action: what was done, such as "promoted".
+        subject: to what, as a URI such as "models:/churn@champion".
+        actor: who did it; empty when nobody said.
+        reason: why.
+        before: what was there.
+        after: what is there now.
+        evidence_digest: the digest of what it rests on.
+    """
+    head = connection.execute(_HEAD.with_for_update()).one()
+    row: dict[str, Any] = {
+        "sequence": head.sequence + 1,
+        "at": now(),
+        "actor": actor,
+        "action": action,
+        "subject": subject,
+        "reason": reason,
+        "before": canonical("The audit row", dict(before or {})),
+        "after": canonical("The audit row", dict(after or {})),
+        "evidence_digest": evidence_digest,
+        "previous_hash": head.hash,
+    }
+    row["hash"] = _hash(row)
+    connection.execute(insert(audit), row)
+    moved = update(audit_head).where(audit_head.c.id == 1)
+    connection.execute(moved.values(sequence=row["sequence"], hash=row["hash"]))
+
+
+def _block(connection: Connection, after: int) -> list[Row[Any]]:
+    query = select(audit).where(audit.c.sequence > after).order_by(audit.c.sequence).limit(_BLOCK)
+    return list(connection.execute(query))
+
+
+def _hash(row: Mapping[Any, Any]) -> str:
+    return digest(canonical("The audit row", {name: row[name] for name in _COVERED}))
+
+
+def _entry(row: Row[Any]) -> AuditEntry:
+    values = dict(row._mapping)
+    return AuditEntry(**values | {"before": json.loads(row.before), "after": json.loads(row.after)})
+
+
+def _broken(sequence: int, why: str) -> CorruptArtifactError:
+    return CorruptArtifactError(
+        f"The audit log is broken at row {sequence}: {why}. Someone wrote to the database by other means; "
+        "compare with a backup."
+    )
