@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     flush_interval: float = Field(default=0.5, gt=0, description="Seconds between two deliveries of the journal to the store.")
     serve_poll_interval: float = Field(default=1.0, gt=0, description="Seconds between two looks at the alias that is served.")
 
+    serve_token: SecretStr | None = Field(
+        default=None, description="Bearer token that a served model asks for; needed to listen beyond this machine."
+    )
+
     @field_validator("trusted_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -138,7 +138,7 @@ class _Parser:
             raise InvalidFilterError(
                 f"Invalid comparison operator for {entity}s.{key}: '{token.text}'. Expected one of {allowed}."
             )
-        return cast("Operator", written)
+        return written
 
     def value(self, entity: Entity, key: str, operator: Operator) -> Value:
         numeric = "<" in self._grammar.operators(entity, key)

@@ -1,0 +1,45 @@
+"""Who may ask, and from where."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from prefect_ml.errors import InvalidInputError
+from prefect_ml.serving import run_server
+
+ROUTES = [
+    ("GET", "/health"),
+    ("GET", "/version"),
+    ("POST", "/invocations"),
+    ("GET", "/docs"),
+    ("GET", "/openapi.json"),
+    ("GET", "/nowhere"),
+    ("GET", "/ping/"),
+    ("GET", "//ping"),
+]
+
+
+def test_beyond_this_machine_only_with_a_token(model_folder):
+    with pytest.raises(InvalidInputError, match="set PREFECT_ML_SERVE_TOKEN"):
+        run_server(str(model_folder), host="0.0.0.0", port=0)  # noqa: S104 (that it is refused is the point)
+
+
+def test_a_taken_port_is_said_in_a_sentence(model_folder):
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(InvalidInputError, match="choose another"):
+        run_server(str(model_folder), port=other.getsockname()[1])
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "bearer secret", "secret", "Bearer secret2"])
+def test_every_route_but_ping_asks_for_the_token(guarded_client, method, path, header):
+    headers = {} if header is None else {"authorization": header}
+    answer = guarded_client.request(method, path, headers=headers)
+    assert answer.status_code == 401
+    assert answer.json()["error_code"] == "UNAUTHENTICATED"
+
+
+def test_the_token_opens_and_ping_needs_none(guarded_client):
+    assert guarded_client.get("/health", headers={"authorization": "Bearer secret"}).status_code == 200
+    assert guarded_client.get("/ping").status_code == 200
