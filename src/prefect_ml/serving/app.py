@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from prefect_ml.errors import InvalidInputError
+from prefect_ml.serving.front import TooLargeError
 from prefect_ml.serving.replica import Replica, Served
 from prefect_ml.serving.scoring import UnsupportedTypeError, decode, encode
 
@@ -52,7 +53,10 @@ def make_app(served: Served, *, threads: int = 4, waiting: int = 256) -> FastAPI
             limiter.append(anyio.CapacityLimiter(threads))
         if limiter[0].statistics().tasks_waiting >= waiting:
             return _error(503, "TEMPORARILY_UNAVAILABLE", "Too many requests wait; retry later.", {"Retry-After": "1"})
-        body = await request.body()
+        try:
+            body = await request.body()
+        except TooLargeError as error:
+            return _error(413, "BAD_REQUEST", str(error), {"Connection": "close"})
         work = partial(_answer, served.replica, request.headers.get("content-type", ""), body)
         return await to_thread.run_sync(work, limiter=limiter[0])
 

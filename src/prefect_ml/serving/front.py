@@ -37,10 +37,7 @@ class Front:
         elif _length(headers) > self._body_limit:
             await answer.refuse(413, "BAD_REQUEST", self._too_large())
         else:
-            try:
-                await self._app(scope, self._counted(receive), answer)
-            except TooLargeError:
-                await answer.refuse(413, "BAD_REQUEST", self._too_large())
+            await self._app(scope, self._counted(receive), answer)
 
     def _allowed(self, path: str, headers: MutableMapping[bytes, bytes]) -> bool:
         if self._expected is None or path in OPEN_PATHS:
@@ -55,7 +52,7 @@ class Front:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > self._body_limit:
-                raise TooLargeError
+                raise TooLargeError(self._too_large())
             return message
 
         return counted
@@ -69,19 +66,15 @@ class _Answer:
 
     def __init__(self, send: Send, request_id: bytes) -> None:
         self._send, self._request_id = send, request_id
-        self._started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._started = True
             extra = [(b"x-request-id", self._request_id), (b"x-content-type-options", b"nosniff")]
             message = {**message, "headers": [*message.get("headers", []), *extra]}
         await self._send(message)
 
     async def refuse(self, status: int, code: str, text: str) -> None:
         """Answer an error of the front itself."""
-        if self._started:
-            return
         body = orjson.dumps({"error_code": code, "message": text})
         length = (b"content-length", str(len(body)).encode())
         headers: list[Any] = [(b"content-type", b"application/json"), length, (b"connection", b"close")]
