@@ -122,11 +122,12 @@ class RunStore(Protocol):
 
         In one transaction with the data, the journal's offset moves from `span.start` to `span.end`. A span that ends
         at or before the stored offset was applied already: nothing happens. `JournalOffsetError` when it starts
-        elsewhere. Nobody waits for an answer here, so a part that can never be applied (a param conflict, a deleted run)
-        is returned as a Rejection and the rest is kept. A batch for an unknown run without a `start` creates the run
-        in the default experiment, so that the order in which several processes deliver does not matter; a later
-        `start` then moves it to its experiment and sets its name and start time. A `start` of an existing run that had
-        ended makes it RUNNING again (a retry or resume). An unknown experiment name is created; a deleted one restored.
+        elsewhere. Nobody waits for an answer here, so a part that can never be applied (a param conflict, a deleted
+        run) is returned as a Rejection and the rest is kept. A batch for an unknown run without a `start` creates the
+        run in the default experiment, so that the order in which several processes deliver does not matter; a later
+        `start` then moves it to its experiment and sets its name and start time. A `start` of an existing run that
+        had ended before it makes it RUNNING again (a retry or resume); the earliest start time stays. An unknown
+        experiment name is created; a deleted one restored.
         """
         ...
 
@@ -144,7 +145,7 @@ class RunStore(Protocol):
         """At most `max_points` points evenly over the curve, always with the first and the last."""
         ...
 
-    def search_runs(
+    def search_runs(  # noqa: PLR0917  MLflow's parameters, in MLflow's order
         self,
         experiment_ids: Sequence[str],
         filter: str = "",
@@ -296,16 +297,17 @@ class PromotionStore(Protocol):
     def decide(self, request_id: str, decision: Decision) -> PromotionRequest:
         """Record one decision. The same actor's same decision again changes nothing.
 
-        Raises `PromotionError` when the request is not PENDING, `NotAllowedError` when the actor is no approver or is the
-        requester under four eyes, `InvalidInputError` for a rejection without a reason.
+        Raises `PromotionError` when the request is not PENDING, `NotAllowedError` when the actor is no approver or is
+        the requester under four eyes, `InvalidInputError` for a rejection without a reason.
         """
         ...
 
     def promote(self, request_id: str, *, artifact_digest: str, actor: str) -> Alias:
         """Move the alias for an APPROVED request, in one transaction; again for a PROMOTED one: the alias it moved.
 
-        Checks expiry, that `artifact_digest` and the version's are the request's, that the evidence still has its digest,
-        and that the alias is at `base_generation`: else `StaleRequestError` (the request becomes SUPERSEDED or EXPIRED).
+        Checks expiry, that `artifact_digest` and the version's are the request's, that the evidence still has its
+        digest, and that the alias is at `base_generation`: else `StaleRequestError` (the request becomes SUPERSEDED or
+        EXPIRED).
         """
         ...
 
