@@ -5,7 +5,6 @@ A serving process follows its alias by itself; this flow waits until it has, or 
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -92,7 +91,7 @@ def _until_served(
         health, seen = _health(target)
         if health and not _same_uri(health, target, wanted):
             raise DeploymentError(
-                f"The process at {target.url} serves {health.get('model_uri')!r} and will not turn to "
+                f"The process at {target.url} serves {health['uri']!r} and will not turn to "
                 f"{target.model_uri!r}; start one that serves it, or name that process's port."
             )
         if health and _serves(health, wanted):
@@ -117,11 +116,11 @@ def _health(target: ServingTarget) -> tuple[dict[str, Any], str]:
         body = answer.json()
     except ValueError:
         return {}, seen
-    return (body if isinstance(body, dict) and "model_uri" in body else {}), seen
+    return (body if isinstance(body, dict) and "uri" in body else {}), seen
 
 
 def _same_uri(health: dict[str, Any], target: ServingTarget, wanted: ResolvedModel) -> bool:
-    return health["model_uri"] in (target.model_uri, wanted.uri)
+    return health["uri"] in (target.model_uri, wanted.uri)
 
 
 def _serves(health: dict[str, Any], wanted: ResolvedModel) -> bool:
@@ -136,8 +135,10 @@ def _send_example(target: ServingTarget, resolved: ResolvedModel) -> int | None:
     request = fetch(resolved, Settings().cache_folder) / SERVING_FILE
     if not request.is_file():
         return None
-    token = os.environ.get("PREFECT_ML_SERVE_TOKEN")
-    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
+    token = Settings().serve_token
+    headers = {"content-type": "application/json"}
+    if token is not None:
+        headers["authorization"] = f"Bearer {token.get_secret_value()}"
     answer = httpx.post(f"{target.url}/invocations", content=request.read_bytes(), headers=headers, timeout=60)
     if answer.status_code != httpx.codes.OK:
         raise DeploymentError(

@@ -98,6 +98,13 @@ def train_candidates(alphas: tuple[float, ...] = ALPHAS) -> str:
     return best.run_id
 
 
+def unseen_rows(count: int, seed: int = 7) -> tuple[dict[str, Any], list[int]]:
+    """A scoring request of rows that no candidate was fitted on, and their true classes (0 malignant, 1 benign)."""
+    data = load_data.fn(seed)
+    rows = data.test_x[:count].to_dict(orient="split", index=False)
+    return {"dataframe_split": rows}, [int(truth) for truth in data.test_y[:count]]
+
+
 def draw_roc(false_positives: Any, true_positives: Any, auc: float) -> Figure:
     """A ROC curve, drawn without a display."""
     from matplotlib.figure import Figure  # noqa: PLC0415 (matplotlib is an extra)
