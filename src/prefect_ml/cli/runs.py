@@ -75,7 +75,7 @@ def show_run(run_id: str, *, json: Json = False) -> None:
 
 
 @app.command
-def compare(*run_ids: str, all: bool = False, json: Json = False) -> None:  # noqa: A002 (the flag's name)
+def compare(*run_ids: str, all: bool = False, json: Json = False) -> None:
     """Compare runs side by side: what differs, each run a column.
 
     Args:
@@ -149,5 +149,3 @@ def _side_by_side(values: Sequence[Mapping[str, object]], *, everything: bool) -
         if differ or everything:
             rows.append([Text(key, style="bold" if differ else ""), *cells])
     return rows
-
-

@@ -14,4 +14,6 @@ def sync(*, json: Json = False) -> None:
     if json:
         print_json(reports)
     else:
-        print_table("Journals", ("run id", "records", "bad bytes"), ((r.run_id, r.records, r.bad_bytes) for r in reports))
+        print_table(
+            "Journals", ("run id", "records", "bad bytes"), ((r.run_id, r.records, r.bad_bytes) for r in reports)
+        )

@@ -1,0 +1,119 @@
+"""`prefect-ml promote`, `approve`, `reject`, `rollback` and `requests`."""
+
+from __future__ import annotations
+
+from getpass import getuser
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from prefect_ml.cli.output import Json, console, emit, fields_of, print_fields, print_json, when
+from prefect_ml.entities import Alias, PromotionRequest, RequestStatus
+from prefect_ml.registry import promotion
+from prefect_ml.store import open_store
+
+Actor = Annotated[str | None, Parameter(help="Who decides; the system's user name by default.")]
+Reason = Annotated[str, Parameter(help="Why; kept in the audit log.")]
+
+
+def promote(
+    name: str,
+    version: int,
+    *,
+    alias: str = "champion",
+    policy: str | None = None,
+    stage: str | None = None,
+    requester: str | None = None,
+    json: Json = False,
+) -> None:
+    """Ask to move an alias: evaluate the gates, ask at the terminal, verify and move.
+
+    Args:
+        name: The registered model.
+        version: The version that asks for the alias.
+        alias: The alias to move.
+        policy: A stored policy; the one that protects the alias, or a default one, when left out.
+        stage: A stage that the version enters with the move.
+        requester: Who asks; the system's user name by default.
+        json: Print JSON for programs.
+    """
+    from prefect_ml.flows.promote import promote_model  # noqa: PLC0415 (loads Prefect)
+
+    moved: Any = promote_model(name, version, alias=alias, policy=policy, stage=stage, requester=requester)
+    if json:
+        print_json(moved)
+    elif moved is None:
+        console.print(f"{name} version {version} was rejected; {alias} stays where it was.", markup=False)
+    else:
+        print_fields(f"{name}@{alias}", moved)
+
+
+def approve(request_id: str, *, reason: Reason = "", actor: Actor = None, json: Json = False) -> None:
+    """Approve a promotion request; a flow run that waits for it goes on."""
+    _decide(request_id, approve=True, reason=reason, actor=actor, json=json)
+
+
+def reject(request_id: str, *, reason: Reason, actor: Actor = None, json: Json = False) -> None:
+    """Reject a promotion request; a flow run that waits for it ends."""
+    _decide(request_id, approve=False, reason=reason, actor=actor, json=json)
+
+
+def rollback(name: str, *, alias: str = "champion", reason: Reason, actor: Actor = None, json: Json = False) -> None:
+    """Move an alias back to its previous version, in one transaction, audited."""
+    moved: Alias = promotion.rollback(open_store(), name, alias, actor=actor or getuser(), reason=reason)
+    if json:
+        print_json(moved)
+    else:
+        print_fields(f"{name}@{alias}", fields_of(moved))
+
+
+def requests(
+    *, name: str | None = None, status: RequestStatus | None = None, max_results: int = 50, json: Json = False
+) -> None:
+    """List promotion requests, newest first.
+
+    Args:
+        name: Only those of this model.
+        status: Only those in this state.
+        max_results: How many at most.
+        json: Print JSON for programs.
+    """
+    found = open_store().list_requests(name=name, status=status, max_results=max_results)
+    emit(
+        found,
+        json=json,
+        title="Promotion requests",
+        columns=("request id", "model", "version", "alias", "status", "gates", "asked by", "asked", "why"),
+        rows=(_row(request) for request in found),
+    )
+
+
+def _decide(request_id: str, *, approve: bool, reason: str, actor: str | None, json: bool) -> None:
+    from prefect_ml.flows.approval import resume_waiting  # noqa: PLC0415 (loads Prefect)
+
+    decided = promotion.decide(
+        open_store(), request_id, approve=approve, actor=actor or getuser(), reason=reason, channel="cli"
+    )
+    resumed = resume_waiting(decided)
+    if json:
+        print_json(decided)
+        return
+    what = f"Request {request_id}: {decided.status.value}."
+    if resumed:
+        what += " The flow run that waited for it goes on."
+    console.print(what, markup=False, highlight=False)
+
+
+def _row(request: PromotionRequest) -> tuple[object, ...]:
+    passed = sum(result.passed for result in request.evidence)
+    return (
+        request.request_id,
+        request.name,
+        request.version,
+        request.alias,
+        request.status,
+        f"{passed} of {len(request.evidence)}",
+        request.requester,
+        when(request.requested_at),
+        request.status_reason,
+    )
