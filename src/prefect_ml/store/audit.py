@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from prefect_ml.entities import AuditEntry
 from prefect_ml.errors import CorruptArtifactError
@@ -23,28 +23,26 @@ _BLOCK = 1000
 
 
 class AuditRows(Rows):
-    def audit(
-        self, *, subject: str | None = None, after: int = 0, max_results: int = 1000
-    ) -> Sequence[AuditEntry]:
+    def audit(self, *, subject: str | None = None, after: int = 0, max_results: int = 1000) -> Sequence[AuditEntry]:
         check_page_size(max_results)
         query = select(audit).where(audit.c.sequence > after).order_by(audit.c.sequence).limit(max_results)
         if subject is not None:
             query = query.where(audit.c.subject == subject)
         with self.database.read() as connection:
-            return [_entry(row) for row in connection.execute(query)]
+            return [_entry(row) for row in connection.execute(query).mappings()]
 
     def verify_audit(self) -> int:
         with self.database.read() as connection:
             length, previous = 0, ""
             while rows := _block(connection, length):
                 for row in rows:
-                    if row.sequence != length + 1:
+                    if row["sequence"] != length + 1:
                         raise _broken(length + 1, "it is missing")
-                    if row.previous_hash != previous:
-                        raise _broken(row.sequence, "it does not continue the row before it")
-                    if row.hash != _hash(row._mapping):
-                        raise _broken(row.sequence, "it was changed")
-                    length, previous = row.sequence, row.hash
+                    if row["previous_hash"] != previous:
+                        raise _broken(length + 1, "it does not continue the row before it")
+                    if row["hash"] != _hash(row):
+                        raise _broken(length + 1, "it was changed")
+                    length, previous = row["sequence"], row["hash"]
             head = connection.execute(_HEAD).first()
         if head is None or (head.sequence, head.hash) != (length, previous):
             raise _broken(length + 1, "the chain's end was cut off or replaced")
@@ -93,18 +91,19 @@ def record(
     connection.execute(moved.values(sequence=row["sequence"], hash=row["hash"]))
 
 
-def _block(connection: Connection, after: int) -> list[Row[Any]]:
+def _block(connection: Connection, after: int) -> list[RowMapping]:
     query = select(audit).where(audit.c.sequence > after).order_by(audit.c.sequence).limit(_BLOCK)
-    return list(connection.execute(query))
+    return list(connection.execute(query).mappings())
 
 
 def _hash(row: Mapping[Any, Any]) -> str:
     return digest(canonical("The audit row", {name: row[name] for name in _COVERED}))
 
 
-def _entry(row: Row[Any]) -> AuditEntry:
-    values = dict(row._mapping)
-    return AuditEntry(**values | {"before": json.loads(row.before), "after": json.loads(row.after)})
+def _entry(row: RowMapping) -> AuditEntry:
+    values: dict[str, Any] = {column.name: row[column.name] for column in audit.c}
+    documents = {name: json.loads(row[name]) for name in ("before", "after")}
+    return AuditEntry(**values | documents)
 
 
 def _broken(sequence: int, why: str) -> CorruptArtifactError:

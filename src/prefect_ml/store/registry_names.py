@@ -65,9 +65,7 @@ def check_stage(value: Any) -> Stage:
     for stage in Stage:
         if isinstance(value, str) and value.lower() == stage.value.lower():
             return stage
-    raise InvalidInputError(
-        f"Invalid Model Version stage: {value}. Value must be one of {', '.join(Stage)}."
-    )
+    raise InvalidInputError(f"Invalid Model Version stage: {value}. Value must be one of {', '.join(Stage)}.")
 
 
 def check_tag_key(value: Any) -> str:

@@ -16,7 +16,6 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
-    UniqueConstraint,
 )
 
 from prefect_ml.store.tables import Key, Words, metadata

@@ -1,0 +1,194 @@
+"""Aliases: where they point, every move they made, and the one way in which they move."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select
+
+from prefect_ml.entities import Alias, AliasMove
+from prefect_ml.errors import NotFoundError
+from prefect_ml.store.audit import record
+from prefect_ml.store.names import check_text
+from prefect_ml.store.policies import refuse_protected
+from prefect_ml.store.registry_names import check_alias, check_words
+from prefect_ml.store.registry_rows import RegistryRows, find_model, find_version, touch_model
+from prefect_ml.store.registry_tables import alias_moves, aliases
+from prefect_ml.store.requests import alias_subject
+from prefect_ml.store.rows import now
+from prefect_ml.store.statements import upsert
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_VALUES = ["version", "generation", "previous_version", "moved_at", "moved_by", "request_id"]
+
+
+class AliasRows(RegistryRows):
+    def set_alias(self, name: str, alias: str, version: int, *, actor: str = "", reason: str = "") -> Alias:
+        """See `ModelStore.set_alias`; an alias that is there already stays as it is."""
+        check_alias(alias)
+        check_words("The actor", actor)
+        check_words("The reason", reason)
+
+        def work(connection: Connection) -> Alias:
+            found = find_version(connection, name, version)
+            refuse_protected(connection, name, version, alias=[alias])
+            current = current_alias(connection, found.model, alias)
+            if current is not None and current.version == version:
+                return _alias(name, current)
+            moved = move_alias(connection, name, found.model, alias, version, actor=actor, reason=reason)
+            record_move(connection, "alias-set", current, moved, reason=reason)
+            return moved
+
+        return self.change(work)
+
+    def delete_alias(self, name: str, alias: str, *, actor: str = "", reason: str = "") -> None:
+        """Remove an unprotected alias; one that is not there is no error."""
+        check_text("The name of an alias", alias)
+        check_words("The actor", actor)
+        check_words("The reason", reason)
+
+        def work(connection: Connection) -> None:
+            model = find_model(connection, name)
+            current = current_alias(connection, model.id, alias)
+            if current is not None:
+                refuse_protected(connection, name, None, alias=[alias])
+                drop_alias(connection, name, current, actor=actor, reason=reason)
+
+        self.change(work)
+
+    def get_alias(self, name: str, alias: str) -> Alias:
+        check_text("The name of an alias", alias)
+        with self.database.read() as connection:
+            return _alias(name, existing_alias(connection, name, alias))
+
+    def alias_history(self, name: str, alias: str) -> Sequence[AliasMove]:
+        with self.database.read() as connection:
+            query = _moves(name, alias).order_by(alias_moves.c.generation)
+            return [AliasMove(*row) for row in connection.execute(query)]
+
+    def alias_at(self, name: str, alias: str, at: int) -> AliasMove | None:
+        query = _moves(name, alias).where(alias_moves.c.moved_at <= at)
+        with self.database.read() as connection:
+            row = connection.execute(query.order_by(alias_moves.c.generation.desc()).limit(1)).first()
+        return AliasMove(*row) if row is not None and row.version is not None else None
+
+
+def current_alias(connection: Connection, model: int, alias: str) -> Row[Any] | None:
+    """The row of an alias, if it is set."""
+    query = select(aliases).where(aliases.c.model == model, aliases.c.alias == alias)
+    return connection.execute(query).first()
+
+
+def existing_alias(connection: Connection, name: str, alias: str) -> Row[Any]:
+    """The row of an alias that is set."""
+    row = current_alias(connection, find_model(connection, name).id, alias)
+    if row is None:
+        raise NotFoundError(
+            f"Registered model alias {alias} not found. See those of the model with: prefect-ml models show {name}"
+        )
+    return row
+
+
+def aliases_on(connection: Connection, model: int, version: int | None = None) -> list[Row[Any]]:
+    """The aliases of a model, or those on one version, by name."""
+    query = select(aliases).where(aliases.c.model == model)
+    if version is not None:
+        query = query.where(aliases.c.version == version)
+    return list(connection.execute(query.order_by(aliases.c.alias)))
+
+
+def move_alias(
+    connection: Connection,
+    name: str,
+    model: int,
+    alias: str,
+    version: int,
+    *,
+    actor: str,
+    reason: str,
+    request_id: str | None = None,
+) -> Alias:
+    """Point an alias at a version: the next generation, the version before kept, one row of history.
+
+    Whoever calls it has made sure that the alias may move, and writes the audit row.
+    """
+    current = current_alias(connection, model, alias)
+    previous = None
+    if current is not None:
+        previous = current.previous_version if current.version == version else current.version
+    values = {
+        "version": version,
+        "generation": _next_generation(connection, name, alias),
+        "previous_version": previous,
+        "moved_at": now(),
+        "moved_by": actor,
+        "request_id": request_id,
+    }
+    row = {"model": model, "alias": alias, **values}
+    connection.execute(upsert(connection, aliases, ["model", "alias"], _VALUES).values(row))
+    connection.execute(insert(alias_moves), {"name": name, "alias": alias, "reason": reason, **values})
+    touch_model(connection, model)
+    return Alias(name=name, alias=alias, **values)  # type: ignore[arg-type]  # the values are typed by their names
+
+
+def drop_alias(connection: Connection, name: str, row: Row[Any], *, actor: str, reason: str) -> None:
+    """Remove an alias, with its row of history and of the audit log; protection is the caller's to mind."""
+    connection.execute(delete(aliases).where(aliases.c.model == row.model, aliases.c.alias == row.alias))
+    generation = _next_generation(connection, name, row.alias)
+    move = {"name": name, "alias": row.alias, "generation": generation, "reason": reason, "moved_by": actor}
+    move |= {"version": None, "previous_version": row.version, "moved_at": now(), "request_id": None}
+    connection.execute(insert(alias_moves), move)
+    touch_model(connection, row.model)
+    before = {"version": row.version, "generation": row.generation}
+    record(
+        connection,
+        "alias-deleted",
+        alias_subject(name, row.alias),
+        actor=actor,
+        reason=reason,
+        before=before,
+        after={"generation": generation},
+    )
+
+
+def record_move(
+    connection: Connection,
+    action: str,
+    before: Row[Any] | None,
+    moved: Alias,
+    *,
+    reason: str,
+    evidence_digest: str = "",
+    stage: str | None = None,
+) -> None:
+    """The audit row of a move."""
+    after = {"version": moved.version, "generation": moved.generation, "request": moved.request_id, "stage": stage}
+    record(
+        connection,
+        action,
+        alias_subject(moved.name, moved.alias),
+        actor=moved.moved_by,
+        reason=reason,
+        before={} if before is None else {"version": before.version, "generation": before.generation},
+        after={key: value for key, value in after.items() if value is not None},
+        evidence_digest=evidence_digest,
+    )
+
+
+def _next_generation(connection: Connection, name: str, alias: str) -> int:
+    """One more than any that this name and alias ever had, also before it was deleted."""
+    highest = select(func.max(alias_moves.c.generation)).where(alias_moves.c.name == name, alias_moves.c.alias == alias)
+    return (connection.execute(highest).scalar() or 0) + 1
+
+
+def _moves(name: str, alias: str) -> Any:
+    check_text("The name of a registered model", name)
+    check_text("The name of an alias", alias)
+    return select(alias_moves).where(alias_moves.c.name == name, alias_moves.c.alias == alias)
+
+
+def _alias(name: str, row: Row[Any]) -> Alias:
+    values = {key: getattr(row, key) for key in ("alias", *_VALUES)}
+    return Alias(name=name, **values)
