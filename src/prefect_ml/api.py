@@ -5,6 +5,7 @@ A call that reads sees everything that this process recorded before.
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from prefect_ml.registry.policy import PromotionPolicy
     from prefect_ml.store.contract import Store
     from prefect_ml.tracking.models import LoggedModel
+
+logger = logging.getLogger(__name__)
 
 _PAGE = 1000
 _DEFAULT_EXPERIMENT = "Default"
@@ -349,7 +352,8 @@ def _current_or_none() -> ActiveRun | None:
 
 def _fresh_store() -> Store:
     """The store, with everything in it that this process recorded."""
-    flush_all()
+    if not flush_all():
+        logger.warning("What this process recorded last is not in the store yet, so it cannot be read.")
     return open_store()
 
 

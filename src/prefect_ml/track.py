@@ -27,7 +27,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 
 from prefect_ml.entities import RunStatus
-from prefect_ml.errors import InvalidInputError
+from prefect_ml.errors import InvalidInputError, PrefectMLError
 from prefect_ml.tracking import summary, values
 from prefect_ml.tracking.current import entered, entering
 from prefect_ml.tracking.run import ActiveRun
@@ -202,6 +202,8 @@ def _harmless(what: str) -> Iterator[None]:
     """A failure of tracking is a warning; the flow goes on."""
     try:
         yield
+    except PrefectMLError as error:
+        logger.warning("%s; the flow goes on. %s", what, error)
     except Exception:  # tracking must not change the outcome of the user's flow
         logger.warning("%s; the flow goes on.", what, exc_info=True)
 

@@ -513,6 +513,26 @@ f()
     assert not list(home.glob("journal/*"))
 
 
+def test_the_hook_of_another_process_ends_the_run():
+    """A worker calls the hooks in a process that has never seen the run, with the flow run alone."""
+    from prefect.states import Cancelling, Crashed
+
+    from prefect_ml.track import end_run
+
+    @ml.track(experiment="supervised", tags={"team": "blue"})
+    @flow
+    def f(): ...
+
+    with get_client(sync_client=True) as client:
+        for state, status in ((Crashed(), RunStatus.FAILED), (Cancelling(), RunStatus.KILLED)):
+            flow_run = client.create_flow_run(f)
+            assert end_run(f, flow_run, state) is None
+            run = ml.get_run(flow_run.id.hex)
+            assert (run.status, run.name, run.tags["team"]) == (status, flow_run.name, "blue")
+            assert len(artifacts_of(run)) == 1
+    assert len(ml.search_runs("supervised")) == 2
+
+
 def test_sigterm_of_a_script_ends_the_run():
     script = """
 import os, signal

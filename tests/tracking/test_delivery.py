@@ -12,6 +12,7 @@ import pytest
 import prefect_ml as ml
 from prefect_ml.entities import RunStatus
 from prefect_ml.tracking.outbox import REJECTED_TAG
+from prefect_ml.tracking.place import place_of
 from prefect_ml.tracking.run import ActiveRun
 from prefect_ml.tracking.sync import sync_journals
 
@@ -57,6 +58,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_or_doubled(start,
 def test_eight_processes_log_to_one_run(start, home):
     worker = """
 import os, sys
+from prefect_ml.tracking.place import place_of
 from prefect_ml.tracking.run import ActiveRun
 run, number = ActiveRun(sys.argv[1]), int(sys.argv[2])
 for n in range(500):
@@ -77,6 +79,7 @@ os._exit(0)
 def test_a_child_that_outlives_the_run_is_delivered_too(start):
     worker = """
 import os, sys
+from prefect_ml.tracking.place import place_of
 from prefect_ml.tracking.run import ActiveRun
 run = ActiveRun(sys.argv[1])
 run.log_metric("loss", 1, step=1)
@@ -303,6 +306,49 @@ def test_what_a_living_process_records_is_left_to_it(start):
     assert report.finished
     found = steps(run_id)
     assert found == list(range(len(found)))
+
+
+def test_a_journal_is_only_delivered_to_the_store_that_it_was_recorded_for(start, home, monkeypatch, caplog):
+    process = start(TRAINING)
+    run_id = process.stdout.readline().strip()
+    process.stdout.readline()
+    process.kill()
+    process.communicate()
+    right = f"sqlite:///{home}/store.db"
+    monkeypatch.setenv("PREFECT_ML_STORE_URL", f"sqlite:///{home}/other.db")
+    [report] = sync_journals(ml.open_store())
+    assert (report.finished, report.records) == (False, 0)
+    assert f"was recorded for the store {right}" in caplog.text
+    monkeypatch.setenv("PREFECT_ML_STORE_URL", right)
+    [report] = sync_journals(ml.open_store())
+    assert report.finished
+    assert steps(run_id)
+
+
+def test_journals_carried_from_another_machine_are_delivered(start, home, tmp_path, monkeypatch):
+    process = start(TRAINING)
+    run_id = process.stdout.readline().strip()
+    process.stdout.readline()
+    process.kill()
+    process.communicate()
+    carried = tmp_path / "carried"
+    (home / "journal").rename(carried)
+    monkeypatch.setenv("PREFECT_ML_STORE_URL", f"sqlite:///{home}/other.db")
+    [report] = sync_journals(ml.open_store(), carried)
+    assert report.finished
+    assert store_knows(run_id)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql+psycopg://me:secret@host:5433/ml?sslmode=require", "postgresql://host:5433/ml"),
+        ("postgresql://host/ml", "postgresql://host/ml"),
+        ("sqlite:////srv/store.db", "sqlite:////srv/store.db"),
+    ],
+)
+def test_a_place_names_no_secret(url, place):
+    assert place_of(url) == place
 
 
 def test_many_processes_sync_at_once(start, home):

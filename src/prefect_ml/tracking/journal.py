@@ -38,11 +38,16 @@ _ATTEMPTS = 5
 class JournalWriter:
     """Appends records; holds a lock on the file for as long as it is open, so that others know it is alive.
 
+    Args:
+        folder: where the journals of all runs are.
+        run_id: the run.
+        place: the store that it is recorded for, as `place_of` names it.
+
     Raises:
         OSError: the file cannot be made (no space, no permission).
     """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
+    def __init__(self, folder: Path, run_id: str, place: str = "") -> None:
         self.run_id = run_id
         self.journal_id = uuid.uuid4().hex
         self.path = folder / run_id / f"{self.journal_id}{SUFFIX}"
@@ -57,7 +62,8 @@ class JournalWriter:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             reserve(self._file, 0, _FIRST_STEP)
             self._map = mmap.mmap(self._file, _FIRST_STEP)
-            head, payload = frame(orjson.dumps({"run_id": run_id, "journal_id": self.journal_id}))
+            header = {"run_id": run_id, "journal_id": self.journal_id, "store": place}
+            head, payload = frame(orjson.dumps(header))
             self._size, self._end = _FIRST_STEP, len(MAGIC) + len(head) + len(payload)
             self._map[: self._end] = MAGIC + head + payload
             partial.rename(self.path)
@@ -140,7 +146,7 @@ class JournalReader:
         self.path = path
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.run_id, self.journal_id = self._header()
+            self.run_id, self.journal_id, self.place = self._header()
         except CorruptArtifactError:
             self.close()
             raise
@@ -186,14 +192,14 @@ class JournalReader:
         at = max(end, self._first)
         return bad_bytes(os.pread(self._file, os.fstat(self._file).st_size, at), at)
 
-    def _header(self) -> tuple[str, str]:
+    def _header(self) -> tuple[str, str, str]:
         data = os.pread(self._file, PAGE, 0)
         first = next(frames(data, len(MAGIC)), None) if data.startswith(MAGIC) else None
         if first is None:
             raise CorruptArtifactError(f"{str(self.path)!r} does not start like a journal; it cannot be delivered.")
         self._first, payload = first
         header = orjson.loads(payload)
-        return header["run_id"], header["journal_id"]
+        return header["run_id"], header["journal_id"], header["store"]
 
 
 def _create(path: Path) -> int:

@@ -60,6 +60,11 @@ class Outbox:
         self.complained = False
         self._refused: list[str] = []
 
+    @property
+    def place(self) -> str:
+        """The store that it was recorded for."""
+        return self._reader.place
+
     def close(self) -> None:
         self._reader.close()
 
@@ -134,8 +139,14 @@ def _mark_killed(store: Store, reader: JournalReader) -> None:
         logger.debug("Run %s is not marked: %s", reader.run_id, error)
 
 
-def deliver_file(store: Store, path: Path) -> JournalReport | None:
-    """Deliver one journal of any process and remove it when that is right; None when it is gone already."""
+def deliver_file(store: Store, path: Path, *, place: str | None = None) -> JournalReport | None:
+    """Deliver one journal of any process and remove it when that is right; None when it is gone already.
+
+    Args:
+        store: where to.
+        path: the journal.
+        place: leave it alone when it was recorded for a store at another place; None delivers in any case.
+    """
     try:
         outbox = Outbox(path)
     except FileNotFoundError:
@@ -146,6 +157,13 @@ def deliver_file(store: Store, path: Path) -> JournalReport | None:
         logger.warning("%s It is kept beside the others with the suffix .damaged.", error)
         return JournalReport("", path.stem, 0, size, finished=True)
     try:
+        if place is not None and outbox.place not in ("", place):
+            logger.warning(
+                "The journal %s was recorded for the store %s, not for %s; set PREFECT_ML_STORE_URL to that one "
+                "to deliver it.",
+                path, outbox.place, place,
+            )  # fmt: skip
+            return JournalReport(path.parent.name, path.stem, 0, 0, finished=False)
         count = outbox.deliver(store)
         report = outbox.finish(store)
     finally:
@@ -153,10 +171,11 @@ def deliver_file(store: Store, path: Path) -> JournalReport | None:
     return JournalReport(report.run_id, report.journal_id, count, report.bad_bytes, report.finished)
 
 
-def deliver_folder(store: Store, folder: Path) -> list[JournalReport]:
+def deliver_folder(store: Store, folder: Path, *, place: str | None = None) -> list[JournalReport]:
     """Deliver all journals and waiting artifacts of one run, and remove its folder when it is empty."""
-    found = [deliver_file(store, path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
-    deliver_staged(store, folder)
+    found = [deliver_file(store, path, place=place) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    if all(report is None or report.finished for report in found):
+        deliver_staged(store, folder)
     remove_if_empty(folder)
     return [report for report in found if report is not None]
 

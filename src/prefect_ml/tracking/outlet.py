@@ -15,6 +15,7 @@ from prefect_ml.settings import Settings
 from prefect_ml.tracking import records
 from prefect_ml.tracking.delivery import Delivery
 from prefect_ml.tracking.journal import JournalWriter
+from prefect_ml.tracking.place import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,6 +49,7 @@ class Outlet:
         self.began = False
         self.experiment: str | None = None
         self.params: dict[str, str] = {}
+        self._place = place_of(settings.resolved_store_url)
         self._folder: Path = settings.journal_folder
         self._writer: JournalWriter | None = None
         self._lock = threading.Lock()
@@ -165,7 +167,7 @@ class Outlet:
             # Another thread may have opened the next journal meanwhile.
             if self._writer is not None and self._writer.append(record, last=last):
                 return
-            writer = JournalWriter(self._folder, self.run_id)
+            writer = JournalWriter(self._folder, self.run_id, self._place)
             writer.append(record, last=last)
             self._writer = writer
         self.delivery.watch(writer)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prefect_ml.settings import Settings
 from prefect_ml.tracking.outbox import JournalReport, deliver_folder
+from prefect_ml.tracking.place import place_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,11 +27,13 @@ def sync_journals(store: Store, folder: Path | None = None) -> list[JournalRepor
 
     Args:
         store: where to.
-        folder: the journal folder of this process's settings by default.
+        folder: journals that were carried here, whatever store they were recorded for; by default those of
+            this process's settings that were recorded for this store.
 
     Raises:
         StoreUnavailableError: what is not delivered stays; call again.
     """
+    place = place_of(Settings().resolved_store_url) if folder is None else None
     folder = folder or Settings().journal_folder
     if not folder.is_dir():
         return []
@@ -39,5 +42,5 @@ def sync_journals(store: Store, folder: Path | None = None) -> list[JournalRepor
         for stillborn in run_folder.glob("*.partial"):
             if time.time() - stillborn.stat().st_mtime > _STILLBORN_AFTER:
                 stillborn.unlink(missing_ok=True)
-        reports += deliver_folder(store, run_folder)
+        reports += deliver_folder(store, run_folder, place=place)
     return reports
