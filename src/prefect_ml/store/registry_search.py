@@ -9,7 +9,7 @@ from sqlalchemy import DOUBLE_PRECISION, cast, exists, select
 from prefect_ml.entities import ModelVersion, Page, RegisteredModel
 from prefect_ml.query import MODEL_VERSIONS, REGISTERED_MODELS, Comparison, OrderBy, parse_filter, parse_order_by
 from prefect_ml.store.compare import compare
-from prefect_ml.store.keyset import Term, fetch_page
+from prefect_ml.store.keyset import Part, Term, fetch_page
 from prefect_ml.store.registered_models import PROMPT_TAG
 from prefect_ml.store.registry_load import load_models, load_versions, select_versions
 from prefect_ml.store.registry_tables import (
@@ -65,8 +65,7 @@ class RegistrySearchRows(Rows):
             conditions = _conditions(connection.dialect, comparisons, _MODEL_ATTRIBUTES, _model_tag)
             rows, token = fetch_page(
                 connection,
-                select(registered_models).where(*conditions),
-                _terms(order, _MODEL_ATTRIBUTES, _BY_NAME),
+                [Part(select(registered_models).where(*conditions), _terms(order, _MODEL_ATTRIBUTES, _BY_NAME))],
                 search=("registered models", comparisons, order),
                 max_results=max_results,
                 page_token=page_token,
@@ -88,8 +87,7 @@ class RegistrySearchRows(Rows):
             conditions = _conditions(connection.dialect, comparisons, _VERSION_ATTRIBUTES, _version_tag)
             rows, token = fetch_page(
                 connection,
-                select_versions().where(*conditions),
-                _terms(order, _VERSION_ATTRIBUTES, _NEWEST),
+                [Part(select_versions().where(*conditions), _terms(order, _VERSION_ATTRIBUTES, _NEWEST))],
                 search=("model versions", comparisons, order),
                 max_results=max_results,
                 page_token=page_token,
