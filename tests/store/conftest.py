@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import uuid
 
+import psycopg
 import pytest
 
 from prefect_ml.store import open_store
@@ -32,11 +33,20 @@ def migrated_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def migrated_database(postgres_server):
-    """The name of a PostgreSQL database with all tables."""
+    """The URL of a PostgreSQL database with all tables, and what it holds when it is new."""
+    from sqlalchemy import select
+
+    from prefect_ml.store.tables import metadata
+
     name = f"migrated_{uuid.uuid4().hex}"
-    _on_server(postgres_server, f'CREATE DATABASE "{name}"')
-    open_store(_url(postgres_server, name)).close()
-    return name
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    url = postgres_server.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
+    store = open_store(url)
+    with store.database.read() as connection:
+        rows = {table: connection.execute(select(table)).mappings().all() for table in metadata.sorted_tables}
+    store.close()
+    return url, {table: [dict(row) for row in found] for table, found in rows.items()}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -45,29 +55,20 @@ def store(request, tmp_path):
     if request.param == "sqlite":
         path = tmp_path / "store.db"
         shutil.copyfile(request.getfixturevalue("migrated_file"), path)
-        yield from _opened(f"sqlite:///{path}")
-        return
-    server = request.getfixturevalue("postgres_server")
-    name = f"test_{uuid.uuid4().hex}"
-    template = request.getfixturevalue("migrated_database")
-    _on_server(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    yield from _opened(_url(server, name))
-    _on_server(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
-def _opened(url):
-    opened = open_store(url)
+        opened = open_store(f"sqlite:///{path}")
+    else:
+        url, rows = request.getfixturevalue("migrated_database")
+        opened = open_store(url)
+        opened.database.write(lambda connection: _renew(connection, rows))
     yield opened
     assert opened.database.checked_out == 0, "a connection is left checked out"
     opened.close()
 
 
-def _url(server, name):
-    return server.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
-
-
-def _on_server(server, statement):
-    import psycopg
-
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(statement)
+def _renew(connection, rows):
+    """Make a database hold what a new one holds."""
+    names = ", ".join(table.name for table in rows)
+    connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+    for table, found in rows.items():
+        if found:
+            connection.execute(table.insert(), found)
