@@ -398,6 +398,7 @@ def test_one_summary_in_prefects_ui():
     assert artifact.type == "markdown"
     assert artifact.key == "sum-up-run"
     assert f"prefect-ml runs show {run.run_id}" in artifact.data
+    assert f"](<file://{run.artifact_uri}>)" in artifact.data
     assert "| auc | 0.5 |" in artifact.data
     assert r"a\|b \# \<b\>loud\</b\>" in artifact.data
 
