@@ -176,12 +176,23 @@ def test_approvals_count_people_and_a_person_may_change_their_mind(model):
         approve(model, other, "bob")
 
 
+def test_nobody_counts_twice(model):
+    save(model, approvals=2)
+    request = ask(model)
+    for name in ("ann", "Ann", " ann "):
+        assert approve(model, request, name).status is RequestStatus.PENDING
+    assert approve(model, request, "cem").status is RequestStatus.APPROVED
+
+
 def test_four_eyes_and_words(model):
     save(model, four_eyes=True)
     request = ask(model)
     for decision in (approve, reject):
-        with pytest.raises(NotAllowedError, match=r"'bob' asked for the promotion .* wants four eyes"):
-            decision(model, request, "bob")
+        for name in ("bob", " Bob", "ＢＯＢ"):  # noqa: RUF001  the same name in other letters
+            with pytest.raises(NotAllowedError, match=r"'.*' asked for the promotion .* wants four eyes"):
+                decision(model, request, name)
+    with pytest.raises(InvalidInputError, match="True or False, got 'no'"):
+        model.decide(request.request_id, Decision("ann", "no", "", 1))
     with pytest.raises(InvalidInputError, match="The reason of a rejection must not be empty"):
         model.decide(request.request_id, Decision("ann", False, "  ", 1))
     with pytest.raises(InvalidInputError, match="The actor of a decision must not be empty"):
@@ -466,7 +477,7 @@ class Promotions(RuleBasedStateMachine):
     @rule(approvals=st.integers(0, 2))
     def tighten(self, approvals):
         rules = Policy(self.name, 0, self.name, ("champion",), approvals=approvals, four_eyes=True)
-        self.policy = self.store.save_policy(rules, actor="ops").version
+        self.policy = self.store.save_policy(rules, actor="ops", reason="a rule").version
         self.approvals[self.policy] = approvals
 
     @rule(version=st.integers(1, 3), requester=PEOPLE, passed=st.sampled_from([True, True, True, False]))
