@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import Field, SecretStr
 
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
@@ -31,7 +31,6 @@ class TrackingServer(Block):
 
     _block_type_name = "Tracking Server"
     _block_type_slug = "prefect-ml-tracking-server"
-    _documentation_url = HttpUrl("https://github.com/prefect-ml/prefect-ml/blob/main/docs/python.md")
 
     store_url: SecretStr | None = Field(
         default=None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl
+from pydantic import Field
 
 
 class ServingTarget(Block):
@@ -27,7 +27,6 @@ class ServingTarget(Block):
 
     _block_type_name = "Serving Target"
     _block_type_slug = "prefect-ml-serving-target"
-    _documentation_url = HttpUrl("https://github.com/prefect-ml/prefect-ml/blob/main/docs/cli.md")
 
     host: str = Field(
         default="127.0.0.1",
