@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefect.blocks.core import Block
-from pydantic import Field
+from pydantic import Field, HttpUrl
 
 from prefect_ml.artifacts.contract import ArtifactStore
 from prefect_ml.artifacts.open import open_artifacts
@@ -27,6 +27,7 @@ class ArtifactRoot(Block):
 
     _block_type_name = "Artifact Root"
     _block_type_slug = "prefect-ml-artifact-root"
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     uri: str = Field(default=..., title="URI", min_length=1, description="Folder path or file: URI of the root.")
 

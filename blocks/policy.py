@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefect.blocks.core import Block
-from pydantic import Field, field_validator
+from pydantic import Field, HttpUrl, field_validator
 
 from prefect_ml.entities import Policy
 from prefect_ml.registry.policy import PromotionPolicy
@@ -29,6 +29,7 @@ class PromotionPolicyBlock(Block):
 
     _block_type_name = "Promotion Policy"
     _block_type_slug = "prefect-ml-promotion-policy"
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     definition: str = Field(
         default=...,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefect.blocks.core import Block
-from pydantic import Field, SecretStr
+from pydantic import Field, HttpUrl, SecretStr
 
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
@@ -31,6 +31,7 @@ class TrackingServer(Block):
 
     _block_type_name = "Tracking Server"
     _block_type_slug = "prefect-ml-tracking-server"
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     store_url: SecretStr | None = Field(
         default=None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefect.blocks.core import Block
-from pydantic import Field
+from pydantic import Field, HttpUrl
 
 
 class ServingTarget(Block):
@@ -27,6 +27,7 @@ class ServingTarget(Block):
 
     _block_type_name = "Serving Target"
     _block_type_slug = "prefect-ml-serving-target"
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     host: str = Field(
         default="127.0.0.1",
