@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError
 from prefect_ml.store.writer import Writer
@@ -116,10 +117,10 @@ class Database:
         return self._engine.pool.checkedout()  # type: ignore[attr-defined, no-any-return]  # QueuePool has it
 
     def _start(self) -> None:
-        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._writer = None
         self._engine = _engine(self._url, self._synchronous)
+        self._pid = os.getpid()
 
     def _reading(self) -> Engine:
         if os.getpid() != self._pid:
@@ -156,6 +157,11 @@ class Database:
             raise InvalidInputError(f"The store cannot take or look for this value: {_first_line(error)}.") from error
         except (IntegrityError, ProgrammingError):
             raise
+        except PoolTimeoutError as error:
+            raise StoreUnavailableError(
+                f"No connection to the store at {self.url} came free within {_PATIENCE} seconds. "
+                "Use fewer threads at once, and try again."
+            ) from error
         except DatabaseError as error:
             raise StoreUnavailableError(
                 f"The store at {self.url} cannot be used now: {_first_line(error)}. "
