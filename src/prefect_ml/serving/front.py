@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 # The one path that answers without a token, so that a load balancer can look.
 OPEN_PATHS = frozenset({"/ping"})
 BODY_LIMIT = 32 * 1024 * 1024
+# How many times the limit is read and thrown away of a body that is too large.
+DISCARDED = 4
 
 
 class TooLargeError(Exception):
@@ -35,6 +37,7 @@ class Front:
         if not self._allowed(scope["path"], headers):
             await answer.refuse(401, "UNAUTHENTICATED", "Send the header 'Authorization: Bearer TOKEN'.")
         elif _length(headers) > self._body_limit:
+            await self._discard(receive)
             await answer.refuse(413, "BAD_REQUEST", self._too_large())
         else:
             await self._app(scope, self._counted(receive), answer)
@@ -52,10 +55,21 @@ class Front:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > self._body_limit:
+                if message.get("more_body", False):
+                    await self._discard(receive)
                 raise TooLargeError(self._too_large())
             return message
 
         return counted
+
+    async def _discard(self, receive: Receive) -> None:
+        """Read on without keeping anything, within bounds: closed in the middle of a body, a client sees no answer."""
+        left = DISCARDED * self._body_limit
+        while left > 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return
 
     def _too_large(self) -> str:
         return f"The body is larger than {self._body_limit} bytes; send fewer rows at once."
