@@ -98,6 +98,8 @@ def test_a_policy_that_cannot_be_is_refused(store):
         {"gates": ({"kind": "loads"},)},
         {"gates": ({"name": "a"}, {"name": "a"})},
         {"gates": ({"name": "a", "what": object()},)},
+        {"gates": ({"name": ["a"]},)},
+        {"gates": ("loads",)},
         {"approvers": ("",)},
     ):
         with pytest.raises(InvalidInputError):

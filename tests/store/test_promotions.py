@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -96,6 +97,8 @@ def test_asked_approved_and_moved(model):
     assert request.evidence[1] == PASSED[1]
     assert request.evidence[0].evidence["5"] == [1, 2]
     assert request.evidence_digest.startswith("sha256:")
+    frozen = MappingProxyType({"auc": 0.9})
+    assert ask(model, 2, evidence=[GateResult("auc", True, "", frozen), PASSED[1]]).evidence[0].evidence == frozen
     assert approve(model, request).status is RequestStatus.APPROVED
     model.set_alias("churn", "other", 2)
     alias = move(model, request, actor="cem")
@@ -199,6 +202,8 @@ def test_four_eyes_and_words(model):
         model.decide(request.request_id, Decision("", True, "", 1))
     with pytest.raises(InvalidInputError, match="at most 2000"):
         model.decide(request.request_id, Decision("ann", True, "x" * 2001, 1))
+    with pytest.raises(InvalidInputError, match="The time of a decision must be an integer"):
+        model.decide(request.request_id, Decision("ann", True, "", 1.5))
     assert model.get_request(request.request_id) == request
 
 
@@ -316,6 +321,8 @@ def test_a_promotion_to_a_stage_archives_who_was_there(model):
     for version in (1, 2):
         move(model, approved(model, version, stage="Production"))
     assert [model.get_model_version("churn", n).stage.value for n in (1, 2)] == ["Archived", "Production"]
+    move(model, approved(model, 2, stage="None"))
+    assert [model.get_model_version("churn", n).stage.value for n in (2, 3)] == ["None", "None"]
 
 
 def test_what_cannot_be_meant_is_refused_and_leaves_nothing(model):
@@ -341,6 +348,8 @@ def test_what_cannot_be_meant_is_refused_and_leaves_nothing(model):
     for call in (
         lambda: model.get_request("nope"),
         lambda: model.get_request("a\x00"),
+        lambda: model.get_request("\ud800"),
+        lambda: model.get_request(None),
         lambda: model.decide("nope", Decision("ann", True, "", 1)),
         lambda: model.promote("nope", artifact_digest=DIGEST, actor="ann"),
     ):
@@ -421,14 +430,13 @@ except StaleRequestError as error:
 """
 
 
-def test_of_several_processes_one_wins(model):
-    url = model.database._url.render_as_string(hide_password=False)
+def test_of_several_processes_one_wins(model, store_url):
     requests = [approved(model, number, key=f"race {number}") for number in range(1, 5)]
     with contextlib.ExitStack() as started:
         racers = [
             started.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-c", RACER, url, request.request_id],
+                    [sys.executable, "-c", RACER, store_url, request.request_id],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
@@ -463,11 +471,10 @@ for turn in itertools.count():
 
 
 @pytest.mark.parametrize("after", [1, 4])
-def test_a_promotion_cut_by_a_kill_is_whole_or_not_there(model, after):
-    url = model.database._url.render_as_string(hide_password=False)
+def test_a_promotion_cut_by_a_kill_is_whole_or_not_there(model, store_url, after):
     for life in range(2):
         with subprocess.Popen(
-            [sys.executable, "-c", PROMOTER, url, str(life)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", PROMOTER, store_url, str(life)], stdout=subprocess.PIPE, text=True
         ) as process:
             acknowledged = [int(process.stdout.readline()) for _ in range(after)][-1]
             process.kill()
@@ -510,7 +517,7 @@ class Promotions(RuleBasedStateMachine):
         return len(self.moves)
 
     def pick(self, data):
-        return data.draw(st.sampled_from(sorted(self.requests)))
+        return data.draw(st.sampled_from(list(self.requests)))  # in the order of asking: ids are random
 
     @rule(approvals=st.integers(0, 2))
     def tighten(self, approvals):

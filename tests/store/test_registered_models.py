@@ -62,6 +62,8 @@ def test_an_unknown_model_is_not_found_by_any_call(store):
     for call in (
         lambda: store.get_registered_model("m"),
         lambda: store.get_registered_model("a\x00b"),
+        lambda: store.get_registered_model("\ud800"),
+        lambda: store.get_registered_model(None),
         lambda: store.update_registered_model("m", ""),
         lambda: store.rename_registered_model("m", "n"),
         lambda: store.delete_registered_model("m"),
@@ -190,7 +192,7 @@ def test_pages_are_whole_and_their_tokens_are_bound_to_the_search(store):
             store.search_registered_models(max_results=size)
 
 
-def test_a_store_from_before_the_registry_gets_one_and_keeps_what_it_holds(store_url):
+def test_a_store_from_before_the_registry_gets_one_and_keeps_what_it_holds(empty_url):
     from alembic import command
     from alembic.config import Config
 
@@ -204,11 +206,11 @@ def test_a_store_from_before_the_registry_gets_one_and_keeps_what_it_holds(store
         config.set_main_option("script_location", str(FOLDER))
         command.upgrade(config, "r0001")
 
-    old = Database(store_url, Settings().sqlite_synchronous)
+    old = Database(empty_url, Settings().sqlite_synchronous)
     old.write(first_release)
     old.write(lambda connection: connection.exec_driver_sql("UPDATE experiments SET name = 'kept'") and None)
     old.close()
-    store = open_store(store_url)
+    store = open_store(empty_url)
     assert store.get_experiment_by_name("kept").experiment_id == "0"
     store.create_registered_model("m")
     assert store.verify_audit() == 1

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 from prefect_ml.entities import AuditEntry
 from prefect_ml.errors import CorruptArtifactError
 from prefect_ml.store.canonical import canonical, digest
+from prefect_ml.store.names import check_text
 from prefect_ml.store.paging import check_page_size
 from prefect_ml.store.registry_tables import audit, audit_head
 from prefect_ml.store.rows import Rows, now
@@ -27,7 +28,7 @@ class AuditRows(Rows):
         check_page_size(max_results)
         query = select(audit).where(audit.c.sequence > after).order_by(audit.c.sequence).limit(max_results)
         if subject is not None:
-            query = query.where(audit.c.subject == subject)
+            query = query.where(audit.c.subject == check_text("The subject", subject))
         with self.database.read() as connection:
             return [_entry(row) for row in connection.execute(query).mappings()]
 

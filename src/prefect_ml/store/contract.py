@@ -249,7 +249,10 @@ class PromotionStore(Protocol):
     """Policies, promotion requests and the audit log."""
 
     def save_policy(self, policy: Policy, *, actor: str, reason: str = "") -> Policy:
-        """Store the next version of a policy (the version given is ignored); the same content again changes nothing."""
+        """Store the next version of a policy (the version given is ignored); the same content again changes nothing.
+
+        Raises `ProtectedError` when it takes or weakens the protection of a set alias or used stage without a reason.
+        """
         ...
 
     def get_policy(self, name: str, version: int | None = None) -> Policy: ...

@@ -6,6 +6,7 @@ import dataclasses
 import fnmatch
 import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, and_, func, insert, select
@@ -200,8 +201,10 @@ def _checked(policy: Policy) -> Policy:
         raise InvalidInputError(f"A policy asks for 0 to {MAX_APPROVALS} approvals, got {policy.approvals!r}.")
     if not isinstance(policy.expires_after, int | float) or not 0 < policy.expires_after < math.inf:
         raise InvalidInputError(f"expires_after is a number of seconds above 0, got {policy.expires_after!r}.")
+    if not all(isinstance(gate, Mapping) for gate in policy.gates):
+        raise InvalidInputError(f"Each gate of a policy is a mapping with a name, got {policy.gates!r}.")
     gates = [gate.get("name") for gate in policy.gates]
-    if len(set(gates)) != len(gates) or not all(isinstance(gate, str) and gate for gate in gates):
+    if not all(isinstance(gate, str) and gate for gate in gates) or len(set(gates)) != len(gates):
         raise InvalidInputError(f"Each gate of a policy needs a name of its own, got {gates}.")
     if Stage.NONE in (stages := tuple(check_stage(stage) for stage in policy.stages)):
         raise InvalidInputError("The stage 'None' cannot be protected; name Staging, Production or Archived.")
@@ -209,6 +212,7 @@ def _checked(policy: Policy) -> Policy:
         policy,
         aliases=tuple(check_alias(alias) for alias in policy.aliases),
         stages=tuple(stage.value for stage in stages),
+        gates=tuple(dict(gate) for gate in policy.gates),
         approvers=tuple(check_words("An approver", who, needed=True) for who in policy.approvers),
         four_eyes=bool(policy.four_eyes),
         expires_after=float(policy.expires_after),

@@ -17,7 +17,7 @@ from prefect_ml.store.registry_rows import RegistryRows, find_version
 from prefect_ml.store.registry_tables import alias_moves
 from prefect_ml.store.requests import close_request, find_request, overdue, set_status
 from prefect_ml.store.rows import now
-from prefect_ml.store.stages import enter_stage
+from prefect_ml.store.stages import ACTIVE, enter_stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +156,16 @@ def _carry_out(connection: Connection, row: Row[Any], actor: str) -> Alias:
     )
     if row.stage:
         stage = Stage(row.stage)
-        enter_stage(connection, row.name, model, row.version, stage, archive_existing=True, actor=actor, reason=reason)
+        enter_stage(
+            connection,
+            row.name,
+            model,
+            row.version,
+            stage,
+            archive_existing=stage in ACTIVE,
+            actor=actor,
+            reason=reason,
+        )
     why = f"moved to version {row.version}, generation {moved.generation}"
     set_status(connection, row.id, RequestStatus.PROMOTED, why)
     record_move(

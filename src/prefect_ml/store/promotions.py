@@ -14,7 +14,7 @@ from prefect_ml.store import registry_names as names
 from prefect_ml.store.aliases import current_alias
 from prefect_ml.store.audit import record
 from prefect_ml.store.canonical import canonical, digest
-from prefect_ml.store.names import check_text
+from prefect_ml.store.names import check_text, check_time
 from prefect_ml.store.paging import check_page_size
 from prefect_ml.store.policies import find_policy, in_force, protecting_alias, protecting_stage
 from prefect_ml.store.registry_rows import RegistryRows, find_version
@@ -62,7 +62,7 @@ class PromotionRows(RegistryRows):
             PromotionError: the policy is not the one that protects the alias now, or not the stage's.
             InvalidInputError: the digest is not the version's, or the evidence is no JSON.
         """
-        document = canonical("The evidence", [dataclasses.asdict(result) for result in evidence])
+        document = canonical("The evidence", [_document(result) for result in evidence])
         values: dict[str, Any] = {
             "key": names.check_words("The key", key, needed=True),
             "name": name,
@@ -119,6 +119,7 @@ class PromotionRows(RegistryRows):
         names.check_words("The actor of a decision", decision.actor, needed=True)
         names.check_words("The reason of a decision", decision.reason)
         names.check_words("The channel of a decision", decision.channel)
+        check_time("The time of a decision", decision.decided_at)
         if not decision.approve:
             names.check_words("The reason of a rejection", decision.reason, needed=True)
 
@@ -137,6 +138,11 @@ class PromotionRows(RegistryRows):
             return load_request(connection, request_id)
 
         return _raised(self.change(work))
+
+
+def _document(result: GateResult) -> dict[str, Any]:
+    fields: dict[str, Any] = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    return fields | {"evidence": dict(result.evidence)}
 
 
 def _by_key(key: str) -> Any:

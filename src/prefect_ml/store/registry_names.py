@@ -25,6 +25,14 @@ _VERSION_ALIAS = re.compile(r"v[0-9]+", re.IGNORECASE)
 _VERSIONS = range(1, 2**63)
 
 
+def is_text(value: Any) -> bool:
+    """Whether a name could be in a database at all, so that looking for it makes sense."""
+    try:
+        return bool(check_text("A name", value))
+    except InvalidInputError:
+        return False
+
+
 def check_model_name(value: Any, what: str = "name") -> str:
     """The name of a registered model: free text without `/` and `:`, which separate the parts of a URI."""
     name = check_text("The name of a registered model", value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection, Row, select, text, update
 
 from prefect_ml.errors import NotFoundError
-from prefect_ml.store.registry_names import check_version
+from prefect_ml.store.registry_names import check_version, is_text
 from prefect_ml.store.registry_tables import model_versions, registered_models
 from prefect_ml.store.rows import Rows, now
 
@@ -40,7 +40,7 @@ class RegistryRows(Rows):
 
 def find_model(connection: Connection, name: str) -> Row[Any]:
     row = None
-    if isinstance(name, str) and "\x00" not in name:
+    if is_text(name):
         row = connection.execute(select(registered_models).where(registered_models.c.name == name)).first()
     if row is None:
         raise NotFoundError(

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, select, update
 from prefect_ml.entities import Decision, GateResult, PromotionRequest, RequestStatus
 from prefect_ml.errors import NotFoundError
 from prefect_ml.store.audit import record
+from prefect_ml.store.registry_names import is_text
 from prefect_ml.store.registry_tables import promotion_decisions, promotion_requests
 from prefect_ml.store.rows import now
 
@@ -28,7 +29,7 @@ def alias_subject(name: str, alias: str) -> str:
 def find_request(connection: Connection, request_id: str) -> Row[Any]:
     """The row of a request, its stored status not yet judged by the clock."""
     query = select(promotion_requests).where(promotion_requests.c.request_id == request_id)
-    row = connection.execute(query).first() if isinstance(request_id, str) and "\x00" not in request_id else None
+    row = connection.execute(query).first() if is_text(request_id) else None
     if row is None:
         raise NotFoundError(f"There is no promotion request {request_id!r}; list them with: prefect-ml requests")
     return row
