@@ -127,6 +127,7 @@ def test_search_by_every_key(versions):
         ("run_id = 'r1'", [("a", 1)]),
         ("run_id != 'r1'", [("a", 2), ("b", 1)]),
         ("run_id IN ('r1', 'r3', 'x')", [("a", 1), ("b", 1)]),
+        ("name IN ('b') AND version_number >= 2", [("b", 2)]),
         ("run_id NOT IN ('r1')", [("a", 2), ("b", 1)]),
         ("source_path LIKE 'file%'", [("b", 1)]),
         ("source_path ILIKE 'file%'", [("b", 1), ("b", 2)]),

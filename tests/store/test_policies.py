@@ -151,6 +151,18 @@ def test_weakening_protection_needs_a_reason_too(model):
     assert model.save_policy(dataclasses.replace(strict, name="z", approvals=0), actor="ops").version == 1
 
 
+def test_of_many_losses_some_are_named(store):
+    store.save_policy(Policy("p", 0, "*", ("champion",)), actor="ops")
+    store.save_policy(Policy("p", 0, "none", ("champion",)), actor="ops")
+    for number in range(25):
+        store.create_registered_model(f"m{number:02}")
+        store.create_model_version(f"m{number:02}", "s")
+        store.set_alias(f"m{number:02}", "champion", 1)
+    store.save_policy(Policy("p", 0, "*", ("champion",)), actor="ops")
+    with pytest.raises(ProtectedError, match=r"from m00@champion, .* from m19@champion, do as much to 5 more. Give"):
+        store.save_policy(Policy("p", 0, "none", ("champion",)), actor="ops")
+
+
 def test_each_way_around_says_how_to_ask(model):
     ask = "prefect-ml promote churn"
     alias = "The alias 'champion' of model 'churn' is protected by policy 'champions'. Request a promotion: "

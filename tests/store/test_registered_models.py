@@ -139,6 +139,8 @@ def test_search_by_name_and_tag(store):
         ("name = 'B'", ["B"]),
         ("name != 'B'", ["a%1", "b_1", "é"]),
         ("name LIKE 'b%'", ["b_1"]),
+        ("name IN ('B', 'é', 'x')", ["B", "é"]),
+        ("name NOT IN ('B')", ["a%1", "b_1", "é"]),
         ("attribute.name ILIKE 'b%'", ["B", "b_1"]),
         ("tags.team LIKE 'x%'", ["b_1", "é"]),
         ("tag.team != 'x'", ["a%1", "é"]),

@@ -94,14 +94,14 @@ EXPERIMENTS = Grammar(
     sortable=frozenset({"name", "experiment_id", "creation_time", "last_update_time"}),
 )
 REGISTERED_MODELS = Grammar(
-    attributes={"name": Kind.TEXT},
+    attributes={"name": Kind.ID},
     entities=frozenset({"tag"}),
     sortable=frozenset({"name", "last_updated_timestamp"}),
     aliases={"timestamp": "last_updated_timestamp"},
 )
 MODEL_VERSIONS = Grammar(
     attributes={
-        "name": Kind.TEXT,
+        "name": Kind.ID,
         "version_number": Kind.NUMBER,
         "run_id": Kind.ID,
         "source_path": Kind.TEXT,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_APPROVALS = 100
 _MAX_NAME = 2 * MAX_MODEL_NAME
+# Of what a policy's change weakens, so many are named.
+_MAX_TOLD = 20
 _GIVEN = ("version", "saved_at", "saved_by")
 
 
@@ -43,8 +45,7 @@ class PolicyRows(RegistryRows):
             saved = _read(checked.name, version, content, now(), actor)
             if current and _content(current) == _content(saved):
                 return current
-            after = sorted([*(policy for policy in before if policy is not current), saved], key=lambda p: p.name)
-            weakened = _weakened(connection, before, after)
+            weakened = _weakened(connection, before, current, saved)
             if weakened and not reason.strip():
                 raise ProtectedError(
                     f"The new version of the policy {saved.name!r} would {', '.join(weakened)}. "
@@ -146,8 +147,10 @@ def _covers(policy: Policy, name: str) -> bool:
     return fnmatch.fnmatchcase(name, policy.model_pattern)
 
 
-def _weakened(connection: Connection, before: Sequence[Policy], after: Sequence[Policy]) -> list[str]:
-    """What a change of the policies takes from set aliases and used stages, in words."""
+def _weakened(connection: Connection, before: Sequence[Policy], current: Policy | None, saved: Policy) -> list[str]:
+    """What saving a policy in the place of its current version takes from set aliases and used stages, in words."""
+    after = sorted([*(policy for policy in before if policy is not current), saved], key=lambda p: p.name)
+    changed = [saved] if current is None else [current, saved]
     models = registered_models.c
     joined = models.id == aliases.c.model
     set_aliases = select(models.name, aliases.c.alias).join_from(aliases, registered_models, joined)
@@ -155,12 +158,16 @@ def _weakened(connection: Connection, before: Sequence[Policy], after: Sequence[
     used = select(models.name, model_versions.c.stage).join_from(model_versions, registered_models, joined).distinct()
     words = []
     for name, alias in connection.execute(set_aliases.order_by(models.name, aliases.c.alias)):
-        old, new = protecting_alias(before, name, alias), protecting_alias(after, name, alias)
-        words.append(_loss(old, new, f"{name}@{alias}"))
+        if protecting_alias(changed, name, alias):
+            old, new = protecting_alias(before, name, alias), protecting_alias(after, name, alias)
+            words.append(_loss(old, new, f"{name}@{alias}"))
     for name, stage in connection.execute(used.order_by(models.name, model_versions.c.stage)):
-        old, new = protecting_stage(before, name, stage), protecting_stage(after, name, stage)
-        words.append(_loss(old, new, f"the stage {stage} of {name}"))
-    return [each for each in words if each]
+        if protecting_stage(changed, name, stage):
+            old, new = protecting_stage(before, name, stage), protecting_stage(after, name, stage)
+            words.append(_loss(old, new, f"the stage {stage} of {name}"))
+    losses = [each for each in words if each]
+    more = len(losses) - _MAX_TOLD
+    return losses if more <= 0 else [*losses[:_MAX_TOLD], f"do as much to {more} more"]
 
 
 def _loss(old: Policy | None, new: Policy | None, what: str) -> str:
