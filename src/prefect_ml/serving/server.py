@@ -65,7 +65,8 @@ def run_server(model_uri: str, *, host: str = "127.0.0.1", port: int = 5001, set
 def _listen(host: str, port: int) -> socket.socket:
     """Take the port before the model is loaded: a port that is taken should be known at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends without Nagle's delay only on sockets whose protocol is named
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
