@@ -133,8 +133,6 @@ def _from_csv(body: bytes) -> Any:
 
 def _plain(value: Any) -> Any:
     """Values that JSON knows, from those of the libraries that models speak in."""
-    if isinstance(value, orjson.Fragment):
-        return value
     if hasattr(value, "to_dict") and hasattr(value, "columns"):
         return value.to_dict(orient="records")
     if hasattr(value, "tolist"):
