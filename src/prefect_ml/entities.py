@@ -114,6 +114,108 @@ class Run:
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    inputs: Sequence[DatasetInput] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A data set as it was when a run used it; the fields are those of MLflow's protocol.
+
+    Attributes:
+        name: what people call it.
+        digest: a fingerprint of its content, at most 36 characters; equal content has equal digests.
+        source_type: what kind of place it came from, for example "local", "s3", "http" or "code".
+        source: that place, as JSON; for example `{"uri": "s3://bucket/churn.parquet"}`.
+        schema: columns and their types, as JSON; "" when unknown.
+        profile: row count and other facts, as JSON; "" when unknown.
+    """
+
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str = ""
+    profile: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInput:
+    """That a run used a data set; the tag `mlflow.data.context` says for what ("training", "evaluation", …)."""
+
+    dataset: Dataset
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class Source(NamedTuple):
+    """What recorded something in a run: the code of the run itself, or one of its tasks.
+
+    A later execution of the same code (same scope) replaces what an earlier one recorded at the same step of the same
+    curve, so that a retried or resumed run has each point once.
+
+    Attributes:
+        attempt_id: the attempt of the run; "" when unknown, which replaces nothing and is replaced by nothing.
+        scope: "" for the run's own code; else the task's key and its number among the run's calls of that task,
+            the same in each attempt.
+        retry: how often the task was retried before within the attempt.
+        task_run_id: the orchestrator's id of the task run, "" for the run's own code.
+    """
+
+    attempt_id: str = ""
+    scope: str = ""
+    retry: int = 0
+    task_run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One execution of a run's code: a retried, resumed or rescheduled run has several.
+
+    Attributes:
+        run_id: the run.
+        attempt_id: an opaque id.
+        number: the orchestrator's count, from 1; a resumed run keeps the number of the attempt that was suspended.
+        start_time: when it started, in ms.
+        end_time: when it ended, in ms; None while it lives.
+        outcome: how it ended: a status of runs, SCHEDULED when it was suspended; None while it lives.
+        host: the machine.
+        pid: the process.
+        seen: its last sign of life by the store's clock, in ms.
+    """
+
+    run_id: str
+    attempt_id: str
+    number: int
+    start_time: int
+    end_time: int | None = None
+    outcome: RunStatus | None = None
+    host: str = ""
+    pid: int = 0
+    seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A task run of a flow run, as a step of the run.
+
+    Attributes:
+        task_run_id: the orchestrator's id.
+        name: name of the task run.
+        scope: as in `Source`.
+        state: the orchestrator's name of its state, for example "Completed", "Cached" or "AwaitingRetry".
+        start_time: in ms; None when it never started.
+        end_time: in ms; None while it runs.
+        run_count: how often its code ran; 0 for one that was taken from a cache.
+        recorded: what it recorded: kinds ("metric", "param", "tag", "artifact", "model", "input") to names.
+    """
+
+    task_run_id: str
+    name: str
+    scope: str
+    state: str
+    start_time: int | None
+    end_time: int | None
+    run_count: int
+    recorded: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +239,50 @@ class RunStart:
     user_id: str
     start_time: int
     tags: Mapping[str, str] = field(default_factory=dict)
+    attempt: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
+    """How an attempt ended, and the run with it unless a later attempt has started; SCHEDULED suspends the run.
+
+    Without `attempt_id` it is the run alone that ends.
+    """
+
     status: RunStatus
     end_time: int | None
+    attempt_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What one source recorded.
+
+    Attributes:
+        source: the code of the run, or one of its tasks.
+        metrics: its points.
+        names: what else, as in `Step.recorded`.
+    """
+
+    source: Source
+    metrics: Sequence[Metric] = ()
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class RunBatch:
-    """What is applied to one run in one transaction, in this order: start, params, tags, metrics, end."""
+    """What is applied to one run in one transaction, in this order: start, params, tags, metrics, inputs, end.
+
+    `metrics` are points of no known source.
+    """
 
     run_id: str
     start: RunStart | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[Metric] = ()
+    recorded: Sequence[Recorded] = ()
+    inputs: Sequence[DatasetInput] = ()
     end: RunEnd | None = None
 
 

@@ -46,6 +46,18 @@ class Settings(BaseSettings):
     flush_interval: float = Field(
         default=0.5, gt=0, description="Seconds between two deliveries of the journal to the store."
     )
+    offline: bool = Field(
+        default=False, description="Keep what is recorded in the journal; `prefect-ml sync` delivers it."
+    )
+    heartbeat_interval: float = Field(
+        default=15.0, gt=0, description="Seconds between two signs of life of a running run in the store."
+    )
+    heartbeat_timeout: float = Field(
+        default=120.0, gt=0, description="Seconds without a sign of life after which a run counts as dead."
+    )
+    watch: bool = Field(
+        default=True, description="Whether a small process waits beside each that records a run, to end it truly."
+    )
     serve_poll_interval: float = Field(
         default=1.0, gt=0, description="Seconds between two looks at the alias that is served."
     )

@@ -18,9 +18,10 @@ ORDER: list[tuple[str, ...]] = [
     ("store", "artifacts"),
     ("models", "registry"),
     ("tracking", "serving"),
+    ("flowruns",),
     ("track",),
     ("api",),
-    ("tasks",),
+    ("plugin", "tasks"),
     ("blocks",),
     ("flows",),
     ("cli",),
@@ -29,17 +30,23 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 
 # Where a third-party package may be imported, by room.
 ALLOWED = {
-    "prefect": {"track", "tasks", "blocks", "flows", "cli"},
+    "prefect": {"flowruns", "track", "plugin", "tasks", "blocks", "flows", "cli"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},
     "boto3": {"artifacts"},
     "fastapi": {"serving"},
     "starlette": {"serving"},
     "uvicorn": {"serving"},
-    "sklearn": {"models", "flows"},
+    "sklearn": {"models", "tracking", "flows"},
     "skops": {"models"},
     "cloudpickle": {"models"},
     "cyclopts": {"cli"},
+    "optuna": {"flows"},
+    "xgboost": {"models", "tracking"},
+    "lightgbm": {"models", "tracking"},
+    "keras": {"models", "tracking"},
+    "lightning": {"models", "tracking"},
+    "torch": {"models", "tracking"},
 }
 MLFLOW_WORDS = ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE", "/api/2.0/")
 
