@@ -281,9 +281,9 @@ class RunBatch:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[Metric] = ()
+    end: RunEnd | None = None
     recorded: Sequence[Recorded] = ()
     inputs: Sequence[DatasetInput] = ()
-    end: RunEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)
