@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 def _default_home() -> Path:
     prefect_home = os.environ.get("PREFECT_HOME")
-    return Path(prefect_home).expanduser() / "prefect-ml" if prefect_home else Path("~/.prefect/prefect-ml").expanduser()
+    return Path(prefect_home or "~/.prefect").expanduser() / "prefect-ml"
 
 
 class Settings(BaseSettings):
@@ -23,19 +23,32 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PREFECT_ML_", extra="ignore", frozen=True)
 
-    home: Path = Field(default_factory=_default_home, description="Folder of the embedded store, artifacts, journals and caches.")
-    store_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL of the store; SQLite below `home` when unset.")
-    artifact_root: str | None = Field(default=None, description="Folder of all artifacts; `artifacts` below `home` when unset.")
+    home: Path = Field(
+        default_factory=_default_home, description="Folder of the embedded store, artifacts, journals and caches."
+    )
+    store_url: SecretStr | None = Field(
+        default=None, description="SQLAlchemy URL of the store; SQLite below `home` when unset."
+    )
+    artifact_root: str | None = Field(
+        default=None, description="Folder of all artifacts; `artifacts` below `home` when unset."
+    )
     sqlite_synchronous: Literal["NORMAL", "FULL"] = Field(
-        default="NORMAL", description="SQLite's PRAGMA synchronous: FULL also survives a power cut right after a commit."
+        default="NORMAL",
+        description="SQLite's PRAGMA synchronous: FULL also survives a power cut right after a commit.",
     )
     trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Comma-separated model URIs, each with an optional trailing `*`, whose pickles may be loaded.",
     )
-    flush_timeout: float = Field(default=30.0, gt=0, description="Seconds that the end of a run waits for delivery to the store.")
-    flush_interval: float = Field(default=0.5, gt=0, description="Seconds between two deliveries of the journal to the store.")
-    serve_poll_interval: float = Field(default=1.0, gt=0, description="Seconds between two looks at the alias that is served.")
+    flush_timeout: float = Field(
+        default=30.0, gt=0, description="Seconds that the end of a run waits for delivery to the store."
+    )
+    flush_interval: float = Field(
+        default=0.5, gt=0, description="Seconds between two deliveries of the journal to the store."
+    )
+    serve_poll_interval: float = Field(
+        default=1.0, gt=0, description="Seconds between two looks at the alias that is served."
+    )
 
     serve_token: SecretStr | None = Field(
         default=None, description="Bearer token that a served model asks for; needed to listen beyond this machine."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -53,19 +52,22 @@ def print_fields(title: str, fields: Mapping[str, object]) -> None:
 
 def show(value: object) -> Text:
     """One cell."""
-    if isinstance(value, Text):
-        return value
-    if value is None:
-        return Text("-", style="dim")
-    if isinstance(value, float):
-        return Text(f"{value:.6g}" if math.isfinite(value) else str(value))
-    if isinstance(value, Enum):
-        return Text(str(value.value))
-    if isinstance(value, Mapping):
-        return Text(", ".join(f"{key}={item}" for key, item in value.items()))
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return Text(", ".join(str(item) for item in value))
-    return Text(str(value))
+    match value:
+        case Text():
+            return value
+        case None:
+            return Text("-", style="dim")
+        case float():
+            shown = f"{value:.6g}"
+        case Enum():
+            shown = str(value.value)
+        case Mapping():
+            shown = ", ".join(f"{key}={item}" for key, item in value.items())
+        case list() | tuple():
+            shown = ", ".join(str(item) for item in value)
+        case _:
+            shown = str(value)
+    return Text(shown)
 
 
 def when(milliseconds: int | None) -> str | None:

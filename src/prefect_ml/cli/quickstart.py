@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -45,7 +46,7 @@ def quickstart(*, yes: bool = False, keep_serving: bool = False) -> None:
     _promote(store, version, yes=yes)
     _step(4, "Serve the champion over HTTP and ask it")
     with _served(f"models:/{version.name}@champion") as client:
-        _ask(client, store, version)
+        _ask(client)
         _summary(store, version, best)
         if keep_serving:
             console.print(f"Serving at {client.base_url} until Ctrl-C.", highlight=False)
@@ -54,8 +55,6 @@ def quickstart(*, yes: bool = False, keep_serving: bool = False) -> None:
 
 def _quiet_prefect() -> None:
     """Keep Prefect's log of each task out of the way of this page; its server has it all the same."""
-    import os  # noqa: PLC0415
-
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     # a first start of Prefect's embedded server migrates its database, which takes longer than it waits by default
@@ -174,7 +173,7 @@ def _served(uri: str) -> Iterator[httpx.Client]:
             process.wait(PATIENCE)
 
 
-def _ask(client: httpx.Client, store: Store, version: ModelVersion) -> None:
+def _ask(client: httpx.Client) -> None:
     from prefect_ml.flows.quickstart import unseen_rows  # noqa: PLC0415 (loads Prefect)
 
     body, truth = unseen_rows(3)
@@ -183,8 +182,9 @@ def _ask(client: httpx.Client, store: Store, version: ModelVersion) -> None:
     took = (time.perf_counter() - began) * 1000
     answer.raise_for_status()
     names = {0: "malignant", 1: "benign"}
+    served = answer.headers["x-model-version"]
     print_table(
-        f"POST /invocations, 3 tumours: {answer.status_code} in {took:.0f} ms, version {answer.headers['x-model-version']}",
+        f"POST /invocations, 3 tumours: {answer.status_code} in {took:.0f} ms by version {served}",
         ("predicted", "in truth"),
         zip((names[p] for p in answer.json()["predictions"]), (names[t] for t in truth), strict=True),
     )

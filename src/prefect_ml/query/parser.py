@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import cast
 
 from prefect_ml.errors import InvalidFilterError
 from prefect_ml.query.grammar import ENTITIES, Grammar

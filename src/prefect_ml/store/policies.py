@@ -15,7 +15,7 @@ from prefect_ml.errors import InvalidInputError, InvalidNameError, NotFoundError
 from prefect_ml.store.audit import record
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.names import check_text
-from prefect_ml.store.registry_names import MAX_MODEL_NAME, check_alias, check_stage, check_words
+from prefect_ml.store.registry_names import MAX_MODEL_NAME, check_alias, check_stage, check_version, check_words
 from prefect_ml.store.registry_rows import RegistryRows
 from prefect_ml.store.registry_tables import aliases, model_versions, policies, registered_models
 from prefect_ml.store.rows import now
@@ -63,15 +63,9 @@ class PolicyRows(RegistryRows):
         return self.change(work)
 
     def get_policy(self, name: str, version: int | None = None) -> Policy:
-        query = select(policies).where(policies.c.name == check_text("The name of a policy", name))
-        if version is not None:
-            query = query.where(policies.c.version == version)
+        check_text("The name of a policy", name)
         with self.database.read() as connection:
-            row = connection.execute(query.order_by(policies.c.version.desc()).limit(1)).first()
-        if row is None:
-            which = "" if version is None else f" version {version}"
-            raise NotFoundError(f"There is no policy {name!r}{which}; see them with: prefect-ml policies list")
-        return _read(*row)
+            return find_policy(connection, name, version)
 
     def list_policies(self) -> Sequence[Policy]:
         """The newest version of each, by name."""
@@ -81,6 +75,18 @@ class PolicyRows(RegistryRows):
     def policy_for(self, name: str, alias: str) -> Policy | None:
         with self.database.read() as connection:
             return protecting_alias(in_force(connection), name, alias)
+
+
+def find_policy(connection: Connection, name: str, version: int | None) -> Policy:
+    """A version of a policy, the newest by default."""
+    query = select(policies).where(policies.c.name == name)
+    if version is not None:
+        query = query.where(policies.c.version == check_version(version))
+    row = connection.execute(query.order_by(policies.c.version.desc()).limit(1)).first()
+    if row is None:
+        which = "" if version is None else f" version {version}"
+        raise NotFoundError(f"There is no policy {name!r}{which}; see them with: prefect-ml policies list")
+    return _read(*row)
 
 
 def in_force(connection: Connection) -> list[Policy]:

@@ -98,3 +98,9 @@ def check_words(what: str, value: Any, limit: int = MAX_WORDS, *, needed: bool =
     if len(words) > limit:
         raise InvalidInputError(f"{what} has {len(words)} characters; at most {limit} are kept. Shorten it.")
     return words
+
+
+def clip(text: str) -> str:
+    """A text made of others, cut to what is kept; a NUL character, which databases refuse, is shown as such."""
+    shown = text.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
+    return shown if len(shown) <= MAX_WORDS else f"{shown[: MAX_WORDS - 1]}…"

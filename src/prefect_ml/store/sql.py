@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from prefect_ml.store.aliases import AliasRows
+from prefect_ml.store.audit import AuditRows
 from prefect_ml.store.experiments import ExperimentRows
 from prefect_ml.store.journal import JournalRows
 from prefect_ml.store.metrics import MetricRows
+from prefect_ml.store.model_versions import ModelVersionRows
+from prefect_ml.store.policies import PolicyRows
+from prefect_ml.store.promotion_moves import PromotionMoveRows
+from prefect_ml.store.promotions import PromotionRows
+from prefect_ml.store.registered_models import RegisteredModelRows
+from prefect_ml.store.registry_search import RegistrySearchRows
 from prefect_ml.store.runs import RunRows
 from prefect_ml.store.search import SearchRows
+from prefect_ml.store.stages import StageRows
 
 
-class SqlStore(ExperimentRows, RunRows, MetricRows, JournalRows, SearchRows):
+class SqlStore(
+    ExperimentRows,
+    RunRows,
+    MetricRows,
+    JournalRows,
+    SearchRows,
+    RegisteredModelRows,
+    ModelVersionRows,
+    StageRows,
+    AliasRows,
+    RegistrySearchRows,
+    PolicyRows,
+    PromotionRows,
+    PromotionMoveRows,
+    AuditRows,
+):
     """The store in a SQLite file or PostgreSQL database.
 
     A noun is a mixin derived from `Rows` in a file of its own (`class AliasRows(Rows)` in `aliases.py`). It
