@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from prefect_ml.store.contract import Store
 
+# Connections that wait to be accepted, those during the loading of the model included.
+_BACKLOG = 2048
 _FOLLOWED = (UriKind.ALIAS, UriKind.STAGE, UriKind.LATEST)
 
 
@@ -109,7 +111,9 @@ def _resolve(store: Store | None, model_uri: str) -> ResolvedModel:
 def _listening(host: str, port: int, settings: Settings) -> Iterator[socket.socket]:
     """A listening socket, made before the model is loaded, so that a taken port is known at once."""
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, type_, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )[0]
     except (OSError, OverflowError, UnicodeError) as error:
         raise InvalidInputError(f"{host!r} with port {port} is no address to listen on: {error}.") from error
     if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback and settings.serve_token is None:
@@ -117,11 +121,14 @@ def _listening(host: str, port: int, settings: Settings) -> Iterator[socket.sock
             f"{host!r} can be reached from other machines: set PREFECT_ML_SERVE_TOKEN to the secret that clients shall "
             "send, or listen on 127.0.0.1."
         )
-    try:
-        listener = socket.create_server(address, family=family, backlog=2048)
-    except OSError as error:
-        raise InvalidInputError(f"Cannot listen on {host} port {port}: {error}; choose another port.") from error
-    with listener:
+    # asyncio turns Nagle's algorithm off, which costs 40 ms an answer, only where the socket names TCP as its protocol.
+    with socket.socket(family, type_, proto) as listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise InvalidInputError(f"Cannot listen on {host} port {port}: {error}; choose another port.") from error
         yield listener
 
 
