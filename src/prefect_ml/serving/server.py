@@ -110,6 +110,8 @@ def _resolve(store: Store | None, model_uri: str) -> ResolvedModel:
 @contextlib.contextmanager
 def _listening(host: str, port: int, settings: Settings) -> Iterator[socket.socket]:
     """A listening socket, made before the model is loaded, so that a taken port is known at once."""
+    if not 0 <= port < 2**16:  # getaddrinfo would take the rest of a division
+        raise InvalidInputError(f"{port} is no port to listen on; choose one up to 65535, or 0 for a free one.")
     try:
         family, type_, proto, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
