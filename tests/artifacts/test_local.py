@@ -233,9 +233,7 @@ def test_readers_and_writers_of_one_name_never_meet_a_part(root):
                 errors.append(error)
                 return
 
-    threads = [threading.Thread(target=write, args=(c,)) for c in contents] + [
-        threading.Thread(target=read)
-    ] * 1
+    threads = [threading.Thread(target=write, args=(c,)) for c in contents] + [threading.Thread(target=read)] * 1
     for thread in threads:
         thread.start()
     time.sleep(1.5)

@@ -97,9 +97,7 @@ def test_refuses_what_is_no_text(tmp_path):
         resolve(tmp_path, None)  # type: ignore[arg-type]
 
 
-pieces = st.sampled_from(
-    ["..", ".", "a", "/", "\\", "%2e", "%2f", "\x00", ":", "#", "?", " ", "C", "\u2215", "~"]
-)
+pieces = st.sampled_from(["..", ".", "a", "/", "\\", "%2e", "%2f", "\x00", ":", "#", "?", " ", "C", "\u2215", "~"])
 
 
 @given(st.one_of(st.lists(pieces, max_size=8).map("".join), st.text(max_size=30)))

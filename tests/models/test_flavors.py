@@ -74,9 +74,7 @@ def test_common_estimators_are_saved_in_the_safe_format(tmp_path, cancer, estima
 
 
 def test_columns_of_mixed_types_are_saved_in_the_safe_format(tmp_path):
-    frame = pd.DataFrame(
-        {"n": [1.0, 2, 3, 4] * 5, "c": ["x", "y"] * 10, "t": ["red", "blue sky", "blue", "sky"] * 5}
-    )
+    frame = pd.DataFrame({"n": [1.0, 2, 3, 4] * 5, "c": ["x", "y"] * 10, "t": ["red", "blue sky", "blue", "sky"] * 5})
     columns = ColumnTransformer(
         [("n", StandardScaler(), ["n"]), ("c", OneHotEncoder(), ["c"]), ("t", TfidfVectorizer(), "t")]
     )
@@ -135,9 +133,7 @@ def test_choosing_a_flavor_imports_no_library():
         print([name for name in ("sklearn", "skops", "pandas", "numpy", "cloudpickle") if name in
         sys.modules])
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -224,9 +220,7 @@ def test_a_users_own_modules_travel_with_the_model(tmp_path):
     subprocess.run([sys.executable, "-c", save], cwd=tmp_path, check=True, capture_output=True)
     for name in ("shape.py", "mine/scale.py", "mine/__init__.py"):
         (tmp_path / name).unlink()
-    done = subprocess.run(
-        [sys.executable, "-c", load], cwd=tmp_path, check=False, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", load], cwd=tmp_path, check=False, capture_output=True, text=True)
     assert done.stdout.strip() == "[10, 20]", done.stderr
     pins = (tmp_path / "m/requirements.txt").read_text()
     assert "PyYAML==" in pins

@@ -72,9 +72,7 @@ def test_a_scikit_learn_model_goes_round(tmp_path, cancer, fitted, kind):
     assert info.metadata == {"team": "ml"}
     assert info.run_id == "r1"
     assert loaded.signature.inputs == (
-        tuple(Column("double", name) for name in features)
-        if kind == "frame"
-        else (Tensor("float64", (-1, 10)),)
+        tuple(Column("double", name) for name in features) if kind == "frame" else (Tensor("float64", (-1, 10)),)
     )
     assert loaded.signature.outputs == (Tensor("int64" if kind == "frame" else "float64", (-1,)),)
     assert np.array_equal(loaded.input_example, data[:3])
@@ -108,9 +106,7 @@ def test_mlflow_opens_a_forest_whose_types_our_list_trusts(tmp_path, cancer):
     features, target = cancer
     model = RandomForestClassifier(n_estimators=5).fit(features, target)
     save_model(model, tmp_path / "m", input_example=features[:3])
-    assert np.array_equal(
-        mlflow.pyfunc.load_model(str(tmp_path / "m")).predict(features), model.predict(features)
-    )
+    assert np.array_equal(mlflow.pyfunc.load_model(str(tmp_path / "m")).predict(features), model.predict(features))
 
 
 def test_it_loads_where_mlflow_is_not_installed(tmp_path, fitted, cancer):
@@ -333,9 +329,7 @@ def test_a_broken_mlmodel_file_says_what_is_wrong(tmp_path, text, part):
 @pytest.mark.parametrize(
     "example",
     [
-        pd.DataFrame(
-            {"d": pd.to_datetime(["2020-01-01"]), "n": [np.nan], "b": [b"xx"], "s": ["é"], "i": [2**53 + 1]}
-        ),
+        pd.DataFrame({"d": pd.to_datetime(["2020-01-01"]), "n": [np.nan], "b": [b"xx"], "s": ["é"], "i": [2**53 + 1]}),
         pd.DataFrame([[1, 2.0]]),
         np.zeros((2, 3, 4), dtype="float32"),
         {"a": np.zeros((2, 2)), "b": np.zeros(2, dtype="int64")},
@@ -389,9 +383,7 @@ def test_a_python_model_of_mlflow_opens_here_from_a_trusted_origin(tmp_path):
         def predict(self, model_input: list[str]) -> list[str]:
             return [text.upper() for text in model_input]
 
-    mlflow.pyfunc.save_model(
-        str(tmp_path / "m"), python_model=Theirs(), input_example=["a"], pip_requirements=[]
-    )
+    mlflow.pyfunc.save_model(str(tmp_path / "m"), python_model=Theirs(), input_example=["a"], pip_requirements=[])
     with pytest.raises(UntrustedModelError, match=r"mlflow\.pyfunc\.model"):
         load_model(tmp_path / "m", origin="x")
     loaded = load_model(tmp_path / "m", origin="x", trusted_origins=["x"])

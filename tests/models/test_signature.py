@@ -74,9 +74,9 @@ def test_infers_what_mlflow_infers(example):
     theirs = infer_signature(example, example).to_dict()
     ours = Signature.infer(example, example).to_mlmodel()
     for part in ("inputs", "outputs"):
-        assert sorted(json.loads(ours[part]), key=str) == sorted(
-            json.loads(theirs[part]), key=str
-        ) or json.loads(ours[part]) == json.loads(theirs[part])
+        assert sorted(json.loads(ours[part]), key=str) == sorted(json.loads(theirs[part]), key=str) or json.loads(
+            ours[part]
+        ) == json.loads(theirs[part])
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -94,9 +94,9 @@ types = st.recursive(
     lambda inner: st.one_of(
         inner.map(ArrayType),
         inner.map(MapType),
-        st.dictionaries(
-            st.text(max_size=5), st.builds(Property, inner, st.booleans()), min_size=1, max_size=3
-        ).map(lambda fields: ObjectType(tuple(fields.items()))),
+        st.dictionaries(st.text(max_size=5), st.builds(Property, inner, st.booleans()), min_size=1, max_size=3).map(
+            lambda fields: ObjectType(tuple(fields.items()))
+        ),
         st.just(AnyType()),
     ),
     max_leaves=5,
@@ -130,11 +130,7 @@ json_values = st.recursive(
 )
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from(["inputs", "outputs", "params"]), json_values | json_values.map(json.dumps)
-    )
-)
+@given(st.dictionaries(st.sampled_from(["inputs", "outputs", "params"]), json_values | json_values.map(json.dumps)))
 def test_nonsense_in_its_place_is_read_or_refused_by_an_error_of_ours(data):
     with contextlib.suppress(InvalidInputError):
         assert isinstance(Signature.from_mlmodel(data), Signature)
@@ -242,9 +238,7 @@ def test_safe_conversions(type_, given_, dtype):
 
 
 def test_the_values_survive_a_conversion():
-    frame = pd.DataFrame(
-        {"a": [3, 1], "d": ["2020-01-02", "2021-01-01"], "n": pd.array([None, 2], dtype="Int64")}
-    )
+    frame = pd.DataFrame({"a": [3, 1], "d": ["2020-01-02", "2021-01-01"], "n": pd.array([None, 2], dtype="Int64")})
     fitted = columns(a="double", d="datetime", n="double").enforce(frame)
     assert fitted["a"].tolist() == [3.0, 1.0]
     assert fitted["d"].tolist() == [pd.Timestamp("2020-01-02"), pd.Timestamp("2021-01-01")]
@@ -412,9 +406,7 @@ def test_columns_of_different_lengths_are_refused():
 
 def test_nested_types():
     signature = Signature(
-        inputs=(
-            Column(ObjectType((("x", Property("long")), ("y", Property("string", required=False)))), "o"),
-        )
+        inputs=(Column(ObjectType((("x", Property("long")), ("y", Property("string", required=False)))), "o"),)
     )
     assert signature.enforce([{"o": {"x": 1}}])["o"].tolist() == [{"x": 1}]
     with pytest.raises(SignatureError, match="column 'o': expected long, got null"):
@@ -507,10 +499,7 @@ def test_a_frame_and_a_list_of_the_same_values_fare_alike(type_, values, require
         try:
             fitted = signature.enforce(data)["a"].tolist()
             outcomes.append(
-                [
-                    None if isinstance(v, float | None | type(pd.NA) | type(pd.NaT)) and pd.isna(v) else v
-                    for v in fitted
-                ]
+                [None if isinstance(v, float | None | type(pd.NA) | type(pd.NaT)) and pd.isna(v) else v for v in fitted]
             )
         except SignatureError as error:
             outcomes.append(str(error))

@@ -86,9 +86,7 @@ def test_a_bomb_in_any_file_does_not_fire(tmp_path, bomb, flavor):
         "conda.yaml",
     ):
         (folder / name).write_bytes(content)
-    (folder / "code/evil.py").write_text(
-        f"from pathlib import Path; Path({str(tmp_path / 'exploded')!r}).touch()"
-    )
+    (folder / "code/evil.py").write_text(f"from pathlib import Path; Path({str(tmp_path / 'exploded')!r}).touch()")
     claims = {"trusted_origins": ["*"], "skops_trusted_types": ["*"], "allow_pickle": True}
     sections = {name: {**conf, **claims} for name, conf in FLAVORS[flavor].items()}
     example = {"artifact_path": "input_example.json", "type": "ndarray"}
@@ -108,9 +106,7 @@ def test_a_pickled_input_example_does_not_fire(tmp_path, bomb, fitted, cancer):
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.parametrize(
-    "tag", ["!!python/object/apply:pathlib.Path.touch", "!!python/object/new:pathlib.Path"]
-)
+@pytest.mark.parametrize("tag", ["!!python/object/apply:pathlib.Path.touch", "!!python/object/new:pathlib.Path"])
 def test_yaml_makes_no_objects(tmp_path, tag):
     (tmp_path / "MLmodel").write_text(f"flavors: {tag} [{tmp_path / 'exploded'}]")
     with pytest.raises(ArtifactError):

@@ -52,9 +52,7 @@ def run(store, tmp_path):
 
 @pytest.fixture
 def version(store, run):
-    return register_model(
-        store, f"runs:/{run.run_id}/model", "diabetes", description="first", tags={"k": "v"}
-    )
+    return register_model(store, f"runs:/{run.run_id}/model", "diabetes", description="first", tags={"k": "v"})
 
 
 def cached(home):
@@ -251,10 +249,7 @@ for _ in range(5):
 
 def test_several_processes_fetch_at_once(version, home):
     arguments = [sys.executable, "-c", FETCHER, version.source, version.artifact_digest, str(home / "cache")]
-    workers = [
-        subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
+    workers = [subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     for worker in workers:
         worker.stdin.write("go\n")
         worker.stdin.flush()

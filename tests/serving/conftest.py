@@ -76,3 +76,9 @@ def guarded_client(model_folder: Path, tmp_path_factory: pytest.TempPathFactory)
     home = str(tmp_path_factory.mktemp("home"))
     with serving(str(model_folder), PREFECT_ML_HOME=home, PREFECT_ML_SERVE_TOKEN=TOKEN) as client:
         yield client
+
+
+@pytest.fixture
+def serving_process():
+    """`serving`, for tests that choose what is served."""
+    return serving

@@ -123,10 +123,10 @@ def test_a_page_costs_the_same_number_of_queries_however_many_runs(filled):
     statements = []
     engine = filled.database._engine
     event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
-    filled.search_runs(["0"], "metrics.auc > 0", ["metrics.auc"], max_results=1)
+    filled.search_runs(["0"], "metrics.auc > 0", ["params.lr"], max_results=1)
     one = len(statements)
     statements.clear()
-    filled.search_runs(["0"], "metrics.auc > 0", ["metrics.auc"])
+    filled.search_runs(["0"], "metrics.auc > 0", ["params.lr"])
     assert len(statements) == one
 
 

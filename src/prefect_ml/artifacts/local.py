@@ -166,9 +166,7 @@ class LocalArtifactStore:
             return ArtifactInfo(name, is_folder=True)
         accepted = self._notes.accepted(segments)
         digest = f"sha256:{accepted[0]}" if accepted else None
-        return ArtifactInfo(
-            name, is_folder=False, size=entry.stat(follow_symlinks=False).st_size, digest=digest
-        )
+        return ArtifactInfo(name, is_folder=False, size=entry.stat(follow_symlinks=False).st_size, digest=digest)
 
 
 def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -190,8 +188,7 @@ def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
             actual = path.resolve()
             if not actual.is_relative_to(real) or not actual.is_file():
                 raise InvalidNameError(
-                    f"{str(path)!r} is a link that leaves its folder or no regular file; "
-                    "replace it by a plain file."
+                    f"{str(path)!r} is a link that leaves its folder or no regular file; replace it by a plain file."
                 )
             yield path.relative_to(real).as_posix(), actual
 

@@ -27,8 +27,7 @@ def split_name(name: str) -> tuple[str, ...]:
     reason = _objection(name)
     if reason:
         raise InvalidNameError(
-            f"The artifact name {name!r} {reason}; "
-            "use a relative name with forward slashes, like 'plots/roc.png'."
+            f"The artifact name {name!r} {reason}; use a relative name with forward slashes, like 'plots/roc.png'."
         )
     return tuple(name.split("/"))
 

@@ -44,9 +44,7 @@ def _file_uri_path(uri: str, scheme: str) -> str:
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise InvalidInputError(f"The artifact URI {uri!r} must look like 'file:///absolute/folder'.")
     if parts.query or parts.fragment or "#" in uri or "?" in uri:
-        raise InvalidInputError(
-            f"The artifact URI {uri!r} has a query or fragment; write '?' as %3F and '#' as %23."
-        )
+        raise InvalidInputError(f"The artifact URI {uri!r} has a query or fragment; write '?' as %3F and '#' as %23.")
     path = unquote(parts.path)
     if "\x00" in path:
         raise InvalidInputError(f"The artifact URI {uri!r} has a NUL character in it.")

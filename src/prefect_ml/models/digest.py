@@ -41,9 +41,7 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
                     f"{relative!r} in {str(folder)!r} is no regular file; a model folder holds only files."
                 )
             if "\n" in relative:
-                raise InvalidNameError(
-                    f"{relative!r} in {str(folder)!r} has a line break in its name; rename it."
-                )
+                raise InvalidNameError(f"{relative!r} in {str(folder)!r} has a line break in its name; rename it.")
             found.append((relative, path))
     return found
 

@@ -41,8 +41,7 @@ def write_example(folder: Path, example: Any) -> dict[str, Any]:
         (folder / SERVING_FILE).write_text(json.dumps(request, default=_encode))
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"The input example cannot be kept as JSON ({error}); "
-            "give a DataFrame, an array, a dict or a list."
+            f"The input example cannot be kept as JSON ({error}); give a DataFrame, an array, a dict or a list."
         ) from error
     return {"artifact_path": FILE, "serving_input_path": SERVING_FILE, **about}
 
@@ -88,11 +87,7 @@ def _split(frame: Any) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _is_arrays(example: Any) -> bool:
-    return (
-        isinstance(example, Mapping)
-        and bool(example)
-        and all(data_kind(v) == "array" for v in example.values())
-    )
+    return isinstance(example, Mapping) and bool(example) and all(data_kind(v) == "array" for v in example.values())
 
 
 def _encode(value: Any) -> Any:

@@ -76,9 +76,7 @@ def value_type(value: Any, where: str) -> ValueType:
         return ArrayType(common_type((value_type(item, where) for item in value), where))
     scalar = _scalar_type(value)
     if scalar is None:
-        raise SignatureError(
-            f"Cannot infer a type for {where}: {type(value).__name__} has none; give a signature."
-        )
+        raise SignatureError(f"Cannot infer a type for {where}: {type(value).__name__} has none; give a signature.")
     return scalar
 
 
@@ -86,9 +84,7 @@ def common_type(types: Iterable[ValueType], where: str) -> ValueType:
     """The one type of all items; long and double meet in double, objects in the union of their properties."""
     distinct = list(dict.fromkeys(types))
     if not distinct:
-        raise SignatureError(
-            f"Cannot infer a type for {where}: it is empty; give an example with a value in it."
-        )
+        raise SignatureError(f"Cannot infer a type for {where}: it is empty; give an example with a value in it.")
     known = [type_ for type_ in distinct if not isinstance(type_, AnyType)]
     if not known:
         return AnyType()
@@ -100,9 +96,7 @@ def common_type(types: Iterable[ValueType], where: str) -> ValueType:
         return known[0] if len(known) == 1 else ("long" if set(known) == {"integer", "long"} else "double")
     if len(known) > 1:
         names = " and ".join(describe(type_) for type_ in known)
-        raise SignatureError(
-            f"Cannot infer a type for {where}: it mixes {names}; use one type, or give a signature."
-        )
+        raise SignatureError(f"Cannot infer a type for {where}: it mixes {names}; use one type, or give a signature.")
     return known[0]
 
 
@@ -138,17 +132,13 @@ def _series_column(series: Any, name: str | int | None) -> Column:
         return Column(scalar, name, required=not nullable)
     values = [value for value in series.tolist() if not is_null(value)]
     if not values:
-        raise SignatureError(
-            f"Cannot infer a type for {where}: it has no value; give an example with one in it."
-        )
+        raise SignatureError(f"Cannot infer a type for {where}: it has no value; give an example with one in it.")
     return Column(common_type((value_type(v, where) for v in values), where), name, required=not nullable)
 
 
 def _tensor(array: Any, name: str | None) -> Tensor:
     if array.dtype.kind not in "biufcMUS":
-        raise SignatureError(
-            f"Cannot infer a signature for an array of dtype {array.dtype}; use a DataFrame for it."
-        )
+        raise SignatureError(f"Cannot infer a signature for an array of dtype {array.dtype}; use a DataFrame for it.")
     # The length of a text is a property of the example alone.
     dtype = {"U": "str", "S": "bytes"}.get(array.dtype.kind, str(array.dtype))
     return Tensor(dtype, (-1, *array.shape[1:]) if array.ndim else (), name)
@@ -156,9 +146,7 @@ def _tensor(array: Any, name: str | None) -> Tensor:
 
 def _mapping_schema(data: Mapping[Any, Any]) -> Schema:
     if not data:
-        raise SignatureError(
-            "Cannot infer a signature from an empty dict; give an example with something in it."
-        )
+        raise SignatureError("Cannot infer a signature from an empty dict; give an example with something in it.")
     if all(data_kind(value) == "array" for value in data.values()):
         return tuple(_tensor(array, str(key)) for key, array in data.items())
     return tuple(
@@ -172,9 +160,7 @@ def _list_schema(data: Sequence[Any]) -> Schema:
         merged = common_type((value_type(item, "the rows") for item in data), "the rows")
         assert isinstance(merged, ObjectType)  # noqa: S101 - objects meet in an object
         return tuple(Column(_known(p.type, f"column {n!r}"), n, p.required) for n, p in merged.properties)
-    return (
-        Column(_known(common_type((value_type(item, "the list") for item in data), "the list"), "the list")),
-    )
+    return (Column(_known(common_type((value_type(item, "the list") for item in data), "the list"), "the list")),)
 
 
 def _merged_object(objects: list[ObjectType], where: str) -> ObjectType:
@@ -191,9 +177,7 @@ def _merged_object(objects: list[ObjectType], where: str) -> ObjectType:
 
 def _known(type_: ValueType, where: str) -> ValueType:
     if isinstance(type_, AnyType):
-        raise SignatureError(
-            f"Cannot infer a type for {where}: it has no value; give an example with one in it."
-        )
+        raise SignatureError(f"Cannot infer a type for {where}: it has no value; give an example with one in it.")
     return type_
 
 
@@ -204,9 +188,7 @@ def _param(name: str, value: Any) -> Param:
     if isinstance(type_, ArrayType):
         type_, shape = type_.items, (-1,)
     if not isinstance(type_, str):
-        raise SignatureError(
-            f"Cannot infer a type for {where}: only scalars and lists of scalars can be parameters."
-        )
+        raise SignatureError(f"Cannot infer a type for {where}: only scalars and lists of scalars can be parameters.")
     return Param(name, type_, value, shape)
 
 
@@ -216,6 +198,4 @@ def _name(label: Any) -> str | int:
     item = getattr(label, "item", None)
     if item is not None and isinstance(item(), int):
         return int(item())
-    raise SignatureError(
-        f"Column names must be text or whole numbers; rename {label!r} ({type(label).__name__})."
-    )
+    raise SignatureError(f"Column names must be text or whole numbers; rename {label!r} ({type(label).__name__}).")

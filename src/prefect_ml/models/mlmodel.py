@@ -67,9 +67,7 @@ def read_info(folder: Path) -> ModelInfo:
         with open_to_read(resolve(folder, FILE)) as stream:
             text = stream.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise ArtifactError(
-            f"{str(folder)!r} is no model folder: it has no readable MLmodel file."
-        ) from error
+        raise ArtifactError(f"{str(folder)!r} is no model folder: it has no readable MLmodel file.") from error
     if len(text) > _MAX_BYTES:
         raise ArtifactError(f"The MLmodel file of {str(folder)!r} is larger than {_MAX_BYTES >> 20} MiB.")
     try:

@@ -116,17 +116,13 @@ def type_from_json(data: Mapping[str, Any]) -> ValueType:
             return MapType(type_from_json(data["values"]))
         case "object":
             fields = data["properties"].items()
-            return ObjectType(
-                tuple((n, Property(type_from_json(p), p.get("required", True))) for n, p in fields)
-            )
+            return ObjectType(tuple((n, Property(type_from_json(p), p.get("required", True))) for n, p in fields))
         case "any":
             return AnyType()
         case str() if kind in SCALARS:
             return kind
         case _:
-            raise InvalidInputError(
-                f"The signature has the unknown type {kind!r}; known are {', '.join(SCALARS)}."
-            )
+            raise InvalidInputError(f"The signature has the unknown type {kind!r}; known are {', '.join(SCALARS)}.")
 
 
 def schema_to_json(schema: Schema) -> list[dict[str, Any]]:
@@ -149,9 +145,7 @@ def schema_from_json(data: Sequence[Mapping[str, Any]]) -> Schema:
     columns = tuple(Column(type_from_json(c), c.get("name"), _required(c)) for c in data)
     odd = [column.name for column in columns if not isinstance(column.name, str | int | None)]
     if odd:
-        raise InvalidInputError(
-            f"The signature has a column named {odd[0]!r}; names are text or whole numbers."
-        )
+        raise InvalidInputError(f"The signature has a column named {odd[0]!r}; names are text or whole numbers.")
     if len({column.name is None for column in columns}) > 1:
         raise InvalidInputError("The signature names some columns and not others; name all of them or none.")
     return columns

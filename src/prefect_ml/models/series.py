@@ -61,9 +61,7 @@ def fit_series(column: Column, series: Any) -> Any:
 def _convertible(kind: str, wanted: str) -> bool:
     if wanted.startswith("float"):
         return kind in "iuf"
-    return {"bool": kind == "b", "int32": kind in "iu", "int64": kind in "iu", "datetime64[ns]": kind == "M"}[
-        wanted
-    ]
+    return {"bool": kind == "b", "int32": kind in "iu", "int64": kind in "iu", "datetime64[ns]": kind == "M"}[wanted]
 
 
 def _refuse_loss(before: Any, after: Any, type_: str) -> None:

@@ -91,9 +91,7 @@ class Signature:
         except InvalidInputError:
             raise
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-            raise InvalidInputError(
-                f"The signature of this MLmodel file cannot be read ({error!r})."
-            ) from error
+            raise InvalidInputError(f"The signature of this MLmodel file cannot be read ({error!r}).") from error
 
     @functools.cached_property
     def _table(self) -> Table | None:

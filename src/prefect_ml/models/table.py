@@ -33,8 +33,7 @@ class Table:
         import numpy as np  # noqa: PLC0415 - only needed when there is data
 
         return [
-            np.dtype(DTYPES[c.type]) if isinstance(c.type, str) and c.type in DTYPES else None
-            for c in self._columns
+            np.dtype(DTYPES[c.type]) if isinstance(c.type, str) and c.type in DTYPES else None for c in self._columns
         ]
 
     def fit(self, data: Any) -> Any:
@@ -72,11 +71,7 @@ class Table:
         if dtypes == self._dtypes:
             return frame
         # Whole columns are compared first, so that a frame that fits costs one pass over its dtypes.
-        odd = [
-            i
-            for i, (got, want) in enumerate(zip(dtypes, self._dtypes, strict=True))
-            if want is None or got != want
-        ]
+        odd = [i for i, (got, want) in enumerate(zip(dtypes, self._dtypes, strict=True)) if want is None or got != want]
         before = [frame.iloc[:, i] for i in odd]
         after = _each(fit_series, [self._columns[i] for i in odd], before)
         changed = {i: new for i, old, new in zip(odd, before, after, strict=True) if new is not old}
@@ -111,18 +106,12 @@ class Table:
     def _keys(self, labels: Iterable[Any]) -> list[Any]:
         """Each column's label in the data; a numbered one also answers to its text, as in JSON."""
         known = set(labels)
-        return [
-            name if name in known else (str(name) if str(name) in known else None) for name in self._names
-        ]
+        return [name if name in known else (str(name) if str(name) in known else None) for name in self._names]
 
     def _refuse_missing(self, missing: Sequence[Any], got: Sequence[Any]) -> None:
         if missing:
-            names = ", ".join(repr(name) for name in missing[:_SHOWN]) + (
-                ", ..." if len(missing) > _SHOWN else ""
-            )
-            have = ", ".join(repr(name) for name in list(got)[:_SHOWN]) + (
-                ", ..." if len(got) > _SHOWN else ""
-            )
+            names = ", ".join(repr(name) for name in missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+            have = ", ".join(repr(name) for name in list(got)[:_SHOWN]) + (", ..." if len(got) > _SHOWN else "")
             raise SignatureError(
                 f"The data lacks the column{'s' * (len(missing) > 1)} {names}; it has {have or 'none'}."
             )
@@ -136,19 +125,11 @@ class Table:
             labels = list(dict.fromkeys(key for row in rows for key in row))
             keys = self._keys(labels)
             required = zip(self._columns, keys, strict=True)
-            self._refuse_missing(
-                [column.name for column, key in required if key is None and column.required], labels
-            )
+            self._refuse_missing([column.name for column, key in required if key is None and column.required], labels)
             return [[row.get(key) for row in rows] for key in keys], len(rows)
-        if self._named and not (
-            len(self._columns) == 1 and not any(isinstance(row, (list, tuple)) for row in rows)
-        ):
-            wanted = ", ".join(repr(name) for name in self._names[:_SHOWN]) + ", ..." * (
-                len(self._names) > _SHOWN
-            )
-            raise SignatureError(
-                f"The model takes columns by name ({wanted}); give a table or dicts with these names."
-            )
+        if self._named and not (len(self._columns) == 1 and not any(isinstance(row, (list, tuple)) for row in rows)):
+            wanted = ", ".join(repr(name) for name in self._names[:_SHOWN]) + ", ..." * (len(self._names) > _SHOWN)
+            raise SignatureError(f"The model takes columns by name ({wanted}); give a table or dicts with these names.")
         return self._from_rows(rows), len(rows)
 
     def _from_mapping(self, data: Mapping[Any, Any]) -> tuple[list[Sequence[Any]], int]:
@@ -156,9 +137,7 @@ class Table:
             raise SignatureError("The model takes columns by position; give a list of rows, not a dict.")
         keys = self._keys(data)
         required = zip(self._columns, keys, strict=True)
-        self._refuse_missing(
-            [column.name for column, key in required if key is None and column.required], list(data)
-        )
+        self._refuse_missing([column.name for column, key in required if key is None and column.required], list(data))
         values = [_plain(data[key]) if key is not None else None for key in keys]
         given = [value for value in values if value is not None]
         nested = any(not isinstance(column.type, str) for column in self._columns)
@@ -166,9 +145,7 @@ class Table:
             return [[value] for value in values], 1
         lengths = {len(value) for value in given}
         if len(lengths) > 1:
-            raise SignatureError(
-                f"The columns have different lengths ({', '.join(map(str, sorted(lengths)))})."
-            )
+            raise SignatureError(f"The columns have different lengths ({', '.join(map(str, sorted(lengths)))}).")
         length = lengths.pop() if lengths else 0
         return [[None] * length if value is None else value for value in values], length
 

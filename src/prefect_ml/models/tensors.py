@@ -37,9 +37,7 @@ def fit_tensors(tensors: Sequence[Tensor], data: Any) -> Any:
 
 def _whole(data: Any) -> Any:
     if isinstance(data, Mapping):
-        raise SignatureError(
-            "The model takes one array without a name; give the array or nested lists, not a dict."
-        )
+        raise SignatureError("The model takes one array without a name; give the array or nested lists, not a dict.")
     return data.to_numpy() if data_kind(data) in ("frame", "series") else data
 
 
@@ -51,9 +49,7 @@ def _fit_tensor(tensor: Tensor, data: Any) -> Any:
     try:
         array = data if typed else np.array(data)
     except ValueError as error:
-        raise SignatureError(
-            f"{where}: expected shape {_shape(tensor)}, got lists of different lengths."
-        ) from error
+        raise SignatureError(f"{where}: expected shape {_shape(tensor)}, got lists of different lengths.") from error
     fits = array.ndim == len(tensor.shape) and all(
         want in (-1, have) for want, have in zip(tensor.shape, array.shape, strict=True)
     )
@@ -66,9 +62,7 @@ def _fit_tensor(tensor: Tensor, data: Any) -> Any:
     try:
         wanted = np.dtype(tensor.dtype)
     except TypeError as error:
-        raise SignatureError(
-            f"{where}: numpy knows no dtype {tensor.dtype!r}; correct the signature."
-        ) from error
+        raise SignatureError(f"{where}: numpy knows no dtype {tensor.dtype!r}; correct the signature.") from error
     if array.dtype == wanted:
         return array
     if not _castable(array, wanted, typed=typed):
@@ -83,9 +77,7 @@ def _castable(array: Any, wanted: Any, *, typed: bool) -> bool:
     have, want = array.dtype.kind, wanted.kind
     if have in "iu" and want in "iuf" and array.size:
         low, high = (
-            _EXACT.get(wanted.itemsize, _EXACT[8])
-            if want == "f"
-            else (np.iinfo(wanted).min, np.iinfo(wanted).max)
+            _EXACT.get(wanted.itemsize, _EXACT[8]) if want == "f" else (np.iinfo(wanted).min, np.iinfo(wanted).max)
         )
         return low <= int(array.min()) and int(array.max()) <= high
     if have == "b" or np.can_cast(array.dtype, wanted, "safe"):

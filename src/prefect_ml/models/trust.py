@@ -57,9 +57,7 @@ def unpickle(path: Path, trust: Trust) -> Any:
         try:
             return cloudpickle.load(stream)
         except Exception as error:
-            raise ArtifactError(
-                f"The pickle {path.name!r} of {trust.origin!r} cannot be loaded: {error!r}."
-            ) from error
+            raise ArtifactError(f"The pickle {path.name!r} of {trust.origin!r} cannot be loaded: {error!r}.") from error
 
 
 def _matches(origin: str, pattern: str) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, literal_column
 
+from prefect_ml.entities import LifecycleStage, ViewType
 from prefect_ml.store.names import check_text
 from prefect_ml.store.tables import INDEXED_LENGTH
 
@@ -51,13 +52,25 @@ def compare(dialect: Dialect, column: ColumnElement[Any], sign: str, value: Any)
 
 def compare_indexed(dialect: Dialect, column: ColumnElement[Any], sign: str, value: Any) -> ColumnElement[bool]:
     """The same for a value of a param or tag, whose beginning is indexed."""
-    condition = compare(dialect, column, sign, value)
     if sign != "=":
-        return condition
+        return compare(dialect, column, sign, value)
     beginning = func.substr(column, literal_column("1"), literal_column(str(INDEXED_LENGTH)))
-    return and_(beginning == value[:INDEXED_LENGTH], condition)
+    same = beginning == check_text("A value in a filter", value)[:INDEXED_LENGTH]
+    # A short value is its beginning. For a long one the column is made an expression, or else SQLite would put the
+    # value in place of the column in the first condition, too, and not find the index.
+    return same if len(value) < INDEXED_LENGTH else and_(same, column.concat("") == value)
 
 
 def one_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """The column has one of the values; for a single one as an equality, which keeps an index's order."""
     return column == values[0] if len(values) == 1 else column.in_(values)
+
+
+def in_view(stage: ColumnElement[Any], view_type: ViewType) -> list[ColumnElement[bool]]:
+    """The conditions on a lifecycle stage that a view stands for."""
+    stages = {
+        ViewType.ACTIVE_ONLY: [stage == LifecycleStage.ACTIVE],
+        ViewType.DELETED_ONLY: [stage == LifecycleStage.DELETED],
+        ViewType.ALL: [],
+    }
+    return stages[ViewType(view_type)]

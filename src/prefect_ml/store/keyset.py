@@ -30,22 +30,28 @@ def missing_last(expression: ColumnElement[Any], kind: type, *, descending: bool
     return [Term(case((expression.is_(None), 1), else_=0), int), Term(filled, kind, descending)]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A stretch of an ordered search: a query, and the terms that order its rows, the last of them unique."""
+
+    query: Select[Any]
+    terms: Sequence[Term]
+
+
 def fetch_page(
     connection: Connection,
-    query: Select[Any],
-    terms: Sequence[Term],
+    parts: Sequence[Part],
     *,
     search: object,
     max_results: int,
     page_token: str | None,
     limit: int = 50_000,
 ) -> tuple[list[Row[Any]], str | None]:
-    """The rows of one page in the order of the terms, and the token of the next page, if there is one.
+    """The rows of one page, and the token of the next page, if there is one.
 
     Args:
         connection: what to read from.
-        query: what to page through.
-        terms: a total order; the last one is unique.
+        parts: the rows of one part come before those of the next; a part is asked when the page has room for it.
         search: what identifies the search, so that another's token is refused.
         max_results: rows of a page.
         page_token: from the page before.
@@ -55,15 +61,26 @@ def fetch_page(
         InvalidInputError: the size is out of bounds, or the token is none for this search.
     """
     check_page_size(max_results, limit)
+    first, values = 0, None
     if page_token:
-        query = query.where(_behind(terms, decode_token(search, page_token, [term.kind for term in terms])))
-    sort = [term.expression.label(f"sort_{number}") for number, term in enumerate(terms)]
-    order = [term.expression.desc() if term.descending else term.expression.asc() for term in terms]
-    rows = list(connection.execute(query.add_columns(*sort).order_by(*order).limit(max_results + 1)))
-    if len(rows) <= max_results:
-        return rows, None
-    rows.pop()
-    return rows, encode_token(search, rows[-1][-len(terms) :])
+        first, values = decode_token(search, page_token, [[term.kind for term in part.terms] for part in parts])
+    found: list[tuple[int, Row[Any]]] = []
+    for number in range(first, len(parts)):
+        statement = _statement(parts[number], values if number == first else None)
+        found += [(number, row) for row in connection.execute(statement.limit(max_results + 1 - len(found)))]
+        if len(found) > max_results:
+            end, last = found[max_results - 1]
+            token = encode_token(search, last[-len(parts[end].terms) :], end)
+            return [row for _, row in found[:max_results]], token
+    return [row for _, row in found], None
+
+
+def _statement(part: Part, values: Sequence[Any] | None) -> Select[Any]:
+    """The query of a part, its sort values added to the rows, from behind the given ones on."""
+    query = part.query if values is None else part.query.where(_behind(part.terms, values))
+    sort = [term.expression.label(f"sort_{number}") for number, term in enumerate(part.terms)]
+    order = [term.expression.desc() if term.descending else term.expression.asc() for term in part.terms]
+    return query.add_columns(*sort).order_by(*order)
 
 
 def _behind(terms: Sequence[Term], values: Sequence[Any]) -> ColumnElement[bool]:

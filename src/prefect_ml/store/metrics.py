@@ -48,7 +48,7 @@ class MetricRows(Rows):
         with self.database.read() as connection:
             query = _curve(connection, run_id, key).order_by(*_ORDER)
             if page_token:
-                last = decode_token((run_id, key), page_token, _KINDS)
+                _, last = decode_token((run_id, key), page_token, [_KINDS])
                 literals = [literal(value, column.type) for value, column in zip(last, _ORDER, strict=True)]
                 query = query.where(tuple_(*_ORDER) > tuple_(*literals))
             if max_results is None:

@@ -29,14 +29,19 @@ def check_page_size(max_results: Any, limit: int = MAX_PAGE) -> int:
     return max_results
 
 
-def encode_token(search: object, values: Sequence[Any]) -> str:
-    """A token for what follows the item with these sort values (None, str, bool, int or float) in a search."""
-    content = json.dumps([_fingerprint(search), *values], separators=(",", ":"))
+def encode_token(search: object, values: Sequence[Any], part: int = 0) -> str:
+    """A token for what follows the item with these sort values (str, bool, int or float) in a part of a search."""
+    content = json.dumps([_fingerprint(search), part, *values], separators=(",", ":"))
     return base64.urlsafe_b64encode(content.encode()).decode()
 
 
-def decode_token(search: object, token: str, kinds: Sequence[type]) -> list[Any]:
-    """The sort values in a token that `encode_token` made for the same search.
+def decode_token(search: object, token: str, kinds: Sequence[Sequence[type]]) -> tuple[int, list[Any]]:
+    """The part of the search and the sort values in a token that `encode_token` made for the same search.
+
+    Args:
+        search: what identifies the search.
+        token: the token.
+        kinds: for each part of the search, the types of its sort values.
 
     Raises:
         InvalidInputError: the token is none of ours, or is another search's.
@@ -45,16 +50,18 @@ def decode_token(search: object, token: str, kinds: Sequence[type]) -> list[Any]
         content = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError) as error:
         raise _invalid("could not base64-decode it") from error
-    if not isinstance(content, list) or not content or content[0] != _fingerprint(search):
+    if not isinstance(content, list) or content[:1] != [_fingerprint(search)]:
         raise _invalid("it belongs to another search")
-    values = content[1:]
-    if len(values) != len(kinds) or not all(map(_fits, values, kinds)):
+    part, values = content[1] if len(content) > 1 else None, content[2:]
+    if type(part) is not int or not 0 <= part < len(kinds):
         raise _invalid("it belongs to another search")
-    return values
+    if len(values) != len(kinds[part]) or not all(map(_fits, values, kinds[part])):
+        raise _invalid("it belongs to another search")
+    return part, values
 
 
 def _fits(value: Any, kind: type) -> bool:
-    return value is None or type(value) is kind or (kind is float and type(value) is int)
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def _fingerprint(search: object) -> str:

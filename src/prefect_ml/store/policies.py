@@ -128,13 +128,13 @@ def refuse_protected(
     for each in alias:
         if policy := protecting_alias(found, name, each):
             raise ProtectedError(
-                f"The alias {each!r} of model {name!r} is protected by policy {policy.name!r}. Request a promotion: "
+                f"The alias '{each}' of model {name!r} is protected by policy {policy.name!r}. Request a promotion: "
                 f"prefect-ml promote {name} {which} --alias {each}"
             )
     for each in stage:
         if policy := protecting_stage(found, name, each):
             raise ProtectedError(
-                f"The stage {each!r} of model {name!r} is protected by policy {policy.name!r}. Request a promotion: "
+                f"The stage '{each}' of model {name!r} is protected by policy {policy.name!r}. Request a promotion: "
                 f"prefect-ml promote {name} {which} --alias {next(iter(policy.aliases), 'ALIAS')} --stage {each}"
             )
 

@@ -30,7 +30,7 @@ def find_request(connection: Connection, request_id: str) -> Row[Any]:
     query = select(promotion_requests).where(promotion_requests.c.request_id == request_id)
     row = connection.execute(query).first() if isinstance(request_id, str) and "\x00" not in request_id else None
     if row is None:
-        raise NotFoundError(f"There is no promotion request {request_id!r}; list them with: prefect-ml requests list")
+        raise NotFoundError(f"There is no promotion request {request_id!r}; list them with: prefect-ml requests")
     return row
 
 

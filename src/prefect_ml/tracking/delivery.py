@@ -39,6 +39,7 @@ class Delivery:
         self._url = store_url
         self._interval = interval
         self._changed = threading.Condition()
+        self._store: Store | None = None
         self._thread: threading.Thread | None = None
         self._open: dict[JournalWriter, Outbox] = {}
         self._jobs: list[Callable[[], None]] = []
@@ -80,7 +81,7 @@ class Delivery:
         """
         deadline = time.monotonic() + timeout
         with self._changed:
-            if self._thread is None:
+            if not (self._open or self._ended or self._jobs):
                 return True
             self._asked += 1
             ticket, failures = self._asked, self._failures
@@ -133,11 +134,13 @@ class Delivery:
         try:
             done = self._deliver()
         except StoreUnavailableError as error:
+            self._store = None
             if not self._away:
                 logger.warning("The store is away; records stay in the journal until it is back. %s", error)
             self._away = True
             return False
         except Exception:  # the thread must outlive whatever a store does
+            self._store = None
             if not self._broken:
                 logger.exception("Delivery failed; records stay in the journal, and it is tried again.")
             self._away, self._broken = False, True
@@ -150,15 +153,16 @@ class Delivery:
             jobs, self._jobs = self._jobs, []
         for job in jobs:
             job()
-        store = self.store
+        # Opening asks for a lock that another store which is away may hold for long.
+        store = self._store = self._store or self.store
         with self._changed:
             journals, ended = list(self._open.items()), sorted(self._ended)
         done = True
         for writer, outbox in journals:
             done &= self._deliver_one(store, writer, outbox)
         for folder in ended:
-            deliver_folder(store, folder)
-            if not folder.exists():  # else a process that recorded there still lives
+            # A process that recorded there and still lives may record more.
+            if all(report.finished for report in deliver_folder(store, folder)):
                 with self._changed:
                     self._ended.discard(folder)
         return done

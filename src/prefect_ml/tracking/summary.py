@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +25,15 @@ def markdown(run: Run, experiment: str) -> str:
         *_table("Params", run.params),
         "",
         f"```\nprefect-ml runs show {run.run_id}\n```",
+        "",
+        f"[Artifacts of this run](<{_link(run.artifact_uri)}>)",
     ]
     return "\n".join(lines)
+
+
+def _link(artifact_uri: str) -> str:
+    """The URL of a run's artifacts; a folder's is one of this machine."""
+    return Path(artifact_uri).as_uri() if artifact_uri.startswith("/") else quote(artifact_uri, safe=":/")
 
 
 def _table(title: str, values: Mapping[str, str]) -> list[str]:

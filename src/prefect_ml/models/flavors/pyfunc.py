@@ -27,9 +27,7 @@ class PyfuncFlavor:
         return False
 
     def save(self, model: Any, folder: Path, *, allow_pickle: bool) -> FlavorInfo:  # noqa: ARG002 - it only reads
-        raise InvalidInputError(
-            "The flavor 'python_function' is only read; save the object with the flavor 'python'."
-        )
+        raise InvalidInputError("The flavor 'python_function' is only read; save the object with the flavor 'python'.")
 
     def load(self, folder: Path, conf: Mapping[str, Any], trust: Trust) -> Any:
         module_name = conf.get("loader_module")
@@ -43,9 +41,7 @@ class PyfuncFlavor:
         try:
             loader = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
-            raise ArtifactError(
-                f"{trust.origin!r} is loaded by {module_name!r}; install {error.name!r}."
-            ) from error
+            raise ArtifactError(f"{trust.origin!r} is loaded by {module_name!r}; install {error.name!r}.") from error
         return loader._load_pyfunc(str(resolve(folder, conf["data"]) if conf.get("data") else folder))  # noqa: SLF001 - MLflow's contract
 
     def predict(self, native: Any, data: Any, params: Mapping[str, Any] | None) -> Any:

@@ -58,17 +58,13 @@ class PythonFlavor:
         import cloudpickle  # noqa: PLC0415 - only where a pickle is made
 
         if not self.matches(model):
-            raise InvalidInputError(
-                f"A {type(model).__name__} is no model: it has no `predict` and cannot be called."
-            )
+            raise InvalidInputError(f"A {type(model).__name__} is no model: it has no `predict` and cannot be called.")
         with _carried(model) as modules:
             try:
                 with (folder / _FILE).open("wb") as stream:
                     cloudpickle.dump(model, stream)
             except Exception as error:
-                raise InvalidInputError(
-                    f"This {type(model).__name__} cannot be pickled: {error!r}."
-                ) from error
+                raise InvalidInputError(f"This {type(model).__name__} cannot be pickled: {error!r}.") from error
         (folder / _CODE).mkdir()
         (folder / _CODE / f"{_LOADER}.py").write_text(_LOADER_TEXT)
         conf = {

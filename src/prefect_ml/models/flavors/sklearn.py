@@ -26,8 +26,7 @@ class SklearnFlavor:
 
     def matches(self, model: object) -> bool:
         return any(
-            base.__name__ == "BaseEstimator" and base.__module__ == "sklearn.base"
-            for base in type(model).__mro__
+            base.__name__ == "BaseEstimator" and base.__module__ == "sklearn.base" for base in type(model).__mro__
         )
 
     def save(self, model: Any, folder: Path, *, allow_pickle: bool) -> FlavorInfo:
@@ -50,23 +49,17 @@ class SklearnFlavor:
     def load(self, folder: Path, conf: Mapping[str, Any], trust: Trust) -> Any:
         name = conf.get("pickled_model")
         if not isinstance(name, str):
-            raise ArtifactError(
-                f"The sklearn section of {trust.origin!r} names no weights (`pickled_model`)."
-            )
+            raise ArtifactError(f"The sklearn section of {trust.origin!r} names no weights (`pickled_model`).")
         path = resolve(folder, name)
         if not path.is_file():
-            raise ArtifactError(
-                f"The weights {name!r} of {trust.origin!r} are missing; download the model again."
-            )
+            raise ArtifactError(f"The weights {name!r} of {trust.origin!r} are missing; download the model again.")
         if conf.get("serialization_format", "pickle") == "skops":
             return _load_skops(path, trust)
         return unpickle(path, trust)
 
     def predict(self, native: Any, data: Any, params: Mapping[str, Any] | None) -> Any:
         if not hasattr(native, "predict"):
-            raise InvalidInputError(
-                f"A {type(native).__name__} has no `predict`; use the loaded model's `native`."
-            )
+            raise InvalidInputError(f"A {type(native).__name__} has no `predict`; use the loaded model's `native`.")
         return native.predict(data, **(params or {}))
 
 
@@ -83,9 +76,7 @@ def _info(model: Any, file: str, format_: str, extra_types: list[str]) -> Flavor
     }
     pyfunc = {"loader_module": "mlflow.sklearn", "model_path": file, "predict_fn": "predict"}
     library = "skops" if format_ == "skops" else "cloudpickle"
-    return FlavorInfo(
-        conf, pyfunc if hasattr(model, "predict") else None, {"sklearn", "numpy", "scipy", library}
-    )
+    return FlavorInfo(conf, pyfunc if hasattr(model, "predict") else None, {"sklearn", "numpy", "scipy", library})
 
 
 def _dump_skops(model: Any, path: Path) -> tuple[str | None, list[str]]:
@@ -114,15 +105,11 @@ def _load_skops(path: Path, trust: Trust) -> Any:
     try:
         types = set(skops.io.get_untrusted_types(file=path))
     except Exception as error:
-        raise ArtifactError(
-            f"The skops file {path.name!r} of {trust.origin!r} is damaged: {error!r}."
-        ) from error
+        raise ArtifactError(f"The skops file {path.name!r} of {trust.origin!r} is damaged: {error!r}.") from error
     unknown = sorted(types - TRUSTED_TYPES)
     if unknown:
         trust.require(f"types that are not known to be safe ({', '.join(unknown)})")
     try:
         return skops.io.load(path, trusted=sorted(types))
     except Exception as error:
-        raise ArtifactError(
-            f"The skops file {path.name!r} of {trust.origin!r} cannot be loaded: {error!r}."
-        ) from error
+        raise ArtifactError(f"The skops file {path.name!r} of {trust.origin!r} cannot be loaded: {error!r}.") from error

@@ -42,9 +42,7 @@ def flavor_for(model: object, name: str | None = None) -> Flavor:
     known = ", ".join(flavor.name for flavor in flavors())
     if name is not None:
         raise InvalidInputError(f"There is no flavor {name!r}; known are {known}.")
-    raise InvalidInputError(
-        f"A {type(model).__name__} is no model: it has no `predict` and cannot be called."
-    )
+    raise InvalidInputError(f"A {type(model).__name__} is no model: it has no `predict` and cannot be called.")
 
 
 def flavor_of(sections: Iterable[str]) -> Flavor:

@@ -1,0 +1,276 @@
+"""Policies, and that nothing but a promotion moves what they protect."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+import pytest
+
+from prefect_ml.entities import Decision, GateResult, Policy, Stage
+from prefect_ml.errors import InvalidInputError, NotFoundError, PrefectMLError, PromotionError, ProtectedError
+from prefect_ml.store.contract import ModelStore, PromotionStore
+
+GATES = ({"name": "auc", "kind": "metric_threshold", "minimum": 0.5},)
+CHAMPIONS = Policy("champions", 0, "churn*", ("champion", "shadow"), ("Production",), GATES, approvers=("ann",))
+DIGEST = "sha256:ab"
+
+
+@pytest.fixture
+def model(store):
+    """Model `churn` with four versions: champion on 2 after 1, both by promotion; version 2 in Production."""
+    store.create_registered_model("churn", tags={"a": "b"})
+    for _ in range(4):
+        store.create_model_version("churn", "s", artifact_digest=DIGEST, tags={"a": "b"})
+    store.save_policy(CHAMPIONS, actor="ops")
+    for version in (1, 2):
+        promote(store, version, stage="Production")
+    return store
+
+
+def promote(store, version, stage=None, alias="champion"):
+    request = store.create_request(
+        key=f"{alias} {version}",
+        name="churn",
+        version=version,
+        alias=alias,
+        stage=stage,
+        requester="bob",
+        artifact_digest=DIGEST,
+        evidence=[GateResult("auc", True, "0.9", {"auc": 0.9})],
+        policy="champions",
+        policy_version=store.get_policy("champions").version,
+    )
+    store.decide(request.request_id, Decision("ann", True, "fine", 1, "test"))
+    return store.promote(request.request_id, artifact_digest=DIGEST, actor="ann")
+
+
+def test_each_version_of_a_policy_is_kept(store):
+    saved = store.save_policy(dataclasses.replace(CHAMPIONS, version=7), actor="ops")
+    assert (saved.version, saved.saved_by, saved.gates) == (1, "ops", GATES)
+    assert saved.saved_at > 1_700_000_000_000
+    assert store.save_policy(CHAMPIONS, actor="someone else", reason="again") == saved
+    second = store.save_policy(dataclasses.replace(CHAMPIONS, approvals=2), actor="ops", reason="more")
+    assert (second.version, second.approvals) == (2, 2)
+    third = store.save_policy(CHAMPIONS, actor="ops")
+    assert (third.version, third.approvals) == (3, 1)
+    assert [store.get_policy("champions", n).approvals for n in (1, 2, 3)] == [1, 2, 1]
+    assert store.get_policy("champions") == third
+    store.save_policy(dataclasses.replace(CHAMPIONS, name="a"), actor="ops")
+    assert [(p.name, p.version) for p in store.list_policies()] == [("a", 1), ("champions", 3)]
+    assert [e.action for e in store.audit(subject="policies:/champions")] == ["policy-saved"] * 3
+    for wanted in (("nope", None), ("champions", 4)):
+        with pytest.raises(NotFoundError, match="There is no policy"):
+            store.get_policy(*wanted)
+
+
+def test_the_first_policy_by_name_that_covers_an_alias(store):
+    for name, pattern, aliases in (("b", "churn-*", ("champion",)), ("a", "churn-[xy]", ("champion", "other"))):
+        store.save_policy(Policy(name, 0, pattern, aliases), actor="ops")
+    for name, alias, expected in (
+        ("churn-x", "champion", "a"),
+        ("churn-z", "champion", "b"),
+        ("churn-z", "other", None),
+        ("Churn-z", "champion", None),
+        ("churn", "champion", None),
+        ("churn-x", "Champion", None),
+    ):
+        found = store.policy_for(name, alias)
+        assert (found and found.name) == expected, (name, alias)
+
+
+def test_a_policy_that_cannot_be_is_refused(store):
+    for change in (
+        {"name": ""},
+        {"name": "a\x00"},
+        {"model_pattern": " "},
+        {"aliases": ("latest",)},
+        {"aliases": ("a b",)},
+        {"stages": ("None",)},
+        {"stages": ("Nowhere",)},
+        {"approvals": -1},
+        {"approvals": 101},
+        {"approvals": True},
+        {"approvals": 1.0},
+        {"expires_after": 0},
+        {"expires_after": float("nan")},
+        {"expires_after": float("inf")},
+        {"gates": ({"kind": "loads"},)},
+        {"gates": ({"name": "a"}, {"name": "a"})},
+        {"gates": ({"name": "a", "what": object()},)},
+        {"approvers": ("",)},
+    ):
+        with pytest.raises(InvalidInputError):
+            store.save_policy(dataclasses.replace(CHAMPIONS, **change), actor="ops")
+    assert store.list_policies() == []
+
+
+def test_taking_protection_away_needs_a_reason_and_is_audited(model):
+    without_alias = dataclasses.replace(CHAMPIONS, aliases=("shadow",))
+    without_stage = dataclasses.replace(CHAMPIONS, stages=())
+    elsewhere = dataclasses.replace(CHAMPIONS, model_pattern="other")
+    for change, what in ((without_alias, "churn@champion"), (without_stage, "the stage Production of churn")):
+        with pytest.raises(ProtectedError, match=f"would take protection from {what}. Give a reason"):
+            model.save_policy(change, actor="mallory", reason="  ")
+    with pytest.raises(ProtectedError, match="churn@champion, the stage Production of churn"):
+        model.save_policy(elsewhere, actor="mallory")
+    assert model.get_policy("champions").version == 1
+    # what another policy protects, or nothing is on, is not lost
+    model.save_policy(dataclasses.replace(CHAMPIONS, aliases=("champion",)), actor="ops")
+    model.save_policy(dataclasses.replace(CHAMPIONS, name="twin"), actor="ops")
+    model.save_policy(elsewhere, actor="ops")
+    model.save_policy(dataclasses.replace(elsewhere, name="twin"), actor="ops", reason="the project ended")
+    last = model.audit()[-1]
+    assert (last.action, last.reason) == ("policy-saved", "the project ended")
+    assert last.after["unprotected"] == ["churn@champion", "the stage Production of churn"]
+    assert model.set_alias("churn", "champion", 3).generation == 3
+
+
+def test_each_way_around_says_how_to_ask(model):
+    ask = "prefect-ml promote churn"
+    alias = "The alias 'champion' of model 'churn' is protected by policy 'champions'. Request a promotion: "
+    stage = "The stage 'Production' of model 'churn' is protected by policy 'champions'. Request a promotion: "
+    for call, words in (
+        (lambda: model.set_alias("churn", "champion", 3), f"{alias}{ask} 3 --alias champion"),
+        (lambda: model.set_alias("churn", "shadow", 3), f"{ask} 3 --alias shadow"),
+        (lambda: model.delete_alias("churn", "champion"), alias),
+        (lambda: model.transition_stage("churn", 3, Stage.PRODUCTION), f"{stage}{ask} 3 --alias champion --stage"),
+        (lambda: model.transition_stage("churn", 2, Stage.ARCHIVED), stage),
+        (lambda: model.transition_stage("churn", 3, Stage.PRODUCTION, archive_existing=True), stage),
+        (lambda: model.delete_model_version("churn", 2), alias),
+        (lambda: model.delete_registered_model("churn"), alias),
+        (lambda: model.rename_registered_model("churn", "elsewhere"), alias),
+    ):
+        with pytest.raises(ProtectedError) as raised:
+            call()
+        assert words in str(raised.value)
+    assert model.get_alias("churn", "champion").generation == 2
+
+
+def test_nothing_is_renamed_into_or_out_of_protection(model):
+    model.create_registered_model("lab")
+    model.create_model_version("lab", "s")
+    model.set_alias("lab", "champion", 1)
+    with pytest.raises(ProtectedError, match="The alias 'champion' of model 'churn-2' is protected"):
+        model.rename_registered_model("lab", "churn-2")
+    model.delete_alias("lab", "champion")
+    model.transition_stage("lab", 1, Stage.PRODUCTION)
+    with pytest.raises(ProtectedError, match="The stage 'Production' of model 'churn-2' is protected"):
+        model.rename_registered_model("lab", "churn-2")
+    model.transition_stage("lab", 1, Stage.NONE)
+    assert model.rename_registered_model("lab", "churn-2").name == "churn-2"
+
+
+def test_what_is_not_protected_stays_free(model):
+    assert model.set_alias("churn", "candidate", 3).generation == 1
+    assert model.transition_stage("churn", 4, Stage.STAGING).stage is Stage.STAGING
+    model.delete_alias("churn", "shadow")
+    model.delete_model_version("churn", 4)
+    model.delete_model_version("churn", 1)
+    with pytest.raises(PromotionError, match="Version 1 of model 'churn', where the alias 'champion' was before"):
+        model.rollback("churn", "champion", actor="ann", reason="back")
+
+
+# What each parameter of a write is given, so that every write meets the protected alias, stage, version and model.
+GIVEN = {
+    "name": ["churn"],
+    "new_name": ["churn-2", "elsewhere"],
+    "alias": ["champion", "shadow", "candidate"],
+    "version": [1, 2, 3],
+    "stage": list(Stage),
+    "archive_existing": [False, True],
+    "key": ["a", "mlflow.prompt.is_prompt"],
+    "value": ["true"],
+    "source": ["s"],
+    "description": ["words"],
+    "actor": ["mallory"],
+    "requester": ["mallory"],
+    "policy_version": [1, 2],
+    "evidence": [[], [GateResult("auc", True, "fake")]],
+    "artifact_digest": [DIGEST],
+    "request_id": ["request"],
+    "decision": [Decision("mallory", True, "", 1), Decision("mallory", False, "no", 1)],
+}
+GIVEN_TO = {
+    "save_policy": {
+        "policy": [
+            dataclasses.replace(CHAMPIONS, model_pattern="none"),
+            dataclasses.replace(CHAMPIONS, aliases=("shadow",), stages=()),
+            Policy("aaa", 0, "none", ("champion",), approvals=0),
+        ],
+    },
+    "create_request": {"version": [3], "stage": [None, "Production"], "policy": ["champions", "aaa"]},
+}
+READS = ("get_", "search_", "list_", "audit", "verify_", "latest_versions", "alias_", "policy_for")
+# The two ways in which a protected alias may move; they have tests of their own.
+MOVES = {"promote", "rollback"}
+
+
+def writes():
+    """Each public write of the registry."""
+    for protocol in (ModelStore, PromotionStore):
+        for name, method in inspect.getmembers(protocol, inspect.isfunction):
+            if not name.startswith(("_", *READS)) and name not in MOVES:
+                yield name, list(inspect.signature(method).parameters.values())[1:]
+
+
+def calls(name, parameters):
+    """Every combination of the values that a write's needed parameters, and `archive_existing`, are given."""
+    combined = [{}]
+    for parameter in parameters:
+        if parameter.default is inspect.Parameter.empty or parameter.name == "archive_existing":
+            values = (GIVEN | GIVEN_TO.get(name, {}))[parameter.name]
+            combined = [{**some, parameter.name: value} for some in combined for value in values]
+    return combined
+
+
+def fingerprint(store):
+    alias = store.get_alias("churn", "champion")
+    production = [v.version for v in store.latest_versions("churn", [Stage.PRODUCTION])]
+    return alias, store.get_model_version("churn", alias.version).source, production
+
+
+def test_no_public_write_moves_a_protected_alias(model):
+    before = fingerprint(model)
+    names = {name for name, _ in writes()}
+    assert {"set_alias", "rename_registered_model", "save_policy", "decide", "create_request"} <= names
+    refused = set()
+    pending = model.create_request(
+        key="open",
+        name="churn",
+        version=3,
+        alias="champion",
+        stage=None,
+        requester="bob",
+        artifact_digest=DIGEST,
+        evidence=[GateResult("auc", True, "0.9")],
+        policy="champions",
+        policy_version=1,
+    ).request_id
+    for name, parameters in writes():
+        for given in calls(name, parameters):
+            if "request_id" in given:
+                given["request_id"] = pending
+            if name == "create_request":
+                given |= {"key": str(given)}
+            try:
+                getattr(model, name)(**given)
+            except PrefectMLError as error:
+                if isinstance(error, ProtectedError):
+                    refused.add(name)
+            assert fingerprint(model) == before, (name, given)
+    for request in model.list_requests(max_results=1000):
+        if request.requester == "mallory" or request.request_id == pending:
+            with pytest.raises(PrefectMLError):
+                model.promote(request.request_id, artifact_digest=DIGEST, actor="mallory")
+    assert fingerprint(model) == before
+    assert refused == {
+        "set_alias",
+        "delete_alias",
+        "transition_stage",
+        "delete_model_version",
+        "delete_registered_model",
+        "rename_registered_model",
+        "save_policy",
+    }
+    assert model.verify_audit() == len(model.audit(max_results=50_000))
