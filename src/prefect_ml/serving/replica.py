@@ -75,10 +75,9 @@ def load_replica(resolved: ResolvedModel, settings: Settings) -> Replica:
 
 
 def _warm(model: LoadedModel) -> None:
-    if model.input_example is None:
-        return
     try:
-        encode(model.predict(model.input_example))
+        if model.input_example is not None:
+            encode(model.predict(model.input_example))
     except Exception as error:
         raise ModelFailedError(f"The model fails on its own input example: {_shown(error)}") from error
 
