@@ -16,9 +16,14 @@ from prefect_ml.store import open_store
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request, tmp_path):
-    """The URL of an empty database."""
-    if request.param == "sqlite":
+def backend(request):
+    return request.param
+
+
+@pytest.fixture
+def empty_url(request, backend, tmp_path):
+    """The URL of a database without tables."""
+    if backend == "sqlite":
         return f"sqlite:///{tmp_path / 'store' / 'store.db'}"
     return request.getfixturevalue("postgres_url")
 
@@ -49,17 +54,24 @@ def migrated_database(postgres_server):
     return url, {table: [dict(row) for row in found] for table, found in rows.items()}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request, tmp_path):
-    """An empty store."""
-    if request.param == "sqlite":
+@pytest.fixture
+def store_url(request, backend, tmp_path):
+    """The URL of a store that holds what a new one holds."""
+    if backend == "sqlite":
         path = tmp_path / "store.db"
         shutil.copyfile(request.getfixturevalue("migrated_file"), path)
-        opened = open_store(f"sqlite:///{path}")
-    else:
-        url, rows = request.getfixturevalue("migrated_database")
-        opened = open_store(url)
-        opened.database.write(lambda connection: _renew(connection, rows))
+        return f"sqlite:///{path}"
+    url, rows = request.getfixturevalue("migrated_database")
+    store = open_store(url)
+    store.database.write(lambda connection: _renew(connection, rows))
+    store.close()
+    return url
+
+
+@pytest.fixture
+def store(store_url):
+    """The store at `store_url`."""
+    opened = open_store(store_url)
     yield opened
     assert opened.database.checked_out == 0, "a connection is left checked out"
     opened.close()

@@ -20,13 +20,13 @@ from prefect_ml.store.migrations import FOLDER, revisions
 from prefect_ml.store.tables import metadata
 
 
-def test_the_same_store_is_shared_until_it_is_closed(store_url):
-    store = open_store(store_url)
-    assert open_store(store_url) is store
+def test_the_same_store_is_shared_until_it_is_closed(empty_url):
+    store = open_store(empty_url)
+    assert open_store(empty_url) is store
     store.create_run("0", run_id="r1")
     store.close()
     store.close()
-    again = open_store(store_url)
+    again = open_store(empty_url)
     assert again is not store
     assert again.get_run("r1") == store.get_run("r1"), "a closed store opens again by itself"
     store.close()
@@ -84,21 +84,21 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         open_store(f"sqlite:///{tmp_path / 'file' / 'store.db'}")
 
 
-def test_a_newer_schema_is_refused_and_left_alone(store_url):
-    open_store(store_url).close()
-    engine = create_engine(store_url)
+def test_a_newer_schema_is_refused_and_left_alone(empty_url):
+    open_store(empty_url).close()
+    engine = create_engine(empty_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'r9999'"))
     with pytest.raises(StoreVersionError, match="r9999, which is newer than this release knows"):
-        open_store(store_url)
+        open_store(empty_url)
     with engine.begin() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "r9999"
     engine.dispose()
 
 
-def test_the_migrations_make_the_tables_of_this_release(store_url):
-    open_store(store_url).close()
-    made = create_engine(store_url)
+def test_the_migrations_make_the_tables_of_this_release(empty_url):
+    open_store(empty_url).close()
+    made = create_engine(empty_url)
     if made.dialect.name == "postgresql":
         from alembic.autogenerate import compare_metadata
         from alembic.migration import MigrationContext

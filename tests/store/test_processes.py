@@ -32,7 +32,7 @@ def finish(processes):
     return [output.strip() for output, _ in answers]
 
 
-def test_eight_processes_open_an_empty_store_together_and_log_a_run_each(store_url, tmp_path):
+def test_eight_processes_open_an_empty_store_together_and_log_a_run_each(empty_url, tmp_path):
     gate = tmp_path / "go"
     code = """
         import sys, time
@@ -47,18 +47,18 @@ def test_eight_processes_open_an_empty_store_together_and_log_a_run_each(store_u
         store.log_batch(run.run_id, metrics=[Metric("m", float(number), 1)], params={"n": number})
         store.close()
     """
-    processes = [start(code, store_url, number, gate) for number in range(8)]
+    processes = [start(code, empty_url, number, gate) for number in range(8)]
     time.sleep(1.5)
     gate.touch()
     finish(processes)
-    store = open_store(store_url)
+    store = open_store(empty_url)
     for number in range(8):
         run = store.get_run(f"run{number}")
         assert (run.metrics, run.params) == ({"m": float(number)}, {"n": str(number)})
     store.close()
 
 
-def test_a_killed_process_leaves_what_it_acknowledged_and_no_half_batch(store_url):
+def test_a_killed_process_leaves_what_it_acknowledged_and_no_half_batch(empty_url):
     code = """
         import itertools, sys
         from prefect_ml.entities import Metric
@@ -70,14 +70,14 @@ def test_a_killed_process_leaves_what_it_acknowledged_and_no_half_batch(store_ur
             store.log_batch("r1", metrics=points, params={f"p{batch}": "1"})
             print(batch, flush=True)
     """
-    process = start(code, store_url)
+    process = start(code, empty_url)
     acknowledged = -1
     while acknowledged < 20:
         acknowledged = int(process.stdout.readline())
     process.send_signal(signal.SIGKILL)
     rest = process.communicate(timeout=60)[0].split()
     acknowledged = int(rest[-1]) if rest else acknowledged
-    store = open_store(store_url)
+    store = open_store(empty_url)
     counts = {len(store.get_metric_history("r1", f"m{i}").items) for i in range(50)}
     run = store.get_run("r1")
     assert counts == {len(run.params)}
@@ -86,8 +86,8 @@ def test_a_killed_process_leaves_what_it_acknowledged_and_no_half_batch(store_ur
     store.close()
 
 
-def test_two_processes_that_deliver_the_same_journal_apply_it_once(store_url):
-    open_store(store_url).close()
+def test_two_processes_that_deliver_the_same_journal_apply_it_once(empty_url):
+    open_store(empty_url).close()
     code = """
         import sys
         from prefect_ml.entities import JournalSpan, Metric, RunBatch
@@ -104,8 +104,8 @@ def test_two_processes_that_deliver_the_same_journal_apply_it_once(store_url):
                 position = error.expected
         store.close()
     """
-    finish([start(code, store_url, number) for number in range(2)])
-    store = open_store(store_url)
+    finish([start(code, empty_url, number) for number in range(2)])
+    store = open_store(empty_url)
     points = store.get_metric_history("r1", "m").items
     assert [point.timestamp for point in points] == list(range(0, 300, 10))
     assert store.journal_offset("j") == 300
@@ -113,7 +113,7 @@ def test_two_processes_that_deliver_the_same_journal_apply_it_once(store_url):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_uses_the_store_it_inherited(store_url):
+def test_a_forked_child_uses_the_store_it_inherited(empty_url):
     code = """
         import os, sys
         from prefect_ml.store import open_store
@@ -130,8 +130,8 @@ def test_a_forked_child_uses_the_store_it_inherited(store_url):
         assert store.get_run("child2").run_id == "child2"
         store.close()
     """
-    finish([start(code, store_url)])
-    store = open_store(store_url)
+    finish([start(code, empty_url)])
+    store = open_store(empty_url)
     for run in ("parent", "child", "child2", "after"):
         assert store.get_run(run).run_id == run
     store.close()

@@ -10,7 +10,12 @@ from prefect_ml.query.tokens import Token, tokenize
 from prefect_ml.query.tree import Comparison, Entity, Operator, OrderBy, Value
 
 MAX_COMPARISONS = 100
+MAX_ORDER_BY = 20
+MAX_ITEMS = 5000
 KEY_KINDS = ("word", "number", "backtick", "double")
+
+_LIST = "While parsing a list in the query, expected"
+_CONSTANTS = ("TRUE", "FALSE", "NULL")
 
 
 def parse_filter(text: str, grammar: Grammar) -> tuple[Comparison, ...]:
@@ -37,7 +42,10 @@ def parse_order_by(texts: Iterable[str], grammar: Grammar) -> tuple[OrderBy, ...
     Raises:
         InvalidFilterError: one does not parse, or names what cannot be ordered by.
     """
-    return tuple(_Parser(text, grammar, what="order_by clause").order() for text in texts)
+    clauses = [texts] if isinstance(texts, str) else list(texts)
+    if len(clauses) > MAX_ORDER_BY:
+        raise InvalidFilterError(f"There are {len(clauses)} order_by clauses; give at most {MAX_ORDER_BY}.")
+    return tuple(_Parser(text, grammar, what="order_by clause").order() for text in clauses)
 
 
 class _Parser:
@@ -69,9 +77,19 @@ class _Parser:
             raise self.error(self.peek(), "a list of comparisons separated by 'AND'")
 
     def comparison(self) -> Comparison:
+        self._refuse_constant()
         entity, key = self.identifier(self._attribute)
         operator = self.operator(entity, key)
         return Comparison(entity, key, operator, self.value(entity, key, operator))
+
+    def _refuse_constant(self) -> None:
+        """MLflow answers `key = true` with its three words, whether or not it knows the key."""
+        words = self._tokens[self._next : self._next + 3]
+        if [word.kind for word in words] == ["word", "operator", "word"] and words[2].text.upper() in _CONSTANTS:
+            raise InvalidFilterError(
+                f"Invalid clause(s) in filter string: {', '.join(word.text for word in words)}. "
+                f"Expected a number or a quoted text at position {words[2].at}."
+            )
 
     def order(self) -> OrderBy:
         entity, key = self.identifier(self._sort_key)
@@ -123,7 +141,10 @@ class _Parser:
         found = self._grammar.aliases.get(name, name)
         if found not in self._grammar.sortable:
             valid = sorted(self._grammar.sortable)
-            raise InvalidFilterError(f"Invalid order by key '{name}' specified. Valid keys are {valid}.")
+            raise InvalidFilterError(
+                f"Invalid order_by clause {self._text[:200]!r}. Could not be parsed. "
+                f"Invalid order by key '{name}' specified. Valid keys are {valid}."
+            )
         return found
 
     def operator(self, entity: Entity, key: str) -> Operator:
@@ -165,26 +186,45 @@ class _Parser:
             raise self.error(opening, "a list such as ('a', 'b')")
         found: list[str] = []
         while self.peek().kind != "close":
-            token = self.take()
-            if token.kind not in ("single", "double"):
-                raise InvalidFilterError(
-                    "While parsing a list in the query, expected string value, punctuation, or whitespace, "
-                    f"but got different type in list: {self._text[opening.at : token.at + len(token.text)]}"
-                )
-            found.append(token.value)
+            found.append(self._item(opening))
             if self.peek().kind == "comma":
                 self.take()
             elif self.peek().kind != "close":
-                raise self.error(self.peek(), "a comma or the end of an ill-formed list")
+                raise self._ill_formed(self.peek())
         self.take()
         if not found:
-            raise InvalidFilterError(
-                "While parsing a list in the query, expected a non-empty list of string values, but got empty list"
-            )
+            raise InvalidFilterError(f"{_LIST} a non-empty list of string values, but got empty list")
+        if len(found) > MAX_ITEMS:
+            raise InvalidFilterError(f"{_LIST} at most {MAX_ITEMS} values, but got {len(found)}; search in parts.")
         return tuple(found)
 
-    def error(self, token: Token, expected: str) -> InvalidFilterError:
-        got = repr(token.text) if token.text else "the end"
+    def _item(self, opening: Token) -> str:
+        token = self.take()
+        if token.kind in ("word", "number", "backtick"):
+            raise InvalidFilterError(
+                f"{_LIST} string value, punctuation, or whitespace, but got different type in list: "
+                f"{self._text[opening.at : token.at + len(token.text)][-200:]}"
+            )
+        if token.kind not in ("single", "double"):
+            raise self._ill_formed(token)
+        return token.value
+
+    def _ill_formed(self, token: Token) -> InvalidFilterError:
         return InvalidFilterError(
-            f"Invalid {self._what}: {self._text!r}. Expected {expected} at position {token.at}, got {got}."
+            f"{_LIST} a non-empty list of string values, but got ill-formed list. Expected a quoted text, a comma or "
+            f"the end of the list at position {token.at}, got {_shown(token)}."
         )
+
+    def error(self, token: Token, expected: str) -> InvalidFilterError:
+        if self._what == "order_by clause":
+            return InvalidFilterError(
+                f"Invalid order_by clause {self._text[:200]!r}. Could not be parsed. "
+                f"Expected {expected} at position {token.at}, got {_shown(token)}."
+            )
+        return InvalidFilterError(
+            f"Invalid clause(s) in filter string: {_shown(token)}. Expected {expected} at position {token.at}."
+        )
+
+
+def _shown(token: Token) -> str:
+    return repr(token.text[:60]) if token.text else "the end"
