@@ -85,12 +85,6 @@ def serving_process():
 
 
 @pytest.fixture
-def serve():
-    """`serving`, for tests that start their own server."""
-    return serving
-
-
-@pytest.fixture
 def fit():
     """`fitted`: a line through FRAME, multiplied by a slope."""
     return fitted

@@ -90,18 +90,18 @@ def wait_for(client, wanted, seconds=20):
     return health
 
 
-def test_the_alias_moves_under_load_and_no_request_fails(store, version, serve):
+def test_the_alias_moves_under_load_and_no_request_fails(store, version, serving_process):
     versions = [version(slope) for slope in (1.0, 10.0, 100.0)]
     store.set_alias("linear", "champion", versions[0])
     expected = {str(v): slope * 32.0 for v, slope in zip(versions, (1.0, 10.0, 100.0), strict=True)}
-    with serve(URI) as client, Clients(client.base_url.port) as clients:
+    with serving_process(URI) as client, Clients(client.base_url.port) as clients:
         time.sleep(0.5)
         for moved_to in (versions[1], versions[2], versions[0]):
             moved_at = time.monotonic()
             alias = store.set_alias("linear", "champion", moved_to)
             health = wait_for(client, lambda health, alias=alias: health["generation"] == alias.generation)
             assert health["version"] == moved_to
-            assert health["last_error"] is None
+            assert health["error"] is None
             time.sleep(0.3)
             after = [at for at, seen, _ in clients.answers if at > moved_at and seen == str(moved_to)]
             assert after[0] - moved_at < 5
@@ -117,36 +117,36 @@ def spoil_example(folder):
     (folder / "input_example.json").write_text(json.dumps(example))
 
 
-def test_a_version_that_fails_its_own_example_is_refused_and_the_old_one_goes_on(store, version, serve):
+def test_a_version_that_fails_its_own_example_is_refused_and_the_old_one_goes_on(store, version, serving_process):
     good, bad = version(1.0), version(2.0, spoil_example)
     store.set_alias("linear", "champion", good)
-    with serve(URI) as client, Clients(client.base_url.port, 2) as clients:
+    with serving_process(URI) as client, Clients(client.base_url.port, 2) as clients:
         store.set_alias("linear", "champion", bad)
-        health = wait_for(client, lambda health: health["last_error"])
+        health = wait_for(client, lambda health: health["error"])
         assert health["version"] == good
-        assert health["last_error"]["version"] == bad
-        assert "fails on its own input example" in health["last_error"]["message"]
-        assert "'age'" in health["last_error"]["message"]
+        assert health["refused_version"] == bad
+        assert "fails on its own input example" in health["error"]
+        assert "'age'" in health["error"]
         store.set_alias("linear", "champion", good)
-        wait_for(client, lambda health: health["last_error"] is None and health["generation"] == 3)
+        wait_for(client, lambda health: health["error"] is None and health["generation"] == 3)
     assert clients.failures == []
     assert {seen for _, seen, _ in clients.answers} == {str(good)}
 
 
-def test_a_damaged_version_is_refused_and_taken_over_once_repaired(store, version, tmp_path, serve):
+def test_a_damaged_version_is_refused_and_taken_over_once_repaired(store, version, tmp_path, serving_process):
     good, damaged = version(1.0), version(2.0)
     store.set_alias("linear", "champion", good)
     weights = next((tmp_path / "slope-2.0").glob("model.*"))
     kept = weights.read_bytes()
     weights.write_bytes(kept[:-1])
-    with serve(URI) as client:
+    with serving_process(URI) as client:
         store.set_alias("linear", "champion", damaged)
-        health = wait_for(client, lambda health: health["last_error"])
-        assert "digest" in health["last_error"]["message"]
+        health = wait_for(client, lambda health: health["error"])
+        assert "digest" in health["error"]
         answer = client.post("/invocations", content=BODY, headers=HEADERS)
         assert answer.headers["x-model-version"] == str(good)
         weights.write_bytes(kept)
-        assert wait_for(client, lambda health: health["version"] == damaged)["last_error"] is None
+        assert wait_for(client, lambda health: health["version"] == damaged)["error"] is None
 
 
 def test_a_server_does_not_start_on_a_model_that_fails_its_example(store, version):
@@ -163,16 +163,16 @@ def test_serving_goes_on_when_the_alias_or_the_store_is_gone(store, home, versio
     follower.start()
     try:
         store.delete_alias("linear", "champion")
-        until(lambda: served.health()["last_error"])
-        assert "cannot be looked up" in served.health()["last_error"]["message"]
+        until(lambda: served.health()["error"])
+        assert "cannot be looked up" in served.health()["error"]
         newer = store.set_alias("linear", "champion", version(2.0))
         until(lambda: served.health()["generation"] == newer.generation)
-        assert served.health()["last_error"] is None
+        assert served.health()["error"] is None
         database, away = home / "store.db", home / "away.db"
         for source, target, gone in ((database, away, True), (away, database, False)):
             store.close()  # no connection may keep the file that goes
             source.replace(target)
-            until(lambda gone=gone: bool(served.health()["last_error"]) is gone)
+            until(lambda gone=gone: bool(served.health()["error"]) is gone)
             answer = json.loads(served.current.answer("application/json", BODY.encode()))
             assert answer["predictions"][0] == pytest.approx(64)
     finally:

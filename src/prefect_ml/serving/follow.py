@@ -29,7 +29,6 @@ class Problem:
     message: str
     at: int
     version: int | None = None
-    generation: int | None = None
 
 
 class Served:
@@ -48,21 +47,16 @@ class Served:
         replica, problem = self.current, self.refused or self.unreachable
         return {
             "status": "ok",
-            "uri": replica.resolved.uri,
-            "model": replica.name,
+            "model_uri": replica.resolved.uri,
+            "model": replica.resolved.name,
             "version": replica.resolved.version,
             "alias": replica.resolved.alias,
             "generation": replica.resolved.generation,
             "digest": replica.resolved.digest,
             "loaded_at": replica.loaded_at,
-            "last_error": None
-            if problem is None
-            else {
-                "message": problem.message,
-                "at": problem.at,
-                "version": problem.version,
-                "generation": problem.generation,
-            },
+            "error": problem and problem.message,
+            "error_at": problem and problem.at,
+            "refused_version": problem and problem.version,
         }
 
 
@@ -135,8 +129,9 @@ class Follower:
         self._delay = self._settings.serve_poll_interval if first else min(self._delay * 2, _LONGEST_DELAY)
         self._retry_at = time.monotonic() + self._delay
         self._failed = wanted
-        message = f"Version {wanted.version} of {wanted.name} was refused, the old one goes on: {error}"
-        self._served.refused = Problem(message, _now(), wanted.version, wanted.generation)
+        goes_on = self._served.current.version
+        message = f"Version {wanted.version} is refused, version {goes_on} of {wanted.name} goes on: {error}"
+        self._served.refused = Problem(message, _now(), wanted.version)
         _log.error("%s", message, exc_info=error if first else None)
 
     def _note_unreachable(self, error: Exception) -> None:

@@ -66,8 +66,7 @@ class Invocations:
             _log.exception("Request %s: the model failed", scope["request_id"])
             await refuse(send, RefusedError(400, "BAD_REQUEST", str(error)))
         else:
-            names = {"X-Model-Name": _ascii(replica.name), "X-Model-Version": replica.version}
-            await respond(send, 200, answer, names)
+            await respond(send, 200, answer, _names(replica))
 
     async def _answer(self, content_type: str, body: bytes) -> tuple[Replica, bytes]:
         if self._pending >= self._limits.threads + self._limits.waiting:
@@ -127,6 +126,9 @@ class Invocations:
         )
 
 
-def _ascii(name: str) -> str:
-    """A name as a header may carry it."""
-    return name.encode("ascii", "backslashreplace").decode().replace("\n", " ").replace("\r", " ")
+def _names(replica: Replica) -> dict[str, str]:
+    """Which model answers; a folder's path stays on this side."""
+    if replica.resolved.name is None:
+        return {}
+    name = replica.resolved.name.encode("ascii", "backslashreplace").decode()
+    return {"X-Model-Name": name.replace("\n", " ").replace("\r", " "), "X-Model-Version": replica.version}

@@ -26,7 +26,7 @@ _PLAIN = {
     "boolean": (frozenset((bool,)), "bool"),
     "string": (frozenset((str,)), "str"),
 }
-# A double holds every integer up to here.
+# Below this a double holds every integer; the next one above it would be rounded to it.
 _EXACT = 2.0**53
 
 
@@ -139,6 +139,6 @@ def _array(values: Iterable[Any], type_: str) -> Any:
         array = np.array(values, dtype=dtype)
     except OverflowError:
         return None
-    if type_ == "double" and int in found and not np.abs(array).max() <= _EXACT:
+    if type_ == "double" and int in found and not np.abs(array).max() < _EXACT:
         return None
     return array
