@@ -27,7 +27,7 @@ class ArtifactRoot(Block):
 
     _block_type_name = "Artifact Root"
     _block_type_slug = "prefect-ml-artifact-root"
-    _documentation_url = HttpUrl("https://github.com/prefect-ml/prefect-ml/blob/main/docs/settings.md")
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     uri: str = Field(default=..., title="URI", min_length=1, description="Folder path or file: URI of the root.")
 

@@ -29,7 +29,7 @@ class PromotionPolicyBlock(Block):
 
     _block_type_name = "Promotion Policy"
     _block_type_slug = "prefect-ml-promotion-policy"
-    _documentation_url = HttpUrl("https://github.com/prefect-ml/prefect-ml/blob/main/docs/promotion.md")
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     definition: str = Field(
         default=...,

@@ -31,7 +31,7 @@ class TrackingServer(Block):
 
     _block_type_name = "Tracking Server"
     _block_type_slug = "prefect-ml-tracking-server"
-    _documentation_url = HttpUrl("https://github.com/prefect-ml/prefect-ml/blob/main/docs/python.md")
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     store_url: SecretStr | None = Field(
         default=None,

@@ -27,7 +27,7 @@ class ServingTarget(Block):
 
     _block_type_name = "Serving Target"
     _block_type_slug = "prefect-ml-serving-target"
-    _documentation_url = HttpUrl("https://github.com/prefect-ml/prefect-ml/blob/main/docs/cli.md")
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     host: str = Field(
         default="127.0.0.1",

@@ -187,7 +187,9 @@ def test_every_unpickling_goes_through_the_one_gate():
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_nothing_else_that_runs_what_it_reads(path):
-    found = [(call, line) for call, line in calls(path) if call in UNSAFE]
+    # track.py compiles wrappers of its own text, so that Prefect finds the user's file behind a flow
+    allowed = {"exec"} if path.name == "track.py" else set()
+    found = [(call, line) for call, line in calls(path) if call in UNSAFE - allowed]
     assert found == []
     text = path.read_text()
     assert "allow_pickle=True" not in text.replace("allow_pickle=True to use", "")

@@ -104,11 +104,24 @@ def test_a_body_that_trickles_in_is_given_up(port):
 
 
 @pytest.mark.parametrize("length", [b"1001", b"9" * 30])
-def test_a_body_announced_too_large_is_refused_before_it_comes(port, length):
+def test_a_body_announced_too_large_is_refused_though_it_never_comes(port, length):
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + length + b"\r\n")
         client.sendall(b"Content-Type: application/json\r\n\r\n")
         assert client.recv(4096).startswith((b"HTTP/1.1 413", b"HTTP/1.1 400"))
+
+
+def test_a_body_one_byte_too_large_is_refused_at_once(port):
+    def streamed():
+        yield b" " * 600
+        yield b" " * 401
+
+    for body in (b" " * 1001, streamed()):
+        begin = time.monotonic()
+        status, _, answer = ask(port, body)
+        assert status == 413
+        assert "larger than 1000 bytes" in answer["message"]
+        assert time.monotonic() - begin < 0.4  # and not only when the time for the body is over
 
 
 def test_a_client_that_goes_away_leaves_no_request_behind(port):

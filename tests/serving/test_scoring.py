@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -168,10 +167,7 @@ def test_a_body_over_the_limit_is_413(client):
         for _ in range(BODY_LIMIT // 2**20 + 1):
             yield b" " * 2**20
 
-    try:
-        streamed = client.post("/invocations", content=chunks(), headers=headers)
-    except httpx.WriteError:
-        return  # the server closed the connection while the body was on its way
+    streamed = client.post("/invocations", content=chunks(), headers=headers)
     assert streamed.status_code == 413
 
 

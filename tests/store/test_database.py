@@ -43,6 +43,22 @@ def test_the_default_store_lies_below_the_home(home):
 def test_the_folder_of_a_store_is_the_owners_alone(tmp_path):
     open_store(f"sqlite:///{tmp_path / 'a' / 'b' / 'store.db'}").close()
     assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+    for file in (tmp_path / "a" / "b").iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+def test_a_store_stays_where_it_is_when_the_working_directory_changes(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    store = open_store("sqlite:///store.db")
+    monkeypatch.chdir(tmp_path / "two")
+    with ThreadPoolExecutor(4) as pool:
+        assert len({run.run_id for run in pool.map(lambda _: store.create_run("0"), range(8))}) == 8
+    store.close()
+    store.create_run("0", run_id="after")
+    store.close()
+    assert list((tmp_path / "two").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -70,6 +86,9 @@ def test_an_unreachable_server_is_named_without_the_password():
         open_store(url)
     assert "postgresql+psycopg://ann:***@127.0.0.1:1/db" in str(caught.value)
     assert "secret" not in str(caught.value) + repr(Database(url)) + Database(url).url
+    assert (
+        Database("postgresql://h/d?password=secret&sslmode=require").url == "postgresql+psycopg://h/d?sslmode=require"
+    )
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path):
@@ -80,7 +99,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StoreUnavailableError, match="cannot be made"):
+    with pytest.raises(StoreUnavailableError, match=r"is no file|cannot be made"):
         open_store(f"sqlite:///{tmp_path / 'file' / 'store.db'}")
 
 
@@ -203,6 +222,19 @@ def test_writes_that_wait_share_a_transaction_and_one_that_fails_hurts_no_other(
     assert watcher.execute("PRAGMA data_version").fetchone()[0] - before[0] <= 2
     watcher.close()
     database.close()
+
+
+def test_closing_while_others_write_loses_nothing(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    run = store.create_run("0").run_id
+    with ThreadPoolExecutor(5) as pool:
+        writes = [pool.submit(store.log_batch, run, params={f"p{n}": "1"}) for n in range(200)]
+        for _ in range(20):
+            store.close()
+        for write in writes:
+            write.result(60)
+    assert len(store.get_run(run).params) == 200
+    store.close()
 
 
 def test_a_write_inside_a_write_is_a_mistake(tmp_path):

@@ -155,3 +155,15 @@ def test_a_sample_needs_room_for_two(store, run_id):
 def test_a_curve_that_was_never_logged_is_empty(store, run_id):
     assert list(store.get_metric_history(run_id, "never").items) == []
     assert list(store.sample_metric_history(run_id, "never", 5)) == []
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 17, 33, 999, 1024, 1025, 2500])
+def test_a_batch_of_any_size_is_kept_whole(store, run_id, size):
+    points = [Metric(f"m{number % 3}", float(number), 1, number) for number in range(size)]
+    pairs = {f"k{number}": str(number) for number in range(size)}
+    store.log_batch(run_id, metrics=points, params=pairs, tags=pairs)
+    found = [point for key in ("m0", "m1", "m2") for point in store.get_metric_history(run_id, key).items]
+    assert sorted(found) == sorted(points)
+    run = store.get_run(run_id)
+    assert run.params == pairs
+    assert run.tags == pairs | {"mlflow.runName": run.name}

@@ -112,18 +112,41 @@ def test_taking_protection_away_needs_a_reason_and_is_audited(model):
     for change, what in ((without_alias, "churn@champion"), (without_stage, "the stage Production of churn")):
         with pytest.raises(ProtectedError, match=f"would take protection from {what}. Give a reason"):
             model.save_policy(change, actor="mallory", reason="  ")
-    with pytest.raises(ProtectedError, match="churn@champion, the stage Production of churn"):
+    with pytest.raises(ProtectedError, match="from churn@champion, take protection from the stage Production of churn"):
         model.save_policy(elsewhere, actor="mallory")
     assert model.get_policy("champions").version == 1
     # what another policy protects, or nothing is on, is not lost
     model.save_policy(dataclasses.replace(CHAMPIONS, aliases=("champion",)), actor="ops")
     model.save_policy(dataclasses.replace(CHAMPIONS, name="twin"), actor="ops")
-    model.save_policy(elsewhere, actor="ops")
+    model.save_policy(elsewhere, actor="ops", reason="")
     model.save_policy(dataclasses.replace(elsewhere, name="twin"), actor="ops", reason="the project ended")
     last = model.audit()[-1]
     assert (last.action, last.reason) == ("policy-saved", "the project ended")
-    assert last.after["unprotected"] == ["churn@champion", "the stage Production of churn"]
+    assert last.after["weakened"] == [
+        "take protection from churn@champion",
+        "take protection from the stage Production of churn",
+    ]
     assert model.set_alias("churn", "champion", 3).generation == 3
+
+
+def test_weakening_protection_needs_a_reason_too(model):
+    strict = dataclasses.replace(CHAMPIONS, approvals=2, approvers=("ann", "bob"), four_eyes=True)
+    model.save_policy(strict, actor="ops", reason="one approver became two")
+    for change in (
+        {"approvals": 1},
+        {"approvers": ()},
+        {"approvers": ("ann", "bob", "mallory")},
+        {"four_eyes": False},
+        {"gates": ()},
+        {"gates": ({**GATES[0], "minimum": 0.1},)},
+    ):
+        for name in ("champions", "a lax one that comes first"):
+            lax = dataclasses.replace(strict, name=name, **change)
+            with pytest.raises(ProtectedError, match="would weaken the protection of churn@champion, weaken"):
+                model.save_policy(lax, actor="mallory")
+    stricter = dataclasses.replace(strict, approvals=3, gates=(*GATES, {"name": "loads"}), expires_after=60.0)
+    assert model.save_policy(stricter, actor="ops").version == 3
+    assert model.save_policy(dataclasses.replace(strict, name="z", approvals=0), actor="ops").version == 1
 
 
 def test_each_way_around_says_how_to_ask(model):

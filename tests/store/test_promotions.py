@@ -176,12 +176,23 @@ def test_approvals_count_people_and_a_person_may_change_their_mind(model):
         approve(model, other, "bob")
 
 
+def test_nobody_counts_twice(model):
+    save(model, approvals=2)
+    request = ask(model)
+    for name in ("ann", "Ann", " ann "):
+        assert approve(model, request, name).status is RequestStatus.PENDING
+    assert approve(model, request, "cem").status is RequestStatus.APPROVED
+
+
 def test_four_eyes_and_words(model):
     save(model, four_eyes=True)
     request = ask(model)
     for decision in (approve, reject):
-        with pytest.raises(NotAllowedError, match=r"'bob' asked for the promotion .* wants four eyes"):
-            decision(model, request, "bob")
+        for name in ("bob", " Bob", "ＢＯＢ"):  # noqa: RUF001  the same name in other letters
+            with pytest.raises(NotAllowedError, match=r"'.*' asked for the promotion .* wants four eyes"):
+                decision(model, request, name)
+    with pytest.raises(InvalidInputError, match="True or False, got 'no'"):
+        model.decide(request.request_id, Decision("ann", "no", "", 1))
     with pytest.raises(InvalidInputError, match="The reason of a rejection must not be empty"):
         model.decide(request.request_id, Decision("ann", False, "  ", 1))
     with pytest.raises(InvalidInputError, match="The actor of a decision must not be empty"):
@@ -435,6 +446,44 @@ def test_of_several_processes_one_wins(model):
     assert model.verify_audit() == len(model.audit())
 
 
+PROMOTER = """
+import itertools, sys
+from prefect_ml.entities import Decision, GateResult
+from prefect_ml.store import open_store
+store = open_store(sys.argv[1])
+passed = [GateResult("auc", True, ""), GateResult("loads", True, "")]
+for turn in itertools.count():
+    request = store.create_request(
+        key=f"{sys.argv[2]} {turn}", name="churn", version=1 + turn % 4, alias="champion", stage="Production",
+        requester="bob", artifact_digest="sha256:ab", evidence=passed, policy="champions", policy_version=1,
+    ).request_id
+    store.decide(request, Decision("ann", True, "", 1))
+    print(store.promote(request, artifact_digest="sha256:ab", actor="ann").generation, flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_a_promotion_cut_by_a_kill_is_whole_or_not_there(model, after):
+    url = model.database._url.render_as_string(hide_password=False)
+    for life in range(2):
+        with subprocess.Popen(
+            [sys.executable, "-c", PROMOTER, url, str(life)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            acknowledged = [int(process.stdout.readline()) for _ in range(after)][-1]
+            process.kill()
+        alias = model.get_alias("churn", "champion")
+        history = model.alias_history("churn", "champion")
+        assert acknowledged <= alias.generation <= acknowledged + 200
+        assert [move.generation for move in history] == list(range(1, alias.generation + 1))
+        assert (history[-1].version, history[-1].request_id) == (alias.version, alias.request_id)
+        promoted = {r.request_id for r in model.list_requests(status=RequestStatus.PROMOTED, max_results=1000)}
+        assert promoted == {move.request_id for move in history}
+        told = [entry.after["request"] for entry in model.audit(max_results=50_000) if entry.action == "promoted"]
+        assert told == [move.request_id for move in history]
+        assert [v.version for v in model.latest_versions("churn", [Stage.PRODUCTION])] == [alias.version]
+        assert model.verify_audit() == len(model.audit(max_results=50_000))
+
+
 PEOPLE = st.sampled_from(["ann", "bob", "cem"])
 
 
@@ -466,7 +515,7 @@ class Promotions(RuleBasedStateMachine):
     @rule(approvals=st.integers(0, 2))
     def tighten(self, approvals):
         rules = Policy(self.name, 0, self.name, ("champion",), approvals=approvals, four_eyes=True)
-        self.policy = self.store.save_policy(rules, actor="ops").version
+        self.policy = self.store.save_policy(rules, actor="ops", reason="a rule").version
         self.approvals[self.policy] = approvals
 
     @rule(version=st.integers(1, 3), requester=PEOPLE, passed=st.sampled_from([True, True, True, False]))

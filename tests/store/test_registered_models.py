@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prefect_ml.entities import Stage
 from prefect_ml.errors import AlreadyExistsError, InvalidFilterError, InvalidInputError, InvalidNameError, NotFoundError
@@ -184,3 +188,45 @@ def test_pages_are_whole_and_their_tokens_are_bound_to_the_search(store):
     for size in (0, -1, 1001, "5"):
         with pytest.raises(InvalidInputError, match=r"Invalid value .* for parameter 'max_results' supplied"):
             store.search_registered_models(max_results=size)
+
+
+def test_a_store_from_before_the_registry_gets_one_and_keeps_what_it_holds(store_url):
+    from alembic import command
+    from alembic.config import Config
+
+    from prefect_ml.settings import Settings
+    from prefect_ml.store import open_store
+    from prefect_ml.store.database import Database
+    from prefect_ml.store.migrations import FOLDER
+
+    def first_release(connection):
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(FOLDER))
+        command.upgrade(config, "r0001")
+
+    old = Database(store_url, Settings().sqlite_synchronous)
+    old.write(first_release)
+    old.write(lambda connection: connection.exec_driver_sql("UPDATE experiments SET name = 'kept'") and None)
+    old.close()
+    store = open_store(store_url)
+    assert store.get_experiment_by_name("kept").experiment_id == "0"
+    store.create_registered_model("m")
+    assert store.verify_audit() == 1
+    store.close()
+    old.close()
+
+
+@given(st.text(max_size=40))
+def test_every_name_that_is_taken_stands_for_itself_in_a_uri(text):
+    from prefect_ml.models.uri import ModelUri
+    from prefect_ml.store.registry_names import check_alias, check_model_name
+
+    with contextlib.suppress(InvalidInputError):
+        name = check_model_name(text)
+        assert ModelUri.parse(f"models:/{name}/7").name == name
+        parsed = ModelUri.parse(f"models:/{name}@champion")
+        assert (parsed.name, parsed.alias) == (name, "champion")
+    with contextlib.suppress(InvalidInputError):
+        alias = check_alias(text)
+        parsed = ModelUri.parse(f"models:/m@{alias}")
+        assert (parsed.name, parsed.alias) == ("m", alias)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
+from itertools import product
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from prefect_ml.entities import JournalSpan, Metric, RunBatch, RunEnd, RunStart, RunStatus, ViewType
 from prefect_ml.errors import InvalidFilterError, InvalidInputError
@@ -247,3 +251,36 @@ def test_experiments_are_searched(store):
     assert names == experiments(store, view_type=ViewType.ALL)
     assert len(names) == 4
     assert store.search_experiments("tags.team = 'a'").items[0].tags == {"team": "a"}
+
+
+SIGNS = "aA%_*?[]\\^.-éÉ"
+
+
+def reference(pattern, text, flags=0):
+    """What LIKE means: `%` is any text, `_` one character, and everything else itself."""
+    parts = {"%": ".*", "_": "."}
+    return bool(re.fullmatch("".join(parts.get(sign) or re.escape(sign) for sign in pattern), text, flags | re.DOTALL))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pattern=st.text(SIGNS, max_size=4))
+def test_patterns_mean_the_same_everywhere(patterned, pattern):
+    store, values = patterned
+    written = pattern.replace("\\", "\\\\")
+
+    def matched(operator):
+        page = store.search_runs(["0"], f"params.p {operator} '{written}'", max_results=1000)
+        return {run.params["p"] for run in page.items}
+
+    assert matched("LIKE") == {value for value in values if reference(pattern, value)}
+    assert matched("ILIKE") == {value for value in values if reference(pattern, value, re.ASCII | re.IGNORECASE)}
+
+
+@pytest.fixture
+def patterned(store):
+    """A store with a run for each text of up to two signs."""
+    values = ["", "a\nb", *("".join(signs) for size in (1, 2) for signs in product(SIGNS, repeat=size))]
+    values = sorted(set(values))
+    batches = [RunBatch(f"r{n}", RunStart("Default", "n", "", n), {"p": value}) for n, value in enumerate(values)]
+    assert store.apply_journal(JournalSpan("fill", 0, 1), batches) == []
+    return store, values

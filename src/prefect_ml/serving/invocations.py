@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from prefect_ml.serving.gate import refuse, respond
 from prefect_ml.serving.refusal import ModelFailedError, RefusedError
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from prefect_ml.serving.follow import Served
     from prefect_ml.serving.replica import Replica
 
+# How many times the limit is read and thrown away of a body that is too large.
+_DISCARDED = 4
 _log = logging.getLogger("prefect_ml.serving")
 
 
@@ -88,34 +91,44 @@ class Invocations:
         """The body; None when the client is gone."""
         announced = headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced[:20]) > self._limits.body:
+            await self._discard(receive)
             raise self._too_large()
-        message = await receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            return self._within(bytes(message["body"]))
-        chunks, size = [], 0
+        first = await receive()
+        if first["type"] == "http.request" and not first.get("more_body"):  # the usual case needs no clock
+            return await self._joined(first, receive)
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                while message["type"] == "http.request":
-                    chunks.append(message.get("body", b""))
-                    size += len(chunks[-1])
-                    if size > self._limits.body:
-                        raise self._too_large()
-                    if not message.get("more_body"):
-                        return b"".join(chunks)
-                    message = await receive()
+                return await self._joined(first, receive)
         except TimeoutError as error:
-            raise RefusedError(
-                408,
-                "REQUEST_TIMEOUT",
-                f"The body did not arrive within {self._limits.body_seconds:g} s.",
-                {"Connection": "close"},
-            ) from error
+            message = f"The body did not arrive within {self._limits.body_seconds:g} s."
+            raise RefusedError(408, "REQUEST_TIMEOUT", message, {"Connection": "close"}) from error
+
+    async def _joined(self, message: Message, receive: Receive) -> bytes | None:
+        """The body from its first message on; None when the client is gone."""
+        chunks, size = [], 0
+        while message["type"] == "http.request":
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            more = message.get("more_body", False)
+            if size > self._limits.body:
+                if more:
+                    await self._discard(receive)
+                raise self._too_large()
+            if not more:
+                return b"".join(chunks)
+            message = await receive()
         return None
 
-    def _within(self, body: bytes) -> bytes:
-        if len(body) > self._limits.body:
-            raise self._too_large()
-        return body
+    async def _discard(self, receive: Receive) -> None:
+        """Read on without keeping anything, within bounds: closed in the middle of a body, a client sees no answer."""
+        left = _DISCARDED * self._limits.body
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.body_seconds):
+                while left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body"):  # the end, or the client is gone
+                        return
 
     def _too_large(self) -> RefusedError:
         return RefusedError(

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 # SQLite takes 32,766 parameters a statement; beyond this many rows nothing gets faster.
-_ROWS = 1000
+_ROWS = 1024
 
 
 class Bulk(NamedTuple):
     """A statement over given rows.
 
     Attributes:
-        statement: SQL in which `{rows}` stands for the table of given rows and `{run}`, before it, for one number.
+        statement: SQL in which `{rows}` stands for the table of given rows and `{run}`, before it, for one number;
+            its result must be the same when a row is given twice.
         columns: names and PostgreSQL types of the given rows' columns, as in `(("k", "text"),)`.
     """
 
@@ -46,7 +47,11 @@ def _parts(rows: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
 
 
 def _values(bulk: Bulk, rows: list[Sequence[Any]]) -> tuple[str, tuple[Any, ...]]:
-    return _values_sql(bulk, len(rows)), tuple(chain.from_iterable(rows))
+    # SQLite keeps a prepared statement for each number of rows, and a large one takes much memory. So there are
+    # few numbers, a quarter of a power of two apart, and the last row is given again as often as it takes.
+    step = 1 << max(0, len(rows).bit_length() - 3)
+    missing = -len(rows) % step
+    return _values_sql(bulk, len(rows) + missing), tuple(chain.from_iterable([*rows, *rows[-1:] * missing]))
 
 
 @lru_cache(maxsize=128)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, literal_column
 
 from prefect_ml.entities import LifecycleStage, ViewType
+from prefect_ml.errors import InvalidInputError
 from prefect_ml.store.names import check_text
 from prefect_ml.store.tables import INDEXED_LENGTH
 
@@ -24,6 +25,8 @@ _PLAIN: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+# Within the number of parameters that both databases take.
+MAX_LIST = 10_000
 # In a pattern of SQLite's GLOB these stand for themselves only in brackets.
 _GLOB = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]", "%": "*", "_": "?"})
 
@@ -40,6 +43,10 @@ def compare(dialect: Dialect, column: ColumnElement[Any], sign: str, value: Any)
         result: ColumnElement[bool] = _PLAIN[sign](column, value)
         return result
     if sign in ("IN", "NOT IN"):
+        if len(value) > MAX_LIST:
+            raise InvalidInputError(
+                f"A list in a filter has at most {MAX_LIST} values, got {len(value)}; search in parts."
+            )
         values = [check_text("A value in a filter", each) for each in value]
         return column.in_(values) if sign == "IN" else column.not_in(values)
     if dialect.name == "postgresql":

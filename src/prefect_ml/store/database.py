@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError
 from prefect_ml.store.writer import Writer
@@ -50,7 +51,7 @@ class Database:
 
     def __init__(self, url: str, synchronous: str = "NORMAL") -> None:
         self._url = _checked(url)
-        self.url = self._url.render_as_string(hide_password=True)
+        self.url = _shown(self._url)
         self.dialect = self._url.get_backend_name()
         self.closed = False
         self._synchronous = synchronous
@@ -83,7 +84,10 @@ class Database:
         """
         with self._named_failures():
             if self.dialect == "sqlite":
-                return self._writing().write(work)
+                # Another thread may close the writer between the two steps; then there is a new one.
+                while (answer := self._writing().submit(work)) is None:
+                    continue
+                return answer.result()
             return self._write_with_retries(work, serializable=serializable)
 
     @contextmanager
@@ -113,10 +117,10 @@ class Database:
         return self._engine.pool.checkedout()  # type: ignore[attr-defined, no-any-return]  # QueuePool has it
 
     def _start(self) -> None:
-        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._writer = None
         self._engine = _engine(self._url, self._synchronous)
+        self._pid = os.getpid()
 
     def _reading(self) -> Engine:
         if os.getpid() != self._pid:
@@ -153,6 +157,11 @@ class Database:
             raise InvalidInputError(f"The store cannot take or look for this value: {_first_line(error)}.") from error
         except (IntegrityError, ProgrammingError):
             raise
+        except PoolTimeoutError as error:
+            raise StoreUnavailableError(
+                f"No connection to the store at {self.url} came free within {_PATIENCE} seconds. "
+                "Use fewer threads at once, and try again."
+            ) from error
         except DatabaseError as error:
             raise StoreUnavailableError(
                 f"The store at {self.url} cannot be used now: {_first_line(error)}. "
@@ -173,16 +182,36 @@ def _checked(url: str) -> URL:
         return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == backend else parsed
     if backend != "sqlite":
         raise InvalidInputError(f"A store cannot be kept in {backend!r}; use a sqlite: or postgresql: URL.")
-    if not parsed.database or ":memory:" in parsed.database:
-        raise InvalidInputError(
-            "An in-memory store would be lost with the process; give a file: sqlite:////folder/store.db."
-        )
-    return parsed
+    if not parsed.database or ":memory:" in parsed.database or parsed.database.startswith("file:"):
+        raise InvalidInputError("A store is kept in a file that stays; give its path: sqlite:////folder/store.db.")
+    # Absolute, so that a change of the working directory does not move the store.
+    return parsed.set(database=str(Path(parsed.database).expanduser().absolute()))
+
+
+def _shown(url: URL) -> str:
+    """The URL without any password, also not one among the driver's options."""
+    secret = [name for name in url.query if "pass" in name.lower()]
+    return url.difference_update_query(secret).render_as_string(hide_password=True)
 
 
 def _first_line(error: DBAPIError) -> str:
     lines = str(error.orig).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error.orig).__name__
+
+
+def _make_file(path: Path) -> None:
+    """Make the file of a new store and its folder, for the owner alone."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Only a new file: closing one that is in use would drop the locks that SQLite holds on it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if not path.is_file():
+            raise StoreUnavailableError(f"{path} is no file; give the store another place.") from None
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"The store cannot be made at {path}: {error.strerror}. Check its folder, or give another place."
+        ) from error
 
 
 def _engine(url: URL, synchronous: str) -> Engine:
@@ -192,11 +221,7 @@ def _engine(url: URL, synchronous: str) -> Engine:
         engine = create_engine(url, connect_args={"connect_timeout": 10}, **options)
         engine.update_execution_options(postgresql_readonly=True)
         return engine
-    folder = Path(url.database or "").absolute().parent
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreUnavailableError(f"The folder {folder} of the store cannot be made: {error.strerror}.") from error
+    _make_file(Path(url.database or ""))
     engine = create_engine(url, connect_args={"timeout": _PATIENCE, "check_same_thread": False}, **options)
 
     @event.listens_for(engine, "connect")

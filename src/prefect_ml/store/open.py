@@ -30,20 +30,24 @@ if hasattr(os, "register_at_fork"):
 
 def open_store(url: str | None = None) -> Store:
     """See `prefect_ml.store.open_store`."""
-    settings = Settings()
-    target = url or settings.resolved_store_url
+    target = url or Settings().resolved_store_url
     key = (os.getpid(), target)
     with _lock:
         store = _stores.get(key)
         if store is None or store.database.closed:
-            database = Database(target, settings.sqlite_synchronous)
-            try:
-                upgrade(database)
-            except BaseException:
-                database.close()
-                raise
-            store = _stores[key] = SqlStore(database, _absolute(settings.resolved_artifact_root))
+            store = _stores[key] = _opened(target)
         return store
+
+
+def _opened(url: str) -> SqlStore:
+    settings = Settings()
+    database = Database(url, settings.sqlite_synchronous)
+    try:
+        upgrade(database)
+    except BaseException:
+        database.close()
+        raise
+    return SqlStore(database, _absolute(settings.resolved_artifact_root))
 
 
 def _absolute(root: str) -> str:

@@ -24,7 +24,7 @@ _ADD_PARAMS = Bulk(
     _PAIRS,
 )
 _CONFLICTS = Bulk(
-    "SELECT k, p.value, v FROM (SELECT key, value FROM params WHERE run = {run}) AS p"
+    "SELECT DISTINCT k, p.value, v FROM (SELECT key, value FROM params WHERE run = {run}) AS p"
     " JOIN {rows} ON p.key = k WHERE p.value <> v",
     _PAIRS,
 )

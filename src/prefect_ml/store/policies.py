@@ -36,29 +36,31 @@ class PolicyRows(RegistryRows):
         content = canonical(f"The policy {policy.name!r}", _content(checked))
 
         def work(connection: Connection) -> Policy:
-            found = [current for current in in_force(connection) if current.name == checked.name]
-            if found and _content(found[0]) == _content(_read(checked.name, 0, content, 0, "")):
-                return found[0]
-            version = found[0].version + 1 if found else 1
-            lost = _unprotected(connection, found[0], checked) if found else []
-            if lost and not reason.strip():
+            before = in_force(connection)
+            current = next((policy for policy in before if policy.name == checked.name), None)
+            version = current.version + 1 if current else 1
+            saved = _read(checked.name, version, content, now(), actor)
+            if current and _content(current) == _content(saved):
+                return current
+            after = sorted([*(policy for policy in before if policy is not current), saved], key=lambda p: p.name)
+            weakened = _weakened(connection, before, after)
+            if weakened and not reason.strip():
                 raise ProtectedError(
-                    f"The new version of the policy {checked.name!r} would take protection from {', '.join(lost)}. "
+                    f"The new version of the policy {saved.name!r} would {', '.join(weakened)}. "
                     "Give a reason; it is kept in the audit log."
                 )
-            at = now()
-            values = {"name": checked.name, "version": version, "content": content}
-            connection.execute(insert(policies).values(saved_at=at, saved_by=actor, **values))
+            values = {"name": saved.name, "version": version, "content": content}
+            connection.execute(insert(policies).values(saved_at=saved.saved_at, saved_by=actor, **values))
             record(
                 connection,
                 "policy-saved",
-                f"policies:/{checked.name}",
+                f"policies:/{saved.name}",
                 actor=actor,
                 reason=reason,
-                before={"version": found[0].version} if found else {},
-                after={"version": version, "digest": digest(content), "unprotected": lost},
+                before={"version": current.version} if current else {},
+                after={"version": version, "digest": digest(content), "weakened": weakened},
             )
-            return _read(checked.name, version, content, at, actor)
+            return saved
 
         return self.change(work)
 
@@ -143,23 +145,36 @@ def _covers(policy: Policy, name: str) -> bool:
     return fnmatch.fnmatchcase(name, policy.model_pattern)
 
 
-def _unprotected(connection: Connection, old: Policy, new: Policy) -> list[str]:
-    """The set aliases and used stages that the old version protects and, with the new one, nothing would."""
-    others = [policy for policy in in_force(connection) if policy.name != old.name] + [new]
-    models, set_aliases = registered_models.c, select(registered_models.c.name, aliases.c.alias)
-    set_aliases = set_aliases.join_from(aliases, registered_models, models.id == aliases.c.model)
-    used = select(models.name, model_versions.c.stage).distinct()
-    used = used.join_from(model_versions, registered_models, models.id == model_versions.c.model)
-    lost = [
-        f"{name}@{alias}"
-        for name, alias in connection.execute(set_aliases.order_by(models.name, aliases.c.alias))
-        if protecting_alias([old], name, alias) and not protecting_alias(others, name, alias)
-    ]
-    return lost + [
-        f"the stage {stage} of {name}"
-        for name, stage in connection.execute(used.order_by(models.name, model_versions.c.stage))
-        if protecting_stage([old], name, stage) and not protecting_stage(others, name, stage)
-    ]
+def _weakened(connection: Connection, before: Sequence[Policy], after: Sequence[Policy]) -> list[str]:
+    """What a change of the policies takes from set aliases and used stages, in words."""
+    models = registered_models.c
+    joined = models.id == aliases.c.model
+    set_aliases = select(models.name, aliases.c.alias).join_from(aliases, registered_models, joined)
+    joined = models.id == model_versions.c.model
+    used = select(models.name, model_versions.c.stage).join_from(model_versions, registered_models, joined).distinct()
+    words = []
+    for name, alias in connection.execute(set_aliases.order_by(models.name, aliases.c.alias)):
+        old, new = protecting_alias(before, name, alias), protecting_alias(after, name, alias)
+        words.append(_loss(old, new, f"{name}@{alias}"))
+    for name, stage in connection.execute(used.order_by(models.name, model_versions.c.stage)):
+        old, new = protecting_stage(before, name, stage), protecting_stage(after, name, stage)
+        words.append(_loss(old, new, f"the stage {stage} of {name}"))
+    return [each for each in words if each]
+
+
+def _loss(old: Policy | None, new: Policy | None, what: str) -> str:
+    """What `what` loses when the policy that protects it changes; nothing when it does not."""
+    if old is None or old is new:
+        return ""
+    if new is None:
+        return f"take protection from {what}"
+    weaker = (
+        new.approvals < old.approvals
+        or (old.four_eyes and not new.four_eyes)
+        or (old.approvers and not (new.approvers and set(new.approvers) <= set(old.approvers)))
+        or any(gate not in new.gates for gate in old.gates)
+    )
+    return f"weaken the protection of {what}" if weaker else ""
 
 
 def _content(policy: Policy) -> dict[str, Any]:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _LATE = "its time is over"
+# Within the number of parameters that both databases take.
+_MAX_LISTED = 10_000
 
 
 class PromotionRows(RegistryRows):
@@ -102,7 +104,7 @@ class PromotionRows(RegistryRows):
     def list_requests(
         self, *, name: str | None = None, status: RequestStatus | None = None, max_results: int = 100
     ) -> Sequence[PromotionRequest]:
-        check_page_size(max_results)
+        check_page_size(max_results, _MAX_LISTED)
         query = select(promotion_requests).order_by(promotion_requests.c.id.desc()).limit(max_results)
         if name is not None:
             query = query.where(promotion_requests.c.name == check_text("The name of a registered model", name))
@@ -112,6 +114,8 @@ class PromotionRows(RegistryRows):
             return load_requests(connection, connection.execute(query).all())
 
     def decide(self, request_id: str, decision: Decision) -> PromotionRequest:
+        if not isinstance(decision.approve, bool):
+            raise InvalidInputError(f"A decision approves or not: True or False, got {decision.approve!r}.")
         names.check_words("The actor of a decision", decision.actor, needed=True)
         names.check_words("The reason of a decision", decision.reason)
         names.check_words("The channel of a decision", decision.channel)
@@ -121,8 +125,7 @@ class PromotionRows(RegistryRows):
         def work(connection: Connection) -> PromotionRequest | PromotionError:
             row = find_request(connection, request_id)
             request = load_requests(connection, [row])[0]
-            mine = [made.approve for made in request.decisions if made.actor == decision.actor]
-            if mine and mine[-1] == decision.approve:
+            if _last_words(request.decisions).get(names.person(decision.actor)) == decision.approve:
                 return request
             if overdue(row, now()):
                 close_request(connection, row, RequestStatus.EXPIRED, _LATE)
@@ -239,7 +242,7 @@ def _not_pending(request: PromotionRequest) -> PromotionError:
 
 
 def _refuse_unentitled(request: PromotionRequest, rules: Policy, actor: str) -> None:
-    if rules.four_eyes and actor == request.requester:
+    if rules.four_eyes and names.person(actor) == names.person(request.requester):
         raise NotAllowedError(
             f"{actor!r} asked for the promotion {request.request_id}, and the policy {rules.name!r} wants four eyes; "
             "somebody else must decide."
@@ -258,14 +261,14 @@ def _add_decision(
     numbered = {"request": row.id, "number": len(request.decisions) + 1}
     timed = {"decided_at": decision.decided_at, "channel": decision.channel}
     connection.execute(insert(promotion_decisions), made | numbered | timed)
-    last_word = {each.actor: each.approve for each in (*request.decisions, decision)}
-    approvals = sum(last_word.values())
+    approvals = sum(_last_words([*request.decisions, decision]).values())
     status, why = RequestStatus.PENDING, ""
     if not decision.approve:
         status, why = RequestStatus.REJECTED, names.clip(f"{decision.actor} rejected it: {decision.reason}")
     elif approvals >= needed:
         status = RequestStatus.APPROVED
-        why = names.clip("approved by " + ", ".join(actor for actor, yes in last_word.items() if yes))
+        approving = dict.fromkeys(each.actor for each in (*request.decisions, decision) if each.approve)
+        why = names.clip(f"approved by {', '.join(approving)}")
     set_status(connection, row.id, status, why)
     record(
         connection,
@@ -283,6 +286,11 @@ def _add_decision(
         },
         evidence_digest=row.evidence_digest,
     )
+
+
+def _last_words(decisions: Iterable[Decision]) -> dict[str, bool]:
+    """What each person said last."""
+    return {names.person(each.actor): each.approve for each in decisions}
 
 
 def _raised(result: PromotionRequest | PromotionError) -> PromotionRequest:

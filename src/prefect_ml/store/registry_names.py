@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.entities import Stage
@@ -98,6 +99,11 @@ def check_words(what: str, value: Any, limit: int = MAX_WORDS, *, needed: bool =
     if len(words) > limit:
         raise InvalidInputError(f"{what} has {len(words)} characters; at most {limit} are kept. Shorten it.")
     return words
+
+
+def person(actor: str) -> str:
+    """Who is meant by a name, so that nobody counts twice by writing it otherwise."""
+    return unicodedata.normalize("NFKC", actor).strip().casefold()
 
 
 def clip(text: str) -> str:

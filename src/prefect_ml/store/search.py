@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exists, select
 
 from prefect_ml.entities import Experiment, Page, Run, ViewType
+from prefect_ml.errors import InvalidInputError
 from prefect_ml.query import EXPERIMENTS, RUNS, Comparison, Grammar, OrderBy, parse_filter, parse_order_by
-from prefect_ml.store.compare import compare, in_view
+from prefect_ml.store.compare import MAX_LIST, compare, in_view
 from prefect_ml.store.experiments import experiment_numbers, load_experiments
 from prefect_ml.store.keyset import Part, Term, fetch_page
 from prefect_ml.store.load import load_runs
@@ -47,6 +48,10 @@ class SearchRows(Rows):
         numbers = experiment_numbers(experiment_ids)
         if not numbers:
             return Page([])
+        if len(numbers) > MAX_LIST:
+            raise InvalidInputError(
+                f"A search takes at most {MAX_LIST} experiments, got {len(numbers)}; search in parts."
+            )
         search = ("runs", sorted(numbers), comparisons, order, ViewType(view_type))
         with self.database.read() as connection:
             parts = run_parts(connection, numbers, ViewType(view_type), comparisons, order)

@@ -35,17 +35,17 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name=f"prefect-ml-writer {name}", daemon=True)
         self._thread.start()
 
-    def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in the next transaction and return its result once that is committed."""
+    def submit(self, work: Callable[[Connection], T]) -> Future[T] | None:
+        """Have `work` run in the next transaction, and its result once that is committed; None when closed."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("A write was started inside a write; pass the connection on instead.")
         answer: Future[T] = Future()
         with self._changed:
             if self._closed:
-                raise RuntimeError("This writer is closed.")
+                return None
             self._waiting.append((work, answer))
             self._changed.notify()
-        return answer.result()
+        return answer
 
     def close(self) -> None:
         """Finish what waits and end the thread."""
@@ -88,10 +88,12 @@ def _in_savepoint(connection: Connection, work: Callable[[Connection], T]) -> tu
     connection.exec_driver_sql("SAVEPOINT job")
     try:
         result = work(connection)
-    except BaseException as error:
-        if isinstance(error, OperationalError):
-            raise  # the disk is full or the file unreadable: that is the fate of the whole transaction
-        connection.exec_driver_sql("ROLLBACK TO job")
+    except BaseException as error:  # noqa: BLE001  whoever waits for the answer gets it
+        try:
+            connection.exec_driver_sql("ROLLBACK TO job")
+        except OperationalError:
+            # SQLite itself has rolled back everything, as it does on a full disk.
+            raise error from None
         connection.exec_driver_sql("RELEASE job")
         return None, error
     connection.exec_driver_sql("RELEASE job")
