@@ -66,6 +66,14 @@ class Settings(BaseSettings):
         default=None, description="Bearer token that a served model asks for; needed to listen beyond this machine."
     )
 
+    serve_max_body: int = Field(
+        default=16 << 20, gt=0, description="Bytes that the body of a prediction request may have; more is answered 413."
+    )
+    serve_threads: int = Field(default=4, gt=0, description="Predictions that a server makes at a time.")
+    serve_waiting: int = Field(
+        default=128, ge=0, description="Requests that wait for a prediction; one more is answered 503 with Retry-After."
+    )
+
     @field_validator("trusted_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

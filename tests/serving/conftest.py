@@ -82,3 +82,14 @@ def guarded_client(model_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 def serving_process():
     """`serving`, for tests that choose what is served."""
     return serving
+
+
+@pytest.fixture
+def fit():
+    """`fitted`: a line through FRAME, multiplied by a slope."""
+    return fitted
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    return FRAME

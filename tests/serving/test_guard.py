@@ -43,3 +43,21 @@ def test_every_route_but_ping_asks_for_the_token(guarded_client, method, path, h
 def test_the_token_opens_and_ping_needs_none(guarded_client):
     assert guarded_client.get("/health", headers={"authorization": "Bearer secret"}).status_code == 200
     assert guarded_client.get("/ping").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:5001", "", "127.0.0.1.evil.example", "[::2]:80"])
+def test_without_a_token_a_foreign_host_name_is_refused(client, host):
+    answer = client.get("/health", headers={"host": host})
+    assert answer.status_code == 403
+    assert "Invalid Host header" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:5001", "127.0.0.1", "[::1]:5001"])
+def test_this_machines_names_are_served(client, host):
+    assert client.get("/health", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(("host", "port"), [("no such host", 0), ("127.0.0.1", 70_000)])
+def test_no_address_is_said_in_a_sentence(model_folder, host, port):
+    with pytest.raises(InvalidInputError, match="to listen on"):
+        run_server(str(model_folder), host=host, port=port)

@@ -9,10 +9,14 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
-from prefect_ml.serving.front import BODY_LIMIT
-from prefect_ml.serving.scoring import encode
+from prefect_ml.serving.encoding import encode
+from prefect_ml.serving.invocations import Limits
+from prefect_ml.serving.refusal import ModelFailedError
 
+BODY_LIMIT = Limits().body
+JSON = {"content-type": "application/json"}
 ROWS = [[30.0, 1.0], [40.0, 2.0]]
 EXPECTED = [32.0, 44.0]
 
@@ -32,6 +36,46 @@ def test_every_json_shape_gives_the_models_own_predictions(client, body):
     answer = client.post("/invocations", json=body)
     assert answer.status_code == 200, answer.text
     assert answer.json()["predictions"] == pytest.approx(EXPECTED)
+
+
+def test_nan_and_infinity_as_pythons_clients_write_them(array_client):
+    answer = array_client.post("/invocations", content='{"inputs": [[1, Infinity]]}', headers=JSON)
+    assert answer.status_code == 400  # this model refuses infinity
+    assert "infinity" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("csv", "message"),
+    [
+        ("", "it is empty"),
+        ("age,income\n1\n", "row 0 has 1 values for 2 columns"),
+        ("age,age,income\n1,2,3\n", "columns of the same name (age)"),
+        ("age\n1\n", "lacks the column 'income'"),
+        ("age,income\nold,1\n", "column 'age': expected double, got string ('old') in row 0"),
+        ("age,income\n1_0,1\n", "got string ('1_0')"),
+        ('age,income\n"1,2\n', "valid CSV"),
+        ("\xff\xfe", "valid UTF-8"),
+    ],
+)
+def test_csv_that_does_not_fit_says_why(client, csv, message):
+    content = csv.encode("latin-1")
+    answer = client.post("/invocations", content=content, headers={"content-type": "text/csv; charset=UTF-8"})
+    assert answer.status_code == 400
+    assert message in answer.json()["message"]
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow warns while it is imported
+def test_what_mlflow_makes_of_an_input_example_is_understood(client):
+    from mlflow.models import convert_input_example_to_serving_input
+
+    frame = pd.DataFrame(ROWS, columns=["age", "income"])
+    answer = client.post("/invocations", content=convert_input_example_to_serving_input(frame), headers=JSON)
+    assert answer.json()["predictions"] == pytest.approx(EXPECTED)
+
+
+def test_no_rows_is_no_failure_of_the_server(client):
+    for body in ({"dataframe_records": []}, {"dataframe_split": {"columns": ["age", "income"], "data": []}}):
+        assert client.post("/invocations", json=body).status_code == 400
 
 
 def test_csv(client):
@@ -59,9 +103,17 @@ def test_what_mlflows_own_scoring_client_sends_is_understood(client):
         ('{"dataframe_split": []}', "Dataframe split format must be a dictionary. Got list"),
         ('{"dataframe_records": {}}', "Dataframe records format must be a list of records. Got dictionary"),
         ('{"dataframe_split": {"columns": ["a"], "data": 3}}', "not a valid dataframe representation"),
-        ('{"dataframe_split": {"columns": ["a", "a"], "data": [[1, 2]]}}', "different names"),
+        ('{"dataframe_split": {"columns": ["a", "a"], "data": [[1, 2]]}}', "columns of the same name"),
         ('{"dataframe_split": {"columns": ["age", "income"], "data": [[1]]}}', "row 0 has 1 values for 2 columns"),
-        ('{"inputs": {"age": [1.0]}, "params": 3}', "params must be a dictionary"),
+        ('{"dataframe_split": {"columns": ["age"]}}', "must have 'data' field and optionally 'columns' and 'index'"),
+        ('{"dataframe_split": {"columns": ["age", "income"], "data": [[1, 2], [3]]}}', "row 1 has 1 values"),
+        ('{"dataframe_split": {"columns": [[1]], "data": [[1]]}}', "'columns' must be a list of names"),
+        ('{"dataframe_records": [{"age": 1}, 7]}', "record 1 is number, no dictionary"),
+        ('{"instances": [[1.0, 2.0]]}', "takes columns by name ('age', 'income')"),
+        ('{"inputs": {"age": [1.0, 2.0], "income": [1.0]}}', "different lengths"),
+        ("[" * 100_000, "valid JSON formatted string"),
+        ('{"inputs": NaN' + "[" * 100_000, "valid JSON formatted string"),
+        ('{"inputs": {"age": [1.0]}, "params": 3}', "'params' must be a dictionary. Got number"),
     ],
 )
 def test_a_body_that_is_none_of_the_shapes_says_so(client, body, message):
@@ -84,7 +136,10 @@ def test_what_breaks_the_signature_names_the_column_what_was_expected_and_what_c
     assert "income" in missing.json()["message"]
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/json; charset=latin-1", "application/xml"])
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "text/plain", "application/json; charset=latin-1", "application/json; version=2", "application/xml"],
+)
 def test_other_content_types_are_415(client, content_type):
     answer = client.post("/invocations", content="{}", headers={"content-type": content_type})
     assert answer.status_code == 415
@@ -97,6 +152,9 @@ def test_paths_methods_and_headers(client):
     health = client.get("/health", headers={"x-request-id": "mine"})
     assert health.json()["status"] == "ok"
     assert health.headers["x-request-id"] == "mine"
+    assert client.get("/ping", headers={"x-request-id": "<script>"}).headers["x-request-id"].isalnum()
+    assert client.get("/nowhere").json()["error_code"] == "NOT_FOUND"
+    assert client.put("/invocations").headers["allow"] == "POST"
     assert health.headers["x-content-type-options"] == "nosniff"
 
 
@@ -135,7 +193,22 @@ def test_predictions_of_every_kind_become_json():
     assert json.loads(encode(pd.DataFrame({"a": [1], "b": ["x"]}))) == {"predictions": [{"a": 1, "b": "x"}]}
     assert json.loads(encode(pd.Series([1, 2]))) == {"predictions": [1, 2]}
     assert json.loads(encode([np.int64(1), {"a": np.float32(0.5)}])) == {"predictions": [1, {"a": 0.5}]}
+    assert json.loads(encode(pd.DataFrame({"t": [pd.Timestamp(0), None], 1: [np.inf, 2.0]}))) == {
+        "predictions": [{"t": "1970-01-01T00:00:00", "1": None}, {"t": None, "1": 2.0}]
+    }
+    assert json.loads(encode({"b": b"\xff", "s": {1}}, bare=True)) == {"b": "/w==", "s": [1]}
+    assert json.loads(encode(csr_matrix([[0, 1]]))) == {"predictions": [[0, 1]]}
+    with pytest.raises(ModelFailedError, match="object has no JSON"):
+        encode(object())
     assert json.loads(encode("text")) == {"predictions": "text"}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=60) | st.text(alphabet='{}[]:,"ageincom12.Na\\ud8', max_size=60).map(str.encode))
+@pytest.mark.parametrize("content_type", ["application/json", "text/csv"])
+def test_no_bytes_are_a_server_error(client, content_type, body):
+    answer = client.post("/invocations", content=body, headers={"content-type": content_type})
+    assert answer.status_code in (200, 400), answer.text
 
 
 @pytest.mark.parametrize("field", ["instances", "inputs"])

@@ -1,5 +1,17 @@
-"""The process that answers predictions, and swaps models while it does."""
+"""The process that answers predictions and follows an alias to the next version."""
 
-from prefect_ml.serving.server import run_server
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prefect_ml.settings import Settings
 
 __all__ = ["run_server"]
+
+
+def run_server(model_uri: str, *, host: str = "127.0.0.1", port: int = 5001, settings: Settings | None = None) -> None:
+    """Serve a model over HTTP until SIGTERM or SIGINT; see `prefect_ml.serving.server.run_server`."""
+    from prefect_ml.serving import server  # noqa: PLC0415 - loads the web server and the model's library
+
+    server.run_server(model_uri, host=host, port=port, settings=settings)

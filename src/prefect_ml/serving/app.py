@@ -1,99 +1,69 @@
-"""The app that answers predictions by MLflow's scoring protocol."""
+"""The FastAPI application of a served model: assembly only."""
 
 from __future__ import annotations
 
-import logging
-from functools import partial
-from importlib.metadata import version
+from contextlib import asynccontextmanager
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Any
 
-import anyio
-import orjson
-from anyio import to_thread
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
-from prefect_ml.errors import InvalidInputError
-from prefect_ml.serving.front import TooLargeError
-from prefect_ml.serving.replica import Replica, Served
-from prefect_ml.serving.scoring import UnsupportedTypeError, decode, encode
+from prefect_ml.serving.invocations import Invocations, Limits
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from prefect_ml.serving.follow import Follower, Served
+
+_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
 
-def make_app(served: Served, *, threads: int = 4, waiting: int = 256) -> FastAPI:
-    """The app over a served model.
+def build_app(served: Served, limits: Limits, follower: Follower | None = None) -> FastAPI:
+    """The routes over what is served; the follower, if any, runs as long as the application does."""
+    invocations = Invocations(served, limits)
 
-    Args:
-        served: What answers.
-        threads: Predictions at a time.
-        waiting: Requests that may wait for a thread; more are answered 503 with Retry-After.
-    """
-    app = FastAPI(title=f"prefect-ml: {served.uri}", version=version("prefect-ml"), redoc_url=None)
-    limiter: list[anyio.CapacityLimiter] = []
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if follower is not None:
+            follower.start()
+        yield
+        if follower is not None:
+            follower.stop()
+        invocations.close()
 
-    @app.get("/ping", response_class=PlainTextResponse)
-    async def ping() -> str:
-        """Answer as long as the process lives."""
-        return "\n"
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    # Straight to ASGI: FastAPI's own routes cost more than a small model's prediction.
+    app.router.routes.append(Route("/invocations", invocations, methods=["POST"]))
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(Exception, _failed)
+
+    @app.get("/ping")
+    async def ping() -> Response:
+        return PlainTextResponse("\n")
 
     @app.get("/health")
-    async def health() -> dict[str, object]:
-        """Say which version answers, and why a newer one was refused, if one was."""
+    async def health() -> dict[str, Any]:
         return served.health()
 
-    @app.get("/version", response_class=PlainTextResponse)
-    async def show_version() -> str:
-        """Say which release of prefect-ml this is."""
-        return version("prefect-ml")
-
-    @app.post("/invocations")
-    async def invocations(request: Request) -> Response:
-        """Predict for a JSON body (dataframe_split, dataframe_records, instances or inputs) or a CSV body."""
-        if not limiter:
-            limiter.append(anyio.CapacityLimiter(threads))
-        if limiter[0].statistics().tasks_waiting >= waiting:
-            return _error(503, "TEMPORARILY_UNAVAILABLE", "Too many requests wait; retry later.", {"Retry-After": "1"})
-        try:
-            body = await request.body()
-        except TooLargeError as error:
-            return _error(413, "BAD_REQUEST", str(error), {"Connection": "close"})
-        work = partial(_answer, served.replica, request.headers.get("content-type", ""), body)
-        return await to_thread.run_sync(work, limiter=limiter[0])
+    @app.get("/version")
+    async def version() -> Response:
+        return PlainTextResponse(installed_version("prefect-ml"))
 
     return app
 
 
-def _answer(replica: Replica, content_type: str, body: bytes) -> Response:
-    try:
-        data, params = decode(content_type, body, replica.model.signature)
-        answer = encode(_predict(replica, data, params))
-    except UnsupportedTypeError as error:
-        return _error(415, "BAD_REQUEST", str(error))
-    except InvalidInputError as error:
-        return _error(400, "BAD_REQUEST", str(error))
-    except (TypeError, orjson.JSONEncodeError) as error:
-        log.exception("The predictions cannot be written as JSON.")
-        return _error(500, "INTERNAL_ERROR", f"The model's predictions cannot be written as JSON: {error}")
-    return Response(answer, media_type="application/json", headers=_names(replica))
+async def _refused(_: Request, error: Exception) -> Response:
+    status, detail, headers = error.status_code, error.detail, error.headers  # type: ignore[attr-defined]
+    content = {"error_code": _CODES.get(status, "BAD_REQUEST"), "message": f"{detail}."}
+    return JSONResponse(content, status, headers)
 
 
-def _predict(replica: Replica, data: object, params: object) -> object:
-    try:
-        return replica.model.predict(data, params)  # type: ignore[arg-type]  # decode gives a mapping
-    except InvalidInputError:
-        raise
-    except Exception as error:
-        # the trace may quote the caller's or the operator's data: it stays in the log
-        log.exception("The model failed on a request.")
-        raise InvalidInputError(f"The model failed on this input: {type(error).__name__}: {error}") from error
-
-
-def _names(replica: Replica) -> dict[str, str]:
-    source = replica.source
-    if source.name is None:
-        return {}
-    return {"x-model-name": source.name.encode("ascii", "replace").decode(), "x-model-version": str(source.version)}
-
-
-def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error_code": code, "message": message}, status_code=status, headers=headers)
+async def _failed(_: Request, __: Exception) -> Response:
+    """Whatever nobody foresaw; Starlette raises it again after this answer, so that it is logged."""
+    return JSONResponse({"error_code": "INTERNAL_ERROR", "message": "The server failed; its log says why."}, 500)

@@ -1,76 +1,145 @@
-"""Following an alias: when it moves, the new version is loaded beside the old one and takes over."""
+"""Which replica answers now, and the thread that follows an alias to its next version."""
 
 from __future__ import annotations
 
-import dataclasses
+import gc
 import logging
 import threading
 import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from prefect_ml.errors import PrefectMLError
-from prefect_ml.registry.resolve import ResolvedModel, resolve
-from prefect_ml.serving.replica import Replica, Served
-from prefect_ml.settings import Settings
-from prefect_ml.store.contract import Store
+from prefect_ml.registry.resolve import resolve
+from prefect_ml.serving.replica import load_replica
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from prefect_ml.registry.resolve import ResolvedModel
+    from prefect_ml.serving.replica import Replica
+    from prefect_ml.settings import Settings
+    from prefect_ml.store.contract import Store
 
-# Seconds after which a version that was refused is tried again.
-RETRY_AFTER = 30.0
+_log = logging.getLogger("prefect_ml.serving")
+_LONGEST_DELAY = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why the newest version is not served, or the store not followed; `at` is in ms since the epoch."""
+
+    message: str
+    at: int
+    version: int | None = None
+
+
+class Served:
+    """The replica that answers. A request takes `current` once and keeps it until it is answered.
+
+    So a swap is one assignment: requests in flight finish on the old replica, which is dropped with the last of them.
+    """
+
+    def __init__(self, replica: Replica) -> None:
+        self.current = replica
+        self.refused: Problem | None = None
+        self.unreachable: Problem | None = None
+
+    def health(self) -> dict[str, Any]:
+        """What is served, and what stands in the way of something newer."""
+        replica, problem = self.current, self.refused or self.unreachable
+        return {
+            "status": "ok",
+            "model_uri": replica.resolved.uri,
+            "model": replica.resolved.name,
+            "version": replica.resolved.version,
+            "alias": replica.resolved.alias,
+            "generation": replica.resolved.generation,
+            "digest": replica.resolved.digest,
+            "loaded_at": replica.loaded_at,
+            "error": problem and problem.message,
+            "error_at": problem and problem.at,
+            "refused_version": problem and problem.version,
+        }
 
 
 class Follower:
-    """A thread that looks at the alias every `serve_poll_interval` seconds.
+    """Looks every `serve_poll_interval` seconds at what a URI means and brings the served replica there.
 
-    The alias's generation is the only truth: a missed event or a restart heals by the next look. While the store cannot
-    be reached, or when the new version cannot be loaded or warmed, the old one goes on answering.
+    A version that cannot be loaded or warmed is refused: the old one goes on, the log and `health()` say why, and it is
+    tried again after a delay that doubles up to a minute, or at once when the alias moves.
     """
 
     def __init__(self, served: Served, store: Store, settings: Settings) -> None:
-        self._served, self._store, self._settings = served, store, settings
-        self._stop = threading.Event()
-        self._refused: tuple[int, float] | None = None
-        self._thread = threading.Thread(target=self._run, name="prefect-ml-follower", daemon=True)
+        self._served = served
+        self._store = store
+        self._settings = settings
+        self._uri = served.current.resolved.uri
+        self._failed: ResolvedModel | None = None
+        self._delay = 0.0
+        self._retry_at = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="prefect-ml-follow", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End it; a load that is under way is not waited for."""
-        self._stop.set()
-
-    def look(self) -> None:
-        """Look once at the alias, and swap when it moved."""
-        try:
-            wanted = resolve(self._store, self._served.uri)
-        except PrefectMLError as error:
-            self._note(f"{self._served.uri} cannot be looked up, the loaded version goes on: {error}")
-            return
-        current = self._served.replica
-        if wanted.generation == current.source.generation or self._refused_lately(wanted):
-            return
-        if wanted.version == current.source.version:
-            self._served.swap(dataclasses.replace(current, source=wanted))
-            return
-        try:
-            replica = Replica.load(wanted, self._settings)
-        except Exception as error:  # noqa: BLE001 (a model may fail in any way; the old one must go on)
-            self._refused = (wanted.generation, time.monotonic())
-            self._note(f"Version {wanted.version} is refused, version {current.source.version} goes on: {error}")
-            return
-        self._served.swap(replica)
-
-    def _refused_lately(self, wanted: ResolvedModel) -> bool:
-        if self._refused is None or self._refused[0] != wanted.generation:
-            return False
-        return time.monotonic() - self._refused[1] < RETRY_AFTER
-
-    def _note(self, what: str) -> None:
-        if what != self._served.refused:
-            log.error(what)
-        self._served.refused = what
+        """Stop following; waits up to 5 s for a version that is being loaded."""
+        self._stopping.set()
+        self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._settings.serve_poll_interval):
-            self.look()
+        while not self._stopping.wait(self._settings.serve_poll_interval):
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            wanted = resolve(self._store, self._uri)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the store, serving goes on
+            self._note_unreachable(error)
+            return
+        if self._served.unreachable is not None:
+            _log.info("The store answers again about %s.", self._uri)
+            self._served.unreachable = None
+        if wanted == self._served.current.resolved:
+            self._served.refused = self._failed = None
+        elif wanted != self._failed or time.monotonic() >= self._retry_at:
+            self._take_over(wanted)
+
+    def _take_over(self, wanted: ResolvedModel) -> None:
+        old = self._served.current
+        try:
+            same = (wanted.version, wanted.digest) == (old.resolved.version, old.resolved.digest)
+            replica = old.again_as(wanted) if same and wanted.digest else load_replica(wanted, self._settings)
+        except Exception as error:  # noqa: BLE001 - a model may fail in any way, and the old one must go on
+            self._refuse(wanted, error)
+            return
+        self._served.current = replica
+        self._served.refused = self._failed = None
+        _log.info(
+            "%s is now version %s (generation %d); it was version %s.",
+            self._uri,
+            replica.version,
+            wanted.generation,
+            old.version,
+        )
+        del old
+        gc.collect()  # models hold cycles, and memory for two is only needed while both answer
+
+    def _refuse(self, wanted: ResolvedModel, error: Exception) -> None:
+        first = wanted != self._failed
+        self._delay = self._settings.serve_poll_interval if first else min(self._delay * 2, _LONGEST_DELAY)
+        self._retry_at = time.monotonic() + self._delay
+        self._failed = wanted
+        goes_on = self._served.current.version
+        message = f"Version {wanted.version} is refused, version {goes_on} of {wanted.name} goes on: {error}"
+        self._served.refused = Problem(message, _now(), wanted.version)
+        _log.error("%s", message, exc_info=error if first else None)
+
+    def _note_unreachable(self, error: Exception) -> None:
+        message = f"{self._uri} cannot be looked up, version {self._served.current.version} goes on: {error}"
+        if self._served.unreachable is None:
+            _log.error("%s", message)
+        self._served.unreachable = Problem(message, _now())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,60 +1,87 @@
-"""The model that answers now, and the version that it is."""
+"""A loaded model that answers scoring requests."""
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from prefect_ml.models.folder import LoadedModel
-from prefect_ml.registry.resolve import ResolvedModel, load_resolved
-from prefect_ml.settings import Settings
+from prefect_ml.errors import InvalidInputError
+from prefect_ml.registry.resolve import load_resolved
+from prefect_ml.serving.decoding import Decoder
+from prefect_ml.serving.encoding import encode
+from prefect_ml.serving.refusal import ModelFailedError
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from prefect_ml.models.folder import LoadedModel
+    from prefect_ml.registry.resolve import ResolvedModel
+    from prefect_ml.settings import Settings
+
+_SHOWN = 300
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Replica:
-    """A loaded and warmed model; a request keeps the one that it started with until it is answered."""
+    """One version of a model in memory, and what it was resolved from; `loaded_at` is in ms since the epoch."""
 
     model: LoadedModel
-    source: ResolvedModel
+    resolved: ResolvedModel
     loaded_at: int
+    decoder: Decoder
 
-    @classmethod
-    def load(cls, source: ResolvedModel, settings: Settings) -> Replica:
-        """Fetch, verify and load a model, and let it predict its input example once.
+    @property
+    def name(self) -> str:
+        return self.resolved.name or self.resolved.uri
 
-        Raises whatever fetching, loading or predicting raises: a model that cannot do that must not answer.
+    @property
+    def version(self) -> str:
+        """The version as text; "" for a model that is not registered."""
+        return "" if self.resolved.version is None else str(self.resolved.version)
+
+    def answer(self, content_type: str, body: bytes) -> bytes:
+        """The answer to a scoring request.
+
+        Raises:
+            InvalidInputError: the request cannot be decoded or does not fit the model's signature.
+            ModelFailedError: the model raised; its exception is the cause.
+            RefusedError: the content type is not supported.
         """
-        model = load_resolved(source, settings)
+        request = self.decoder.decode(content_type, body)
+        try:
+            predictions = self.model.predict(request.data, request.params)
+        except InvalidInputError:
+            raise
+        except Exception as error:
+            raise ModelFailedError(
+                f"The model failed on this data, which may not be what it expects: {_shown(error)}"
+            ) from error
+        return encode(predictions, bare=request.bare)
+
+    def again_as(self, resolved: ResolvedModel) -> Replica:
+        """The same loaded model, found under another resolution, such as a later generation of its alias."""
+        return dataclasses.replace(self, resolved=resolved)
+
+
+def load_replica(resolved: ResolvedModel, settings: Settings) -> Replica:
+    """Fetch, verify, load and warm a model: it must predict on its own input example, where it has one.
+
+    Raises:
+        PrefectMLError: it cannot be fetched or loaded; a `ModelFailedError` when it fails on its example.
+    """
+    model = load_resolved(resolved, settings)
+    _warm(model)
+    return Replica(model, resolved, time.time_ns() // 1_000_000, Decoder(model.signature))
+
+
+def _warm(model: LoadedModel) -> None:
+    try:
         if model.input_example is not None:
-            model.predict(model.input_example)
-        return cls(model, source, time.time_ns() // 1_000_000)
+            encode(model.predict(model.input_example))
+    except Exception as error:
+        raise ModelFailedError(f"The model fails on its own input example: {_shown(error)}") from error
 
 
-class Served:
-    """Which replica answers; swapped by assignment, which a request sees before or after, never between."""
-
-    def __init__(self, uri: str, replica: Replica) -> None:
-        self.uri = uri
-        self.replica = replica
-        self.refused = ""
-
-    def swap(self, replica: Replica) -> None:
-        """Let another replica answer from now on."""
-        self.replica, self.refused = replica, ""
-        log.warning("Serving %s version %s now.", replica.source.name, replica.source.version)
-
-    def health(self) -> dict[str, object]:
-        """What answers, and why a newer version does not, if one was refused."""
-        source = self.replica.source
-        return {
-            "status": "ok",
-            "model_uri": self.uri,
-            "model": source.name,
-            "version": source.version,
-            "generation": source.generation,
-            "loaded_at": self.replica.loaded_at,
-            "error": self.refused or None,
-        }
+def _shown(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

@@ -1,89 +1,157 @@
-"""Running the serving process."""
+"""The process that serves a model over HTTP."""
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import logging
+import signal
 import socket
 import sys
+import threading
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.models.uri import ModelUri, UriKind
-from prefect_ml.registry.resolve import resolve
-from prefect_ml.serving.app import make_app
-from prefect_ml.serving.follow import Follower
-from prefect_ml.serving.front import Front
-from prefect_ml.serving.replica import Replica, Served
+from prefect_ml.registry.resolve import ResolvedModel, resolve
+from prefect_ml.serving.app import build_app
+from prefect_ml.serving.follow import Follower, Served
+from prefect_ml.serving.gate import LOCAL_NAMES, Gate
+from prefect_ml.serving.invocations import Limits
+from prefect_ml.serving.replica import load_replica
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
 
-# Seconds that requests under way are given when the process is told to stop.
-DRAIN = 30
-BACKLOG = 2048
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prefect_ml.store.contract import Store
+
+# Connections that wait to be accepted, those during the loading of the model included.
+_BACKLOG = 2048
+_FOLLOWED = (UriKind.ALIAS, UriKind.STAGE, UriKind.LATEST)
 
 
 def run_server(model_uri: str, *, host: str = "127.0.0.1", port: int = 5001, settings: Settings | None = None) -> None:
-    """Load a model and serve it until SIGTERM or SIGINT, then finish the requests under way.
+    """Serve a model until SIGTERM or SIGINT, then answer what is in hand and return.
+
+    An alias, a stage and `latest` are followed: the version that they mean is taken over while requests go on.
 
     Args:
-        model_uri: `models:/name@alias`, which is followed; `models:/name/3`, `runs:/id/path` or a model folder.
-        host: Address to listen on; beyond this machine only with `PREFECT_ML_SERVE_TOKEN`.
-        port: Port to listen on; 0 takes a free one.
-        settings: Read from the environment when left out.
+        model_uri: `models:/<name>@<alias>`, `models:/<name>/<version>`, `runs:/<run id>/<path>` or a model folder.
+        host: address to listen on; beyond this machine only with the setting `serve_token`.
+        port: TCP port; 0 takes a free one, and the line on standard output names it.
+        settings: read from the environment by default.
 
     Raises:
-        InvalidInputError: the address is not this machine's and no token is set, or the port is taken.
-        NotFoundError, UntrustedModelError, CorruptArtifactError: the model cannot be loaded.
+        InvalidInputError: no model URI, an address that cannot be listened on, or one beyond this machine without a
+            token.
+        NotFoundError: there is no such model.
+        PrefectMLError: the model cannot be fetched or loaded, or fails on its own input example.
     """
     settings = settings or Settings()
-    token = settings.serve_token.get_secret_value() if settings.serve_token else None
-    if token is None and not _is_loopback(host):
-        raise InvalidInputError(
-            f"Anyone who reaches {host} could use the model: set PREFECT_ML_SERVE_TOKEN, or listen on 127.0.0.1."
+    with _listening(host, port, settings) as listener, _drained():
+        server = ModelServer(model_uri, listener, settings)
+        server.run(sockets=[listener])
+
+
+class ModelServer(uvicorn.Server):
+    """A uvicorn server of one model, loaded when this is made; it says on standard output where it listens."""
+
+    def __init__(
+        self, model_uri: str, listener: socket.socket, settings: Settings, limits: Limits | None = None
+    ) -> None:
+        limits = limits or _limits(settings)
+        kind = ModelUri.parse(model_uri).kind
+        store = None if kind is UriKind.FOLDER else open_store(settings.resolved_store_url)
+        self.served = Served(load_replica(_resolve(store, model_uri), settings))
+        follower = Follower(self.served, store, settings) if store is not None and kind in _FOLLOWED else None
+        host, port = listener.getsockname()[:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        token = settings.serve_token.get_secret_value() if settings.serve_token else None
+        gate = Gate(build_app(self.served, limits, follower), token=token, hosts={*LOCAL_NAMES, host})
+        super().__init__(
+            uvicorn.Config(
+                gate,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                lifespan="on",
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=30,
+                limit_concurrency=1000,
+                proxy_headers=False,
+            )
         )
-    listener = _listen(host, port)
-    store = open_store()
-    served = Served(model_uri, Replica.load(resolve(store, model_uri), settings))
-    follower = Follower(served, store, settings)
-    if ModelUri.parse(model_uri).kind is UriKind.ALIAS:
-        follower.start()
-    app = Front(make_app(served), token=token)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=DRAIN, server_header=False)
-    address = listener.getsockname()
-    # from here on connections wait in the socket's queue, so what is announced is reachable
-    listener.listen(BACKLOG)
-    sys.stdout.write(f"Serving {model_uri} at http://{_shown(address[0])}:{address[1]}\n")
-    sys.stdout.flush()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            replica = self.served.current
+            version = f" version {replica.version}" if replica.version else ""
+            sys.stdout.write(f"Serving {replica.name}{version} at {self.url}\n")
+            sys.stdout.flush()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(body=settings.serve_max_body, threads=settings.serve_threads, waiting=settings.serve_waiting)
+
+
+def _resolve(store: Store | None, model_uri: str) -> ResolvedModel:
+    if store is None:
+        path = str(ModelUri.parse(model_uri))
+        return ResolvedModel(uri=path, source=path)
+    return resolve(store, model_uri)
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int, settings: Settings) -> Iterator[socket.socket]:
+    """A listening socket, made before the model is loaded, so that a taken port is known at once."""
+    if not 0 <= port < 2**16:  # getaddrinfo would take the rest of a division
+        raise InvalidInputError(f"{port} is no port to listen on; choose one up to 65535, or 0 for a free one.")
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        family, type_, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise InvalidInputError(f"{host!r} with port {port} is no address to listen on: {error}.") from error
+    if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback and settings.serve_token is None:
+        raise InvalidInputError(
+            f"{host!r} can be reached from other machines: set PREFECT_ML_SERVE_TOKEN to the secret that clients shall "
+            "send, or listen on 127.0.0.1."
+        )
+    # asyncio turns Nagle's algorithm off, which costs 40 ms an answer, only where the socket names TCP as its protocol.
+    with socket.socket(family, type_, proto) as listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise InvalidInputError(f"Cannot listen on {host} port {port}: {error}; choose another port.") from error
+        yield listener
+
+
+@contextlib.contextmanager
+def _drained() -> Iterator[None]:
+    """Within, this process logs what the server does; after a drain the signal that asked for it is spent.
+
+    uvicorn raises the signal again when it has drained, which would end the process as if it had failed.
+    """
+    log = logging.getLogger("prefect_ml.serving")
+    if not log.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
     finally:
-        follower.stop()
-        listener.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Take the port before the model is loaded: a port that is taken should be known at once."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sends without Nagle's delay only on sockets whose protocol is named
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise InvalidInputError(f"Cannot listen on {host}:{port} ({error.strerror}); choose another --port.") from error
-    return listener
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+        for number, previous in before.items():
+            signal.signal(number, previous)
