@@ -27,7 +27,9 @@ from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
 
 _POLL_SECONDS = 0.5
-_STOP_SECONDS = 15.0
+# Beyond its drain, a server needs up to 5 s for a version that is being loaded. With the default drain this stays below
+# the 30 s after which Prefect kills a cancelled run, and the kill of this process would leave the server alone.
+_AFTER_DRAIN_SECONDS = 8.0
 
 
 class DeploymentError(PrefectMLError):
@@ -162,7 +164,7 @@ def _child(target: ServingTarget) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         child.terminate()
         try:
-            child.wait(_STOP_SECONDS)
+            child.wait(Settings().serve_drain + _AFTER_DRAIN_SECONDS)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

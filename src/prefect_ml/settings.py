@@ -67,11 +67,16 @@ class Settings(BaseSettings):
     )
 
     serve_max_body: int = Field(
-        default=16 << 20, gt=0, description="Bytes that the body of a prediction request may have; more is answered 413."
+        default=16 << 20,
+        gt=0,
+        description="Bytes that the body of a prediction request may have; more is answered 413.",
     )
     serve_threads: int = Field(default=4, gt=0, description="Predictions that a server makes at a time.")
     serve_waiting: int = Field(
         default=128, ge=0, description="Requests that wait for a prediction; one more is answered 503 with Retry-After."
+    )
+    serve_drain: int = Field(
+        default=20, gt=0, description="Seconds that a server told to stop goes on answering what it has in hand."
     )
 
     @field_validator("trusted_origins", mode="before")

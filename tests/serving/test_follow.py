@@ -142,6 +142,7 @@ def test_a_damaged_version_is_refused_and_taken_over_once_repaired(store, versio
     with serving_process(URI) as client:
         store.set_alias("linear", "champion", damaged)
         health = wait_for(client, lambda health: health["error"])
+        assert health["error"].startswith(f"Version {damaged} is refused")
         assert "digest" in health["error"]
         answer = client.post("/invocations", content=BODY, headers=HEADERS)
         assert answer.headers["x-model-version"] == str(good)

@@ -48,7 +48,7 @@ def port(slow_folder, monkeypatch):
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        server = ModelServer(str(slow_folder), listener, Settings(), limits)
+        server = ModelServer(str(slow_folder), listener, Settings(), None, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         yield listener.getsockname()[1]
@@ -96,10 +96,11 @@ def test_ping_answers_while_every_thread_predicts(port):
         thread.join(30)
 
 
-def test_a_body_that_trickles_in_is_given_up(port):
+@pytest.mark.parametrize("begun", [b"", b"{"])
+def test_a_body_that_trickles_in_or_never_comes_is_given_up(port, begun):
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n")
-        client.sendall(b"Content-Type: application/json\r\n\r\n{")
+        client.sendall(b"Content-Type: application/json\r\n\r\n" + begun)
         assert client.recv(4096).startswith(b"HTTP/1.1 408")
 
 
@@ -139,16 +140,20 @@ def test_a_model_that_fails_is_said_without_its_trace(port):
     assert "Traceback" not in json.dumps(answer)
 
 
+def server_process(folder, **env):
+    code = "import sys; from prefect_ml.serving import run_server; run_server(sys.argv[1], port=0)"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PREFECT_ML_TRUSTED_ORIGINS": str(folder), **env},
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_told_to_stop_answers_what_is_in_hand(slow_folder, number):
-    code = "import sys; from prefect_ml.serving import run_server; run_server(sys.argv[1], port=0)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(slow_folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PREFECT_ML_TRUSTED_ORIGINS": str(slow_folder)},
-    )
-    with process:
+    with server_process(slow_folder) as process:
         try:
             port = int(process.stdout.readline().rpartition(":")[2])
             answers = []
@@ -161,5 +166,35 @@ def test_a_server_told_to_stop_answers_what_is_in_hand(slow_folder, number):
             assert process.wait(30) == 0
             with pytest.raises(ConnectionRefusedError):
                 ask(port, SLOW)
+        finally:
+            process.kill()
+
+
+def test_a_prediction_that_does_not_end_keeps_the_process_no_longer_than_the_drain(slow_folder):
+    with server_process(slow_folder, PREFECT_ML_SERVE_DRAIN="1") as process:
+        try:
+            port = int(process.stdout.readline().rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                body = json.dumps({"inputs": [600.0]}).encode()
+                client.sendall(b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+                client.sendall(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                time.sleep(0.5)
+                process.terminate()
+                assert process.wait(15) == 0
+        finally:
+            process.kill()
+
+
+def test_a_server_told_to_stop_while_it_loads_stops_at_once(tmp_path):
+    folder = tmp_path / "sleepy"
+    save_model(slow, folder, allow_pickle=True, input_example=[0.02])
+    example = folder / "input_example.json"
+    example.write_text(example.read_text().replace("0.02", "600.0"))
+    with server_process(folder) as process:
+        try:
+            time.sleep(4)
+            assert process.poll() is None
+            process.terminate()
+            assert process.wait(10) == -signal.SIGTERM
         finally:
             process.kill()

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from prefect_ml.serving.encoding import encode
-from prefect_ml.serving.invocations import Limits
 from prefect_ml.serving.refusal import ModelFailedError
+from prefect_ml.settings import Settings
 
-BODY_LIMIT = Limits().body
+BODY_LIMIT = Settings().serve_max_body
 JSON = {"content-type": "application/json"}
 ROWS = [[30.0, 1.0], [40.0, 2.0]]
 EXPECTED = [32.0, 44.0]

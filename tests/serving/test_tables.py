@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -129,3 +132,21 @@ def test_a_language_model_is_asked_and_answers_bare():
     assert request.bare
     assert request.data == {"messages": [{"role": "user"}]}
     assert request.params == {"temperature": 0.1}
+
+
+def test_a_small_body_makes_no_huge_table():
+    records = "[" + ",".join(f'{{"k{i}":1}}' for i in range(5000)) + "]"
+    body = ('{"dataframe_records":' + records + "}").encode()
+    with pytest.raises(InvalidInputError, match="more than 16777216 cells"):
+        Decoder(None).decode("application/json", body)
+    with pytest.raises(SignatureError, match="Record 1 has other keys than the first"):
+        Decoder(Signature(inputs=(Tensor("int64", (-1,), "k0"),))).decode("application/json", body)
+
+
+def test_columns_of_one_name_are_found_among_many_and_some_are_named():
+    names = [f"c{i}" for i in range(100_000)]
+    body = json.dumps({"dataframe_split": {"columns": names * 2, "data": []}}).encode()
+    begin = time.monotonic()
+    with pytest.raises(SignatureError, match=r"same name \(c0, c1, c2, c3, c4\)"):
+        Decoder(Signature(inputs=(Column("double", "x"),))).decode("application/json", body)
+    assert time.monotonic() - begin < 10  # comparing each with each takes minutes

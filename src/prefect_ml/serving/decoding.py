@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 # Language models are asked without a wrapper, and answer without one.
 BARE_KEYS = ("messages", "prompt", "input")
+# Each key of a record is a column of the whole table: a small body could make a table that no memory holds.
+_MOST_CELLS = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,11 @@ class Decoder:
         wrong = next((i for i, record in enumerate(content) if not isinstance(record, dict)), None)
         if wrong is not None:
             raise _no_frame("records", f"record {wrong} is {_kind(content[wrong])}, no dictionary")
-        return self._layout.of_records(content) if self._layout.known else _frame("records", content)
+        if self._layout.known:
+            return self._layout.of_records(content)
+        if len(content) * len({key for record in content for key in record}) > _MOST_CELLS:
+            raise _no_frame("records", f"records of so many different keys make more than {_MOST_CELLS} cells")
+        return _frame("records", content)
 
     def _instances(self, content: Any) -> Any:
         if isinstance(content, list) and content and all(isinstance(item, dict) for item in content):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.serving.gate import refuse, respond
 from prefect_ml.serving.refusal import ModelFailedError, RefusedError
+from prefect_ml.serving.threads import Threads
 
 if TYPE_CHECKING:
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
     from prefect_ml.serving.follow import Served
     from prefect_ml.serving.replica import Replica
@@ -30,15 +31,15 @@ class Limits:
 
     Args:
         body: bytes of a request's body; more is answered 413.
-        body_seconds: time to send the body; longer is answered 408.
         threads: predictions at a time.
         waiting: requests that wait for a thread; one more is answered 503 with Retry-After.
+        body_seconds: time to send the body; longer is answered 408.
     """
 
-    body: int = 16 << 20
+    body: int
+    threads: int
+    waiting: int
     body_seconds: float = 30.0
-    threads: int = 4
-    waiting: int = 128
 
 
 class Invocations:
@@ -47,12 +48,12 @@ class Invocations:
     def __init__(self, served: Served, limits: Limits) -> None:
         self._served = served
         self._limits = limits
-        self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="prefect-ml-predict")
+        self._threads = Threads(limits.threads)
         self._pending = 0
 
     def close(self) -> None:
-        """Let running predictions end and give the threads back."""
-        self._pool.shutdown()
+        """Give the threads back; one that still predicts is not waited for."""
+        self._threads.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
@@ -82,8 +83,7 @@ class Invocations:
         self._pending += 1
         try:
             replica = self._served.current
-            loop = asyncio.get_running_loop()
-            return replica, await loop.run_in_executor(self._pool, replica.answer, content_type, body)
+            return replica, await self._threads.run(partial(replica.answer, content_type, body))
         finally:
             self._pending -= 1
 
@@ -93,20 +93,17 @@ class Invocations:
         if announced.isdigit() and int(announced[:20]) > self._limits.body:
             await self._discard(receive)
             raise self._too_large()
-        first = await receive()
-        if first["type"] == "http.request" and not first.get("more_body"):  # the usual case needs no clock
-            return await self._joined(first, receive)
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                return await self._joined(first, receive)
+                return await self._joined(receive)
         except TimeoutError as error:
             message = f"The body did not arrive within {self._limits.body_seconds:g} s."
             raise RefusedError(408, "REQUEST_TIMEOUT", message, {"Connection": "close"}) from error
 
-    async def _joined(self, message: Message, receive: Receive) -> bytes | None:
-        """The body from its first message on; None when the client is gone."""
+    async def _joined(self, receive: Receive) -> bytes | None:
+        """All chunks of the body; None when the client is gone."""
         chunks, size = [], 0
-        while message["type"] == "http.request":
+        while (message := await receive())["type"] == "http.request":
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             more = message.get("more_body", False)
@@ -116,7 +113,6 @@ class Invocations:
                 raise self._too_large()
             if not more:
                 return b"".join(chunks)
-            message = await receive()
         return None
 
     async def _discard(self, receive: Receive) -> None:

@@ -52,22 +52,28 @@ def run_server(model_uri: str, *, host: str = "127.0.0.1", port: int = 5001, set
         PrefectMLError: the model cannot be fetched or loaded, or fails on its own input example.
     """
     settings = settings or Settings()
-    with _listening(host, port, settings) as listener, _drained():
-        server = ModelServer(model_uri, listener, settings)
-        server.run(sockets=[listener])
+    _log_to_stderr()
+    with _listening(host, port, settings) as listener, _store_of(model_uri, settings) as store:
+        server = ModelServer(model_uri, listener, settings, store)
+        with _stopped_in_order(server):
+            server.run(sockets=[listener])
 
 
 class ModelServer(uvicorn.Server):
     """A uvicorn server of one model, loaded when this is made; it says on standard output where it listens."""
 
     def __init__(
-        self, model_uri: str, listener: socket.socket, settings: Settings, limits: Limits | None = None
+        self,
+        model_uri: str,
+        listener: socket.socket,
+        settings: Settings,
+        store: Store | None,
+        limits: Limits | None = None,
     ) -> None:
         limits = limits or _limits(settings)
-        kind = ModelUri.parse(model_uri).kind
-        store = None if kind is UriKind.FOLDER else open_store(settings.resolved_store_url)
         self.served = Served(load_replica(_resolve(store, model_uri), settings))
-        follower = Follower(self.served, store, settings) if store is not None and kind in _FOLLOWED else None
+        followed = ModelUri.parse(model_uri).kind in _FOLLOWED
+        follower = Follower(self.served, store, settings) if store is not None and followed else None
         host, port = listener.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         token = settings.serve_token.get_secret_value() if settings.serve_token else None
@@ -81,7 +87,7 @@ class ModelServer(uvicorn.Server):
                 date_header=False,
                 lifespan="on",
                 timeout_keep_alive=30,
-                timeout_graceful_shutdown=30,
+                timeout_graceful_shutdown=settings.serve_drain,
                 limit_concurrency=1000,
                 proxy_headers=False,
             )
@@ -98,6 +104,16 @@ class ModelServer(uvicorn.Server):
 
 def _limits(settings: Settings) -> Limits:
     return Limits(body=settings.serve_max_body, threads=settings.serve_threads, waiting=settings.serve_waiting)
+
+
+@contextlib.contextmanager
+def _store_of(model_uri: str, settings: Settings) -> Iterator[Store | None]:
+    """The store that knows the model; none for a folder, which is served where there is no store."""
+    if ModelUri.parse(model_uri).kind is UriKind.FOLDER:
+        yield None
+        return
+    with contextlib.closing(open_store(settings.resolved_store_url)) as store:
+        yield store
 
 
 def _resolve(store: Store | None, model_uri: str) -> ResolvedModel:
@@ -134,22 +150,30 @@ def _listening(host: str, port: int, settings: Settings) -> Iterator[socket.sock
         yield listener
 
 
-@contextlib.contextmanager
-def _drained() -> Iterator[None]:
-    """Within, this process logs what the server does; after a drain the signal that asked for it is spent.
-
-    uvicorn raises the signal again when it has drained, which would end the process as if it had failed.
-    """
+def _log_to_stderr() -> None:
+    """Show what the server does, unless the process logs already in its own way."""
     log = logging.getLogger("prefect_ml.serving")
     if not log.hasHandlers():
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
+
+
+@contextlib.contextmanager
+def _stopped_in_order(server: uvicorn.Server) -> Iterator[None]:
+    """Within, SIGTERM and SIGINT stop the server, and are spent when it has drained.
+
+    uvicorn raises the signal again after the drain, which would end the process as if it had failed.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

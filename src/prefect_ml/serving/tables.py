@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import SignatureError
@@ -28,6 +29,7 @@ _PLAIN = {
 }
 # Below this a double holds every integer; the next one above it would be rounded to it.
 _EXACT = 2.0**53
+_SHOWN = 5
 
 
 class Layout:
@@ -55,20 +57,27 @@ class Layout:
         if self.known and not self.names:
             return rows
         if len(set(labels)) < len(labels):
-            twice = sorted({str(label) for label in labels if labels.count(label) > 1})
-            raise SignatureError(f"The data has columns of the same name ({', '.join(twice)}); rename them.")
+            twice = [str(label)[:60] for label, count in Counter(labels).items() if count > 1]
+            raise SignatureError(f"The data has columns of the same name ({', '.join(twice[:_SHOWN])}); rename them.")
         if self.tensors or not rows:
             columns = zip(*rows, strict=True) if rows else ([] for _ in labels)
             return dict(zip(labels, map(list, columns), strict=True))
         return [dict(zip(labels, row, strict=True)) for row in rows]
 
     def of_records(self, records: Sequence[Mapping[str, Any]]) -> Any:
-        """The data of objects that each are a row."""
+        """The data of objects that each are a row.
+
+        Raises:
+            SignatureError: the model takes no columns by name, and the keys differ from object to object.
+        """
         if self.columns and self.names and (frame := self._frame_of_records(records)) is not None:
             return frame
         if not self.columns or not self.names or not records:
-            labels = list(dict.fromkeys(key for record in records for key in record))
-            return self.of_rows(labels, [[record.get(label) for label in labels] for record in records])
+            labels = list(records[0]) if records else []
+            odd = next((i for i, record in enumerate(records) if record.keys() != set(labels)), None)
+            if odd is not None:
+                raise SignatureError(f"Record {odd} has other keys than the first; give all the same.")
+            return self.of_rows(labels, [[record[label] for label in labels] for record in records])
         return records
 
     def of_columns(self, data: Mapping[str, Any]) -> Any:
