@@ -149,18 +149,21 @@ class DatasetInput:
 class Source(NamedTuple):
     """What recorded something in a run: the code of the run itself, or one of its tasks.
 
-    A later execution of the same code (same scope) replaces what an earlier one recorded at the same step of the same
-    curve, so that a retried or resumed run has each point once.
+    A later execution of the same code (same scope; later by `number`, `started` and `retry`) replaces what an earlier
+    one recorded at the same step of the same curve, so that a retried or resumed run has each point once.
 
     Attributes:
         attempt_id: the attempt of the run; "" when unknown, which replaces nothing and is replaced by nothing.
-        scope: "" for the run's own code; else the task's key and its number among the run's calls of that task,
-            the same in each attempt.
+        number: the attempt's number.
+        started: when the attempt started, in ms.
+        scope: "" for the run's own code; else one call of one task, named alike in each attempt.
         retry: how often the task was retried before within the attempt.
         task_run_id: the orchestrator's id of the task run, "" for the run's own code.
     """
 
     attempt_id: str = ""
+    number: int = 1
+    started: int = 0
     scope: str = ""
     retry: int = 0
     task_run_id: str = ""
@@ -180,6 +183,7 @@ class Attempt:
         host: the machine.
         pid: the process.
         seen: its last sign of life by the store's clock, in ms.
+        presumed: whether its end was concluded from its silence; another sign of life undoes that.
     """
 
     run_id: str
@@ -191,6 +195,7 @@ class Attempt:
     host: str = ""
     pid: int = 0
     seen: int = 0
+    presumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,12 +251,17 @@ class RunStart:
 class RunEnd:
     """How an attempt ended, and the run with it unless a later attempt has started; SCHEDULED suspends the run.
 
-    Without `attempt_id` it is the run alone that ends.
+    Attributes:
+        status: how.
+        end_time: when, in ms.
+        attempt_id: the attempt; "" when whoever knows of the end does not know it: then all attempts end.
+        number: number of the attempt, 0 when unknown; an attempt with a larger number goes on.
     """
 
     status: RunStatus
     end_time: int | None
     attempt_id: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
