@@ -51,8 +51,8 @@ class StepRows(Rows):
             run = run_row(connection, run_id).id
             names = _recorded(connection, run)
             mine = select(*(steps.c[name] for name in _COLUMNS)).where(steps.c.run == run)
-            rows = connection.execute(mine.order_by(steps.c.start_time, steps.c.name, steps.c.task_run_id)).all()
-            return [Step(*row, names.get(row.task_run_id, {})) for row in rows]
+            rows = connection.execute(mine.order_by(steps.c.start_time, steps.c.name, steps.c.task_run_id))
+            return [Step(**row, recorded=names.get(row["task_run_id"], {})) for row in rows.mappings()]
 
 
 def _recorded(connection: Connection, run: int) -> dict[str, dict[str, list[str]]]:
