@@ -12,6 +12,7 @@ from typing import Protocol
 from prefect_ml.entities import (
     Alias,
     AliasMove,
+    Attempt,
     AuditEntry,
     Decision,
     Experiment,
@@ -29,6 +30,7 @@ from prefect_ml.entities import (
     RunBatch,
     RunStatus,
     Stage,
+    Step,
     ViewType,
 )
 
@@ -133,6 +135,35 @@ class RunStore(Protocol):
 
     def journal_offset(self, journal_id: str) -> int:
         """How far, in bytes, a journal has been applied; 0 when it is unknown."""
+        ...
+
+    def get_attempts(self, run_id: str) -> Sequence[Attempt]:
+        """The attempts of a run, in order."""
+        ...
+
+    def heartbeat(self, attempt_ids: Sequence[str]) -> None:
+        """Note that attempts live; one that was presumed dead runs again."""
+        ...
+
+    def silent_attempts(self, timeout: float, max_results: int = 100) -> Sequence[Attempt]:
+        """Attempts that have not ended and gave no sign of life for `timeout` seconds, the longest silent first."""
+        ...
+
+    def presume_ended(
+        self, run_id: str, attempt_id: str, status: RunStatus, end_time: int, *, seen: int | None = None
+    ) -> bool:
+        """End an attempt that nobody ended, and its run when it is RUNNING and this is its latest attempt.
+
+        False, and nothing changes, when it has ended, or gave another sign of life than `seen`.
+        """
+        ...
+
+    def save_steps(self, run_id: str, steps: Sequence[Step]) -> None:
+        """Keep what the orchestrator says of task runs now, by `task_run_id`; `recorded` is not written by this."""
+        ...
+
+    def get_steps(self, run_id: str) -> Sequence[Step]:
+        """The steps that are known of a run, by start."""
         ...
 
     def get_metric_history(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, select, update
@@ -9,12 +10,13 @@ from sqlalchemy import Connection, select, update
 from prefect_ml.entities import LifecycleStage, Rejection, RunStatus
 from prefect_ml.errors import InvalidInputError, JournalOffsetError
 from prefect_ml.store import names
+from prefect_ml.store.attempts import end_run, newest_attempt, start_attempt
 from prefect_ml.store.experiments import DEFAULT, ensure_experiment, find_experiment
 from prefect_ml.store.pairs import RUN_NAME_TAG, write_params, write_tags
-from prefect_ml.store.points import write_points
 from prefect_ml.store.rows import Rows, now
 from prefect_ml.store.run_names import made_up_name
 from prefect_ml.store.runs import find_run, insert_run, run_row
+from prefect_ml.store.sources import write_recorded
 from prefect_ml.store.statements import upsert
 from prefect_ml.store.tables import journals, runs
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
-    from prefect_ml.entities import JournalSpan, Metric, RunBatch, RunEnd, RunStart
+    from prefect_ml.entities import Attempt, JournalSpan, Metric, RunBatch, RunStart
 
 T = TypeVar("T")
 
@@ -80,9 +82,10 @@ def _apply(connection: Connection, batch: RunBatch, root: str, refused: list[Rej
     refused.extend(Rejection(f"param {each.key!r}", str(each.error(run_id))) for each in conflicts)
     given_tags = {**(batch.start.tags if batch.start else {}), **batch.tags}
     write_tags(connection, run.id, dict(_sifted("tag", given_tags.items(), _check_tag, refused)))
-    write_points(connection, run.id, _checked_points(batch.metrics, refused))
+    recorded = [replace(each, metrics=_checked_points(each.metrics, refused)) for each in batch.recorded]
+    write_recorded(connection, run_id, run.id, _checked_points(batch.metrics, refused), recorded)
     if batch.end is not None:
-        _end(connection, run.id, batch.end)
+        end_run(connection, run.id, batch.end)
 
 
 def _started(connection: Connection, batch: RunBatch, root: str, refused: list[Rejection]) -> Row[Any]:
@@ -98,8 +101,11 @@ def _started(connection: Connection, batch: RunBatch, root: str, refused: list[R
     if known is None:
         _insert(connection, run_id, experiment, root, **values)
     row = run_row(connection, run_id)
-    if known is not None and row.lifecycle_stage == LifecycleStage.ACTIVE:
-        _continue(connection, row, experiment, **values)
+    if row.lifecycle_stage == LifecycleStage.ACTIVE:
+        if start.attempt is not None:
+            start_attempt(connection, row.id, start.attempt)
+        if known is not None:
+            _continue(connection, row, experiment, start.attempt, **values)
     return row
 
 
@@ -141,7 +147,14 @@ def _insert(
 
 
 def _continue(
-    connection: Connection, row: Row[Any], experiment: Row[Any], *, name: str, user_id: str, start_time: int
+    connection: Connection,
+    row: Row[Any],
+    experiment: Row[Any],
+    attempt: Attempt | None,
+    *,
+    name: str,
+    user_id: str,
+    start_time: int,
 ) -> None:
     """Apply a start to a run that is there: the earliest start counts, and an end before it is over.
 
@@ -150,17 +163,19 @@ def _continue(
     values: dict[str, Any] = {"experiment": experiment.id, "start_time": min(row.start_time, start_time)}
     if user_id:
         values["user_id"] = user_id
-    # A start that another process delivers late began before the end that is known, and does not undo it.
-    if row.end_time is None or start_time >= row.end_time:
+    if _runs_again(connection, row, attempt, start_time):
         values |= {"status": RunStatus.RUNNING, "end_time": None}
     connection.execute(update(runs).where(runs.c.id == row.id).values(values))
     if name:
         write_tags(connection, row.id, {RUN_NAME_TAG: name})
 
 
-def _end(connection: Connection, run: int, end: RunEnd) -> None:
-    values = {"status": RunStatus(end.status), "end_time": end.end_time}
-    connection.execute(update(runs).where(runs.c.id == run).values(values))
+def _runs_again(connection: Connection, row: Row[Any], attempt: Attempt | None, start_time: int) -> bool:
+    """Whether a start is news: one that another process delivers late does not undo the end that is known."""
+    if attempt is None:
+        return bool(row.end_time is None or start_time >= row.end_time)
+    newest = newest_attempt(connection, row.id)
+    return newest is not None and newest.attempt_id == attempt.attempt_id and newest.end_time is None
 
 
 def _checked_points(metrics: Sequence[Metric], refused: list[Rejection]) -> list[Metric]:

@@ -111,7 +111,7 @@ class RunRows(Rows):
             for conflict in write_params(connection, number, checked_params):
                 raise conflict.error(run_id)
             write_tags(connection, number, checked_tags)
-            write_points(connection, number, points)
+            write_points(connection, number, [(0, points)])
 
         self.database.write(work)
 

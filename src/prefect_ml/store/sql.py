@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefect_ml.store.aliases import AliasRows
+from prefect_ml.store.attempts import AttemptRows
 from prefect_ml.store.audit import AuditRows
 from prefect_ml.store.experiments import ExperimentRows
 from prefect_ml.store.journal import JournalRows
@@ -16,6 +17,7 @@ from prefect_ml.store.registry_search import RegistrySearchRows
 from prefect_ml.store.runs import RunRows
 from prefect_ml.store.search import SearchRows
 from prefect_ml.store.stages import StageRows
+from prefect_ml.store.steps import StepRows
 
 
 class SqlStore(
@@ -23,6 +25,8 @@ class SqlStore(
     RunRows,
     MetricRows,
     JournalRows,
+    AttemptRows,
+    StepRows,
     SearchRows,
     RegisteredModelRows,
     ModelVersionRows,

@@ -105,6 +105,8 @@ metrics = Table(
     Column("timestamp", BigInteger, nullable=False),
     Column("value", DOUBLE_PRECISION, nullable=False),
     Column("is_nan", Boolean, nullable=False),
+    # Number of the source that recorded it, 0 when unknown; no reference, which would be checked for each point.
+    Column("source", Key, nullable=False, server_default="0"),
     PrimaryKeyConstraint("run", "key", "step", "timestamp", "value", "is_nan"),
     sqlite_with_rowid=False,
 )

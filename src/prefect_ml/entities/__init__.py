@@ -1,0 +1,56 @@
+"""The words of the domain: plain frozen values that every room exchanges.
+
+Times are integers, milliseconds since the epoch (UTC). Ids are opaque strings. Nothing here knows SQL,
+HTTP or Prefect.
+"""
+
+from __future__ import annotations
+
+from prefect_ml.entities.execution import Attempt, Source, Step
+from prefect_ml.entities.journal import JournalSpan, Recorded, Rejection, RunBatch, RunEnd, RunStart
+from prefect_ml.entities.registry import (
+    Alias,
+    AliasMove,
+    AuditEntry,
+    Decision,
+    GateResult,
+    ModelVersion,
+    Policy,
+    PromotionRequest,
+    RegisteredModel,
+)
+from prefect_ml.entities.runs import ArtifactInfo, Dataset, DatasetInput, Experiment, Metric, Run
+from prefect_ml.entities.words import LifecycleStage, Page, RequestStatus, RunStatus, Stage, ViewType
+
+__all__ = [
+    "Alias",
+    "AliasMove",
+    "ArtifactInfo",
+    "Attempt",
+    "AuditEntry",
+    "Dataset",
+    "DatasetInput",
+    "Decision",
+    "Experiment",
+    "GateResult",
+    "JournalSpan",
+    "LifecycleStage",
+    "Metric",
+    "ModelVersion",
+    "Page",
+    "Policy",
+    "PromotionRequest",
+    "Recorded",
+    "RegisteredModel",
+    "Rejection",
+    "RequestStatus",
+    "Run",
+    "RunBatch",
+    "RunEnd",
+    "RunStart",
+    "RunStatus",
+    "Source",
+    "Stage",
+    "Step",
+    "ViewType",
+]

@@ -1,0 +1,155 @@
+"""Registered models, aliases, promotions and their audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect_ml.entities.words import RequestStatus, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    name: str
+    creation_timestamp: int
+    last_updated_timestamp: int
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    latest_versions: Sequence[ModelVersion] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A version of a registered model; `source` is the URI of its model folder.
+
+    `artifact_digest` is the digest over the folder's list of file digests ("sha256:<hex>"), "" when unknown.
+    """
+
+    name: str
+    version: int
+    creation_timestamp: int
+    last_updated_timestamp: int
+    source: str
+    run_id: str | None = None
+    stage: Stage = Stage.NONE
+    description: str = ""
+    artifact_digest: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Where an alias points; `generation` grows by one with each move and is never reused."""
+
+    name: str
+    alias: str
+    version: int
+    generation: int
+    previous_version: int | None
+    moved_at: int
+    moved_by: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMove:
+    """One row of an alias's history; version None means that the alias was deleted."""
+
+    name: str
+    alias: str
+    generation: int
+    version: int | None
+    previous_version: int | None
+    moved_at: int
+    moved_by: str
+    request_id: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A promotion policy as stored: which aliases of which models it protects, and what a move needs.
+
+    `model_pattern` is a shell-style pattern over model names; `gates` are specifications that
+    `prefect_ml.registry.gates` validates and evaluates; each has a unique "name".
+    """
+
+    name: str
+    version: int
+    model_pattern: str
+    aliases: Sequence[str]
+    stages: Sequence[str] = ()
+    gates: Sequence[Mapping[str, Any]] = ()
+    approvals: int = 1
+    approvers: Sequence[str] = ()
+    four_eyes: bool = False
+    expires_after: float = 7 * 24 * 3600.0
+    saved_at: int = 0
+    saved_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """The verdict of one gate and the evidence that it rests on."""
+
+    gate: str
+    passed: bool
+    summary: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One person's decision on a promotion request."""
+
+    actor: str
+    approve: bool
+    reason: str
+    decided_at: int
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionRequest:
+    """A request to move an alias, bound to what was seen when it was made."""
+
+    request_id: str
+    key: str
+    name: str
+    version: int
+    alias: str
+    stage: str | None
+    status: RequestStatus
+    status_reason: str
+    requester: str
+    requested_at: int
+    expires_at: int
+    artifact_digest: str
+    evidence: Sequence[GateResult]
+    evidence_digest: str
+    policy: str
+    policy_version: int
+    base_generation: int
+    base_version: int | None
+    decisions: Sequence[Decision] = ()
+    flow_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One row of the append-only audit log; `hash` covers the row and `previous_hash`."""
+
+    sequence: int
+    at: int
+    actor: str
+    action: str
+    subject: str
+    reason: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    evidence_digest: str
+    previous_hash: str
+    hash: str

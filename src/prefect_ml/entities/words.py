@@ -1,0 +1,74 @@
+"""Words that are the same everywhere: statuses, stages, what a page is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class RunStatus(StrEnum):
+    """Status of a run; the names are MLflow's."""
+
+    RUNNING = "RUNNING"
+    SCHEDULED = "SCHEDULED"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+    @property
+    def ended(self) -> bool:
+        return self in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
+
+
+class LifecycleStage(StrEnum):
+    ACTIVE = "active"
+    DELETED = "deleted"
+
+
+class ViewType(StrEnum):
+    """Which lifecycle stages a search looks at."""
+
+    ACTIVE_ONLY = "ACTIVE_ONLY"
+    DELETED_ONLY = "DELETED_ONLY"
+    ALL = "ALL"
+
+
+class Stage(StrEnum):
+    """Stage of a model version; the names are MLflow's."""
+
+    NONE = "None"
+    STAGING = "Staging"
+    PRODUCTION = "Production"
+    ARCHIVED = "Archived"
+
+
+class RequestStatus(StrEnum):
+    """State of a promotion request.
+
+    ```
+    PENDING ──approve──▶ APPROVED ──move──▶ PROMOTED
+       │                    ├──▶ EXPIRED
+       ├──reject──▶ REJECTED└──▶ SUPERSEDED   (the alias moved meanwhile)
+       └──time────▶ EXPIRED
+    ```
+    A request whose gates failed is born REJECTED.
+    """
+
+    PENDING = "PENDING"
+    APPROVED = "APPROVED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+    SUPERSEDED = "SUPERSEDED"
+    PROMOTED = "PROMOTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a search; `next_token` is None when nothing follows."""
+
+    items: Sequence[T]
+    next_token: str | None = None
