@@ -31,6 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A prefect-ml home of the test's own."""
     folder = tmp_path / "prefect-ml"
     monkeypatch.setenv("PREFECT_ML_HOME", str(folder))
+    monkeypatch.setenv("PREFECT_ML_WATCH", "false")
     for name in ("PREFECT_ML_STORE_URL", "PREFECT_ML_ARTIFACT_ROOT", "PREFECT_ML_TRUSTED_ORIGINS"):
         monkeypatch.delenv(name, raising=False)
     return folder

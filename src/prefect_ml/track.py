@@ -291,7 +291,7 @@ def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> Any:
 def _end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     run = ActiveRun(flow_run.id.hex)
     with _harmless("The end of this run cannot be recorded"):
-        if not run.outlet.began:
+        if run.outlet.attempt is None:
             _begin(flow, flow_run, getattr(flow.fn, _OPTIONS, _Options()), flow.fn)
         run.end(_STATUS[state.type])
     begun = _summaries.pop(run.run_id, None)

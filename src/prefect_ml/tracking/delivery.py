@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 from prefect_ml.errors import PrefectMLError, StoreUnavailableError
 from prefect_ml.store import open_store
 from prefect_ml.tracking.outbox import Outbox, deliver_folder, remove_if_empty
+from prefect_ml.tracking.pulse import Pulse
 from prefect_ml.tracking.records import leave_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from prefect_ml.entities import Attempt
+    from prefect_ml.settings import Settings
     from prefect_ml.store.contract import Store
     from prefect_ml.tracking.journal import JournalWriter
 
@@ -31,19 +34,19 @@ class Delivery:
     """Delivers to one store; its daemon thread lives from the first journal on.
 
     Args:
-        store_url: SQLAlchemy URL.
-        interval: seconds between two rounds while journals are open.
+        settings: where the store and the journals are, and how often to look at them.
     """
 
-    def __init__(self, store_url: str, interval: float) -> None:
-        self._url = store_url
-        self._interval = interval
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.resolved_store_url
+        self._interval = settings.flush_interval
+        self._pulse = Pulse(settings)
         self._changed = threading.Condition()
         self._store: Store | None = None
         self._thread: threading.Thread | None = None
         self._open: dict[JournalWriter, Outbox] = {}
         self._jobs: list[Callable[[], None]] = []
-        self._ended: set[Path] = set()
+        self._ended: dict[Path, set[str]] = {}
         self._asked = 0
         self._answered = 0
         self._away = self._broken = False
@@ -62,15 +65,26 @@ class Delivery:
                 self._thread = threading.Thread(target=self._work, name="prefect-ml-delivery", daemon=True)
                 self._thread.start()
 
+    def begin(self, attempt: Attempt, folder: Path) -> None:
+        """Let others know from now on that an attempt lives, or that it died.
+
+        Args:
+            attempt: of a run.
+            folder: where the journals of the run are.
+        """
+        self._pulse.begin(attempt.attempt_id)
+        self.soon(lambda: self._pulse.watch(attempt, folder))
+
     def soon(self, job: Callable[[], None]) -> None:
         """Run a job in the thread before anything else is delivered."""
         with self._changed:
             self._jobs.append(job)
 
-    def end(self, folder: Path) -> None:
+    def end(self, folder: Path, attempt_id: str = "") -> None:
         """Deliver and remove also what other processes left in the folder of a run that has ended."""
+        self._pulse.end(attempt_id)
         with self._changed:
-            self._ended.add(folder)
+            self._ended.setdefault(folder, set()).add(attempt_id)
 
     def flush(self, timeout: float, *, patient: bool = True) -> bool:
         """Wait until all that was recorded before is in the store; whether it is.
@@ -105,9 +119,11 @@ class Delivery:
             writer.close()
         if not self.flush(timeout, patient=not self._away):
             logger.warning("Not all records reached the store; `prefect-ml sync` delivers them later.")
+        self._pulse.close()
 
     def abandon(self) -> None:
         """In a forked child, where the thread does not exist: let go of the parent's files."""
+        self._pulse.abandon()
         for writer, outbox in self._open.items():
             outbox.close()
             writer.abandon()
@@ -157,6 +173,7 @@ class Delivery:
         store = self._store = self._store or self.store
         with self._changed:
             journals, ended = list(self._open.items()), sorted(self._ended)
+        self._pulse.beat(store)
         done = True
         for writer, outbox in journals:
             done &= self._deliver_one(store, writer, outbox)
@@ -164,7 +181,8 @@ class Delivery:
             # A process that recorded there and still lives may record more.
             if all(report.finished for report in deliver_folder(store, folder)):
                 with self._changed:
-                    self._ended.discard(folder)
+                    attempts = self._ended.pop(folder, set())
+                self._pulse.unwatch(attempts)
         return done
 
     def _deliver_one(self, store: Store, writer: JournalWriter, outbox: Outbox) -> bool:
@@ -188,3 +206,42 @@ class Delivery:
         with self._changed:
             del self._open[writer]
         remove_if_empty(writer.path.parent)
+
+
+class Offline:
+    """Stands where a delivery would: records stay in their journals until `prefect-ml sync` delivers them."""
+
+    def __init__(self) -> None:
+        self._open: set[JournalWriter] = set()
+
+    @property
+    def store(self) -> Store:
+        raise StoreUnavailableError("PREFECT_ML_OFFLINE is set; unset it, or read the store after `prefect-ml sync`.")
+
+    def watch(self, writer: JournalWriter) -> None:
+        self._open = {known for known in self._open if not known.closed} | {writer}
+
+    def begin(self, attempt: Attempt, folder: Path) -> None:
+        """Nobody can be told that it lives."""
+
+    def soon(self, job: Callable[[], None]) -> None:
+        """Left to the end of the run."""
+
+    def end(self, folder: Path, attempt_id: str = "") -> None:
+        """Left to `prefect-ml sync`."""
+
+    def flush(self, timeout: float, *, patient: bool = True) -> bool:  # noqa: ARG002 - the shape of Delivery's
+        """All that can be done is done."""
+        return True
+
+    def close(self, timeout: float) -> None:  # noqa: ARG002 - the shape of Delivery's
+        """Close all journals, at the end of the process."""
+        for writer in self._open:
+            with contextlib.suppress(OSError):
+                writer.append(leave_record(), last=True)
+            writer.close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's files."""
+        for writer in self._open:
+            writer.abandon()

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 def keep(outlet: Outlet, name: str, source: Path | bytes) -> bool:
     """Put a file or folder into the run's artifacts, or let it wait; whether it is where it belongs."""
+    outlet.name("artifact", [name])
     try:
         put(open_artifacts(outlet.artifact_uri), name, source)
     except StoreUnavailableError as error:

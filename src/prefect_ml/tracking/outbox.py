@@ -10,15 +10,15 @@ import orjson
 
 from prefect_ml.entities import JournalSpan, RunStatus
 from prefect_ml.errors import CorruptArtifactError, InactiveError, JournalOffsetError, NotFoundError
-from prefect_ml.tracking.journal import SUFFIX, JournalReader, is_held, remove_if_abandoned
-from prefect_ml.tracking.records import batches, died
+from prefect_ml.tracking.journal import SUFFIX, JournalReader, remove_if_abandoned
+from prefect_ml.tracking.records import batches, died, sources_of
 from prefect_ml.tracking.staged import deliver_staged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from prefect_ml.entities import Rejection
+    from prefect_ml.entities import Rejection, Source
     from prefect_ml.store.contract import Store
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Outbox:
     def __init__(self, path: Path, *, start: int | None = None) -> None:
         self._reader = JournalReader(path)
         self._start = start
+        self._sources: dict[int, Source] | None = {} if start == 0 else None
         self.complained = False
         self._refused: list[str] = []
 
@@ -77,13 +78,15 @@ class Outbox:
         reader, count = self._reader, 0
         if self._start is None:
             self._start = store.journal_offset(reader.journal_id)
+        if self._sources is None:
+            self._sources = sources_of(reader.all()) if self._start else {}
         while True:
             records, end = reader.read(self._start)
             if not records:
                 return count
             span = JournalSpan(reader.journal_id, self._start, end)
             try:
-                rejections = store.apply_journal(span, batches(reader.run_id, records))
+                rejections = store.apply_journal(span, batches(reader.run_id, records, self._sources))
             except JournalOffsetError as error:
                 if error.expected == self._start:
                     raise
@@ -126,26 +129,28 @@ class Outbox:
 
 
 def _mark_killed(store: Store, reader: JournalReader) -> None:
-    """End a run that is RUNNING though its process died, at the time of its last record."""
-    if not died(reader.all()):
+    """End the attempt whose process died without a word, at the time of its last record."""
+    attempt = died(reader.run_id, reader.all())
+    if attempt is None:
         return
-    others = [path for path in reader.path.parent.glob(f"*{SUFFIX}") if path != reader.path and is_held(path)]
     try:
-        if not others and store.get_run(reader.run_id).status is RunStatus.RUNNING:
-            ended = int(reader.path.stat().st_mtime * 1000)
-            store.update_run(reader.run_id, status=RunStatus.KILLED, end_time=ended)
+        ended = int(reader.path.stat().st_mtime * 1000)
+        if store.presume_ended(reader.run_id, attempt.attempt_id, RunStatus.KILLED, ended):
             logger.warning("Run %s is marked KILLED: its process died before it ended.", reader.run_id)
-    except (NotFoundError, InactiveError) as error:
+    except NotFoundError as error:
         logger.debug("Run %s is not marked: %s", reader.run_id, error)
 
 
-def deliver_file(store: Store, path: Path, *, place: str | None = None) -> JournalReport | None:
+def deliver_file(
+    store: Store, path: Path, *, place: str | None = None, level: int = logging.WARNING
+) -> JournalReport | None:
     """Deliver one journal of any process and remove it when that is right; None when it is gone already.
 
     Args:
         store: where to.
         path: the journal.
         place: leave it alone when it was recorded for a store at another place; None delivers in any case.
+        level: of the message that it is left alone.
     """
     try:
         outbox = Outbox(path)
@@ -158,7 +163,8 @@ def deliver_file(store: Store, path: Path, *, place: str | None = None) -> Journ
         return JournalReport("", path.stem, 0, size, finished=True)
     try:
         if place is not None and outbox.place not in ("", place):
-            logger.warning(
+            logger.log(
+                level,
                 "The journal %s was recorded for the store %s, not for %s; set PREFECT_ML_STORE_URL to that one "
                 "to deliver it.",
                 path, outbox.place, place,
@@ -171,9 +177,11 @@ def deliver_file(store: Store, path: Path, *, place: str | None = None) -> Journ
     return JournalReport(report.run_id, report.journal_id, count, report.bad_bytes, report.finished)
 
 
-def deliver_folder(store: Store, folder: Path, *, place: str | None = None) -> list[JournalReport]:
+def deliver_folder(
+    store: Store, folder: Path, *, place: str | None = None, level: int = logging.WARNING
+) -> list[JournalReport]:
     """Deliver all journals and waiting artifacts of one run, and remove its folder when it is empty."""
-    found = [deliver_file(store, path, place=place) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    found = [deliver_file(store, path, place=place, level=level) for path in sorted(folder.glob(f"*{SUFFIX}"))]
     if all(report is None or report.finished for report in found):
         deliver_staged(store, folder)
     remove_if_empty(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import os
 import threading
@@ -10,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from prefect_ml.entities import RunEnd, Source
 from prefect_ml.errors import ParamConflictError
 from prefect_ml.settings import Settings
 from prefect_ml.tracking import records
-from prefect_ml.tracking.delivery import Delivery
+from prefect_ml.tracking.current import source_of
+from prefect_ml.tracking.delivery import Delivery, Offline
 from prefect_ml.tracking.journal import JournalWriter
 from prefect_ml.tracking.place import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from prefect_ml.entities import Run, RunEnd, RunStart
+    from prefect_ml.entities import Attempt, Run, RunStart, RunStatus
     from prefect_ml.store.contract import Store
 
 logger = logging.getLogger(__name__)
@@ -41,12 +44,12 @@ class Outlet:
         delivery: what carries the journal away.
     """
 
-    def __init__(self, run_id: str, settings: Settings, delivery: Delivery) -> None:
+    def __init__(self, run_id: str, settings: Settings, delivery: Delivery | Offline) -> None:
         self.run_id = run_id
         self.pid = os.getpid()
         self.delivery = delivery
         self.flush_timeout = settings.flush_timeout
-        self.began = False
+        self.attempt: Attempt | None = None
         self.experiment: str | None = None
         self.params: dict[str, str] = {}
         self._place = place_of(settings.resolved_store_url)
@@ -56,6 +59,9 @@ class Outlet:
         self._tags_lock = threading.Lock()
         self._more_tags: Callable[[], Mapping[str, str]] | None = None
         self._missing = 0
+        self._sources: dict[Source, int] = {Source(): 0}
+        self._named: dict[int, Source] = {}
+        self._numbers = itertools.count(1)
         self._artifact_uri: str | None = None
         self._models: list[Mapping[str, Any]] = []
 
@@ -105,6 +111,18 @@ class Outlet:
                     self.run_id, self._folder, error.strerror, MISSING_TAG,
                 )  # fmt: skip
 
+    @property
+    def source(self) -> int:
+        """The number in the journal of what records here now."""
+        source = source_of(self.run_id)
+        number = self._sources.get(source)
+        return self._new_source(source) if number is None else number
+
+    def name(self, kind: str, names: Sequence[str]) -> None:
+        """Record that what records here now has kept things of a kind under these names."""
+        if source := self.source:
+            self.record(records.names_record(kind, names, source))
+
     def begin(self, start: RunStart, more_tags: Callable[[], Mapping[str, str]]) -> None:
         """Record that this process starts the run, or continues it.
 
@@ -114,10 +132,12 @@ class Outlet:
         """
         self.record(records.start_record(start))
         self._more_tags = more_tags
-        self.delivery.soon(self._add_tags)
-        self.began, self.experiment = True, start.experiment
+        self.attempt, self.experiment = start.attempt, start.experiment
         if self._writer is not None:
             self._writer.holds_start = True
+        if start.attempt is not None:
+            self.delivery.begin(start.attempt, self.folder)
+        self.delivery.soon(self._add_tags)
 
     def set_params(self, values: Mapping[str, str]) -> None:
         """Record params; refuses all of them when one has another value already."""
@@ -130,17 +150,29 @@ class Outlet:
                         "change. Log it under another name, or as a tag or metric."
                     )
             self.params |= values
-        self.record(records.params_record(values))
+        self.record(records.params_record(values, self.source))
 
-    def end(self, end: RunEnd) -> None:
-        """Record the end, and have everything delivered that any process recorded of this run."""
+    def end(self, status: RunStatus, end_time: int, number: int = 0) -> None:
+        """Record the end, and have everything delivered that any process recorded of this run.
+
+        Args:
+            status: how; SCHEDULED when the run is suspended.
+            end_time: when, in ms.
+            number: of the attempt that ended, when another process started it.
+        """
         self._add_tags()
         if self._missing:
             self.record(records.tags_record({MISSING_TAG: str(self._missing)}), last=True)
+        attempt = self.attempt
+        end = (
+            RunEnd(status, end_time, attempt.attempt_id, attempt.number)
+            if attempt
+            else RunEnd(status, end_time, "", number)
+        )
         self.record(records.end_record(end), last=True)
         if self._writer is not None:
             self._writer.close()
-        self.delivery.end(self.folder)
+        self.delivery.end(self.folder, end.attempt_id)
 
     def add_model(self, entry: Mapping[str, Any]) -> None:
         """Record that a model was kept, in the tag by which MLflow's tools list the models of a run."""
@@ -151,6 +183,7 @@ class Outlet:
                 text = orjson.dumps([{**model, "flavors": {}} for model in self._models]).decode()
         if len(text) <= _MAX_TAG:
             self.record(records.tags_record({MODELS_TAG: text}))
+        self.name("model", [entry["artifact_path"]])
 
     def flush(self, timeout: float | None = None, *, patient: bool = True) -> bool:
         """Wait until what was recorded so far is in the store; whether it is."""
@@ -162,12 +195,21 @@ class Outlet:
             if more is not None and (found := more()):
                 self.record(records.tags_record(found))
 
+    def _new_source(self, source: Source) -> int:
+        number = next(self._numbers)
+        # Every journal names it before anything there refers to it: this one now, later ones when they are opened.
+        self._named[number] = source
+        self.record(records.source_record(number, source))
+        return self._sources.setdefault(source, number)
+
     def _append_anew(self, record: bytes, *, last: bool) -> None:
         with self._lock:
             # Another thread may have opened the next journal meanwhile.
             if self._writer is not None and self._writer.append(record, last=last):
                 return
             writer = JournalWriter(self._folder, self.run_id, self._place)
+            for number, source in list(self._named.items()):
+                writer.append(records.source_record(number, source))
             writer.append(record, last=last)
             self._writer = writer
         self.delivery.watch(writer)
@@ -179,7 +221,7 @@ class _Process:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.outlets: dict[str, Outlet] = {}
-        self.deliveries: dict[str, Delivery] = {}
+        self.deliveries: dict[str, Delivery | Offline] = {}
 
 
 _process = _Process()
@@ -200,14 +242,14 @@ def forget(outlet: Outlet) -> None:
 
 def _new_outlet(run_id: str) -> Outlet:
     settings = Settings()
-    url = settings.resolved_store_url
+    url = "" if settings.offline else settings.resolved_store_url
     with _process.lock:
         if (found := _process.outlets.get(run_id)) is not None:
             return found
         for idle in [outlet for outlet in _process.outlets.values() if outlet.idle]:
             del _process.outlets[idle.run_id]
         if (delivery := _process.deliveries.get(url)) is None:
-            delivery = _process.deliveries[url] = Delivery(url, settings.flush_interval)
+            delivery = _process.deliveries[url] = Delivery(settings) if url else Offline()
         made = _process.outlets[run_id] = Outlet(run_id, settings, delivery)
         return made
 

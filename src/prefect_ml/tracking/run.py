@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from prefect_ml.entities import RunEnd, RunStart, RunStatus
+from prefect_ml.entities import RunStart, RunStatus
 from prefect_ml.tracking import capture, files, models, records, values
 from prefect_ml.tracking.outlet import Outlet, forget, outlet_of
 
@@ -92,8 +92,9 @@ class ActiveRun:
         given = values.mapping(metrics, "Metrics")
         numbers = {values.name(k, "metric"): values.metric_value(k, v) for k, v in given.items()}
         at, when = values.step_value(step), values.timestamp_value(timestamp)
+        outlet = self.outlet
         for part in _parts(numbers):
-            self.outlet.record(records.metrics_record(part, at, when))
+            outlet.record(records.metrics_record(part, at, when, outlet.source))
 
     def set_tag(self, key: str, value: object) -> None:
         """Set a tag, by `str`; a later value replaces it."""
@@ -107,8 +108,9 @@ class ActiveRun:
         """
         given = values.mapping(tags, "Tags")
         texts = {values.name(key, "tag"): values.tag_value(key, value) for key, value in given.items()}
+        outlet = self.outlet
         for part in _parts(texts):
-            self.outlet.record(records.tags_record(part))
+            outlet.record(records.tags_record(part, outlet.source))
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
         """Keep a file under its own name, below `folder` of the run's artifacts.
@@ -193,15 +195,19 @@ class ActiveRun:
         """
         return self.outlet.flush(timeout, patient=patient)
 
-    def end(self, status: RunStatus = RunStatus.FINISHED, *, wait: bool = True) -> None:
+    def end(
+        self, status: RunStatus = RunStatus.FINISHED, *, end_time: int | None = None, number: int = 0, wait: bool = True
+    ) -> None:
         """Record the end, and wait up to the setting `flush_timeout` until the store has everything.
 
         Args:
-            status: a status that ends a run.
+            status: a status that ends a run, or SCHEDULED when it is suspended and will be resumed.
+            end_time: when, in ms; now by default.
+            number: number of the attempt that ended, when another process executed it; 0 when it is not known.
             wait: whether to wait.
         """
         outlet = self.outlet
-        outlet.end(RunEnd(status, values.now_ms()))
+        outlet.end(status, values.now_ms() if end_time is None else end_time, number)
         forget(outlet)
         if wait:
             outlet.flush()

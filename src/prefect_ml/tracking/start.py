@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 import signal
 import threading
 import uuid
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from prefect_ml.entities import RunStart, RunStatus
+from prefect_ml.entities import Attempt, RunStart, RunStatus
 from prefect_ml.store.names import check_experiment_name
 from prefect_ml.tracking import capture, values
 from prefect_ml.tracking.current import entering
@@ -33,13 +36,17 @@ def begin(
     parent: ActiveRun | None,
     tags: Mapping[str, Any] | None,
     source_file: str | None = None,
+    attempt: Attempt | None = None,
 ) -> ActiveRun:
-    """Create or continue a run of this process."""
+    """Create or continue a run of this process, by an attempt of its own unless one is given."""
     given = {values.name(key, "tag"): values.tag_value(key, value) for key, value in (tags or {}).items()}
     nested = {} if parent is None else {PARENT_TAG: parent.run_id}
     found = capture.process_tags() | ({capture.SOURCE_NAME: source_file} if source_file else {})
     run = ActiveRun(run_id)
-    start = RunStart(check_experiment_name(experiment), name, capture.user(), values.now_ms(), found | nested | given)
+    now = values.now_ms()
+    mine = attempt or Attempt(run_id, uuid.uuid4().hex, 1, now)
+    mine = replace(mine, host=platform.node(), pid=os.getpid())
+    start = RunStart(check_experiment_name(experiment), name, capture.user(), now, found | nested | given, mine)
     run.begin(start, source_file=source_file)
     return run
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
+from prefect_ml.errors import PrefectMLError, StoreUnavailableError
 from prefect_ml.settings import Settings
 from prefect_ml.tracking.outbox import JournalReport, deliver_folder
 from prefect_ml.tracking.place import place_of
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
     from prefect_ml.store.contract import Store
 
-__all__ = ["JournalReport", "sync_journals"]
+__all__ = ["JournalReport", "deliver_left", "sync_journals"]
+
+logger = logging.getLogger(__name__)
 
 # A file that is not a journal yet for so long is one whose process died while making it.
 _STILLBORN_AFTER = 3600.0
@@ -44,3 +48,19 @@ def sync_journals(store: Store, folder: Path | None = None) -> list[JournalRepor
                 stillborn.unlink(missing_ok=True)
         reports += deliver_folder(store, run_folder, place=place)
     return reports
+
+
+def deliver_left(store: Store, folder: Path) -> None:
+    """Deliver what dead processes left for this store, without a word of what is for others.
+
+    Raises:
+        StoreUnavailableError: what is not delivered stays; call again.
+    """
+    place = place_of(Settings().resolved_store_url)
+    for run_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
+        try:
+            deliver_folder(store, run_folder, place=place, level=logging.DEBUG)
+        except StoreUnavailableError:
+            raise
+        except PrefectMLError as error:
+            logger.warning("What lies in %s cannot be delivered and is kept: %s", run_folder, error)

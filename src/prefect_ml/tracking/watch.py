@@ -1,0 +1,98 @@
+"""A small process that outlives this one, and ends the runs that it could not end itself."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from prefect_ml.tracking import watchdog
+
+if TYPE_CHECKING:
+    from prefect_ml.entities import Attempt
+
+logger = logging.getLogger(__name__)
+
+
+class Watch:
+    """The near end of a pipe to the process; closing it, which the system does at any death, wakes that one.
+
+    It costs a start of the bare interpreter and about 8 MB, once for all runs of this process.
+    """
+
+    def __init__(self) -> None:
+        self._pipe: int | None = None
+        self._pid = 0
+
+    def add(self, attempt: Attempt, folder: Path, store_url: str) -> None:
+        """Let it know of an attempt; a failure leaves the attempt to the heartbeat."""
+        entry = {
+            "attempt_id": attempt.attempt_id,
+            "run_id": attempt.run_id,
+            "folder": str(folder),
+            "store_url": store_url,
+        }
+        try:
+            if self._pipe is None:
+                self._start()
+            self._tell(entry)
+        except OSError as error:
+            logger.debug("Nobody watches this process: %s", error)
+            self.abandon()
+
+    def remove(self, attempt_id: str) -> None:
+        """Nothing is left to be done for an attempt."""
+        try:
+            self._tell({"attempt_id": attempt_id})
+        except OSError as error:
+            logger.debug("The watching process is gone: %s", error)
+            self.abandon()
+
+    def close(self) -> None:
+        """At the end of this process: let it do what is left, and do not leave it a zombie when nothing is."""
+        if self._pipe is not None:
+            self.abandon()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, os.WNOHANG)
+
+    def abandon(self) -> None:
+        """Let go of the pipe."""
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+
+    def _start(self) -> None:
+        near, far = _pipe()
+        try:
+            # Isolated and without site-packages: until this process dies it only reads.
+            self._pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", watchdog.__file__],
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, far, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+                ],
+                setsid=True,
+            )
+        except OSError:
+            os.close(near)
+            raise
+        finally:
+            os.close(far)
+        self._pipe = near
+
+    def _tell(self, entry: dict[str, str]) -> None:
+        if self._pipe is not None:
+            os.write(self._pipe, orjson.dumps(entry) + b"\n")
+
+
+def _pipe() -> tuple[int, int]:
+    far, near = os.pipe()
+    return near, far
