@@ -15,7 +15,7 @@ from prefect_ml.entities import RunEnd, Source
 from prefect_ml.errors import ParamConflictError
 from prefect_ml.settings import Settings
 from prefect_ml.tracking import records
-from prefect_ml.tracking.current import source_of
+from prefect_ml.tracking.attribution import source_of
 from prefect_ml.tracking.delivery import Delivery, Offline
 from prefect_ml.tracking.journal import JournalWriter
 from prefect_ml.tracking.place import place_of

@@ -70,7 +70,7 @@ def _end_one(entry: Mapping[str, str], died_at: int) -> bool:
     """Whether nothing is left to do."""
     try:
         store = open_store(entry["store_url"])
-        deliver_folder(store, Path(entry["folder"]))
+        deliver_folder(store, Path(entry["folder"]), died_at=died_at)
         if any(attempt.end_time is None for attempt in _mine(store, entry)):
             time.sleep(_GRACE)
             store.presume_ended(entry["run_id"], entry["attempt_id"], RunStatus.KILLED, died_at)

@@ -77,6 +77,15 @@ def died(run_id: str, records: list[bytes]) -> Attempt | None:
     return read_start(run_id, content).attempt if kind == START and last not in (END, LEAVE) else None
 
 
+def last_time(records: list[bytes]) -> int:
+    """The latest time in ms that the last metrics among records tell, 0 when there are none."""
+    for record in reversed(records):
+        kind, *content = orjson.loads(record)
+        if kind == METRIC:
+            return int(content[0])
+    return 0
+
+
 def sources_of(records: Iterable[bytes]) -> dict[int, Source]:
     """The sources that records name, by number."""
     start = orjson.dumps((SOURCE,))[:-1]
