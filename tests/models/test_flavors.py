@@ -97,8 +97,9 @@ def test_what_can_carry_code_is_not_called_safe(tmp_path, model):
         save_model(model, tmp_path / "m")
 
 
-def test_our_list_names_types_of_numpy_scipy_and_sklearn_alone():
-    assert {name.split(".")[0] for name in TRUSTED_TYPES} == {"numpy", "scipy", "sklearn"}
+def test_our_list_names_types_of_numpy_scipy_sklearn_and_the_boosters_alone():
+    known = {"collections", "lightgbm", "numpy", "scipy", "sklearn", "xgboost"}
+    assert {name.split(".")[0] for name in TRUSTED_TYPES} == known
     assert not [name for name in TRUSTED_TYPES if "PyFunc" in name or name.startswith("scipy.stats")]
 
 

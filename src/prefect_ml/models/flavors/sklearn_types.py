@@ -48,9 +48,25 @@ _SCORES = (
     "mutual_info_regression",
     "r_regression",
 )
+# Boosters restore themselves from their own model text or bytes, which their libraries parse.
+_BOOSTERS = {
+    "lightgbm.basic": ("Booster",),
+    "lightgbm.sklearn": ("LGBMClassifier", "LGBMModel", "LGBMRanker", "LGBMRegressor"),
+    "xgboost.core": ("Booster",),
+    "xgboost.sklearn": (
+        "XGBClassifier",
+        "XGBModel",
+        "XGBRFClassifier",
+        "XGBRFRegressor",
+        "XGBRanker",
+        "XGBRegressor",
+    ),
+}
 
 TRUSTED_TYPES: frozenset[str] = frozenset(
     {
+        "collections.OrderedDict",
+        "collections.defaultdict",
         "numpy.dtype",
         "numpy.mean",
         "numpy.number",
@@ -80,5 +96,6 @@ TRUSTED_TYPES: frozenset[str] = frozenset(
         *(f"sklearn.gaussian_process.kernels.{name}" for name in _KERNELS),
         *(f"sklearn.metrics._dist_metrics.{name}Distance{bits}" for name in _METRICS for bits in (32, 64)),
         *(f"sklearn.model_selection._split.{name}" for name in _SPLITTERS),
+        *(f"{module}.{name}" for module, names in _BOOSTERS.items() for name in names),
     }
 )

@@ -7,9 +7,11 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from prefect_ml.errors import ArtifactError, InvalidInputError
+from prefect_ml.models.flavors.lightgbm import LightgbmFlavor
 from prefect_ml.models.flavors.pyfunc import PyfuncFlavor
 from prefect_ml.models.flavors.python import PythonFlavor
 from prefect_ml.models.flavors.sklearn import SklearnFlavor
+from prefect_ml.models.flavors.xgboost import XgboostFlavor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
 GROUP = "prefect_ml.flavors"
 
-# The first that matches is taken, so the one that takes anything comes last.
-_BUILT_IN: tuple[Flavor, ...] = (SklearnFlavor(), PythonFlavor())
+# The first that matches is taken: the boosters' estimators are scikit-learn's too, and the last takes anything.
+_BUILT_IN: tuple[Flavor, ...] = (XgboostFlavor(), LightgbmFlavor(), SklearnFlavor(), PythonFlavor())
 _FOREIGN = PyfuncFlavor()
 
 

@@ -1,0 +1,89 @@
+"""XGBoost boosters and estimators, in XGBoost's own UBJSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect_ml.artifacts.names import resolve
+from prefect_ml.errors import ArtifactError
+from prefect_ml.models.flavors.contract import FlavorInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from prefect_ml.models.trust import Trust
+
+_FILE = "model.ubj"
+_BOOSTER = "xgboost.core.Booster"
+# A model file names one of these; no other class is ever built from it.
+_CLASSES = {
+    _BOOSTER: "Booster",
+    **{
+        f"xgboost.sklearn.{name}": name
+        for name in ("XGBModel", "XGBClassifier", "XGBRegressor", "XGBRanker", "XGBRFClassifier", "XGBRFRegressor")
+    },
+}
+
+
+class XgboostFlavor:
+    """Writes MLflow's own `xgboost` section, so that MLflow opens it by itself.
+
+    What the file format does not hold is lost as it is with XGBoost's own `save_model`: the training params of an
+    estimator, and what a subclass adds.
+    """
+
+    name = "xgboost"
+
+    def matches(self, model: object) -> bool:
+        return _class_of(model) is not None
+
+    def save(self, model: Any, folder: Path, *, allow_pickle: bool) -> FlavorInfo:  # noqa: ARG002 - it needs none
+        import xgboost  # noqa: PLC0415 - the model's own library, imported already
+
+        model.save_model(folder / _FILE)
+        class_ = _class_of(model) or _BOOSTER
+        conf = {
+            "xgb_version": xgboost.__version__,
+            "data": _FILE,
+            "model_class": class_,
+            "model_format": "ubj",
+            "code": None,
+        }
+        wrapped = set() if class_ == _BOOSTER else {"sklearn"}
+        pyfunc = {"loader_module": "mlflow.xgboost", "data": _FILE}
+        return FlavorInfo(conf, pyfunc, {"xgboost", "numpy", "scipy", *wrapped})
+
+    def load(self, folder: Path, conf: Mapping[str, Any], trust: Trust) -> Any:
+        class_ = _CLASSES.get(str(conf.get("model_class", _BOOSTER)))
+        if class_ is None:
+            raise ArtifactError(
+                f"{trust.origin!r} is of the class {conf.get('model_class')!r}; XGBoost models of the classes "
+                f"{', '.join(_CLASSES)} can be loaded."
+            )
+        path = resolve(folder, str(conf.get("data", _FILE)))
+        try:
+            import xgboost  # noqa: PLC0415 - only for models of XGBoost
+        except ModuleNotFoundError as error:
+            raise ArtifactError(f"{trust.origin!r} needs XGBoost; pip install xgboost.") from error
+        model = getattr(xgboost, class_)()
+        try:
+            model.load_model(path)
+        except (xgboost.core.XGBoostError, OSError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"XGBoost {xgboost.__version__} cannot load {path.name!r} of {trust.origin!r}: {str(error)[:300]}"
+            ) from error
+        return model
+
+    def predict(self, native: Any, data: Any, params: Mapping[str, Any] | None) -> Any:
+        import xgboost  # noqa: PLC0415 - the model's own library, imported already
+
+        if isinstance(native, xgboost.Booster):
+            data = xgboost.DMatrix(data, enable_categorical=True)
+        return native.predict(data, **(params or {}))
+
+
+def _class_of(model: object) -> str | None:
+    """The class of XGBoost that an object is of, the nearest one for a subclass."""
+    names = (f"{base.__module__}.{base.__name__}" for base in type(model).__mro__)
+    return next((name for name in names if name in _CLASSES), None)
