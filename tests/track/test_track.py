@@ -518,14 +518,14 @@ def test_the_hook_of_another_process_ends_the_run():
     """A worker calls the hooks in a process that has never seen the run, with the flow run alone."""
     from prefect.states import Cancelling, Crashed
 
-    from prefect_ml.track import end_run
+    from prefect_ml.flowruns.states import end_run
 
     @ml.track(experiment="supervised", tags={"team": "blue"})
     @flow
     def f(): ...
 
     with get_client(sync_client=True) as client:
-        for state, status in ((Crashed(), RunStatus.FAILED), (Cancelling(), RunStatus.KILLED)):
+        for state, status in ((Crashed(), RunStatus.KILLED), (Cancelling(), RunStatus.KILLED)):
             flow_run = client.create_flow_run(f)
             assert end_run(f, flow_run, state) is None
             run = ml.get_run(flow_run.id.hex)
@@ -556,7 +556,7 @@ f()
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, env=environment)
     assert done.returncode != 0
     run = only_run("terminated")
-    assert (run.status, run.metrics) == (RunStatus.FAILED, {"loss": 1.0})
+    assert (run.status, run.metrics) == (RunStatus.KILLED, {"loss": 1.0})
 
 
 def test_a_nested_flow_by_cloudpickle_is_tracked_still():

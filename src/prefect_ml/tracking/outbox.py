@@ -96,18 +96,15 @@ class Outbox:
             count += len(records)
             self._report(store, rejections)
 
-    def finish(self, store: Store | None = None, died_at: int | None = None) -> JournalReport:
+    def finish(self, store: Store | None = None) -> JournalReport:
         """Remove the file when it is wholly delivered and its writer is gone; called after `deliver`.
 
         Args:
             store: where the run is marked KILLED when the process that started it died before it ended.
-            died_at: when that was, in ms; by default the latest time that the journal tells.
         """
         reader, end = self._reader, self._start or 0
         bad = reader.bad_bytes(end)
-        gone = remove_if_abandoned(
-            reader.path, end, None if store is None else lambda left: _mark_killed(store, left, died_at)
-        )
+        gone = remove_if_abandoned(reader.path, end, None if store is None else lambda left: _mark_killed(store, left))
         finished = gone and not (reader.path.exists() and reader.read(end)[0])
         if finished and bad:
             logger.warning(
@@ -131,14 +128,14 @@ class Outbox:
             logger.warning("Run %s cannot be marked with what was refused: %s", run_id, error)
 
 
-def _mark_killed(store: Store, reader: JournalReader, died_at: int | None) -> None:
+def _mark_killed(store: Store, reader: JournalReader) -> None:
     """End the attempt whose process died without a word."""
     records = reader.all()
     attempt = died(reader.run_id, records)
     if attempt is None:
         return
     # A mapped file's time of change is not that of the last record.
-    ended = died_at or max(int(reader.path.stat().st_mtime * 1000), last_time(records))
+    ended = max(int(reader.path.stat().st_mtime * 1000), last_time(records))
     try:
         if store.presume_ended(reader.run_id, attempt.attempt_id, RunStatus.KILLED, ended):
             logger.warning("Run %s is marked KILLED: its process died before it ended.", reader.run_id)
@@ -147,7 +144,7 @@ def _mark_killed(store: Store, reader: JournalReader, died_at: int | None) -> No
 
 
 def deliver_file(
-    store: Store, path: Path, *, place: str | None = None, level: int = logging.WARNING, died_at: int | None = None
+    store: Store, path: Path, *, place: str | None = None, level: int = logging.WARNING, mark: bool = True
 ) -> JournalReport | None:
     """Deliver one journal of any process and remove it when that is right; None when it is gone already.
 
@@ -156,7 +153,7 @@ def deliver_file(
         path: the journal.
         place: leave it alone when it was recorded for a store at another place; None delivers in any case.
         level: of the message that it is left alone.
-        died_at: when its process died, in ms, if somebody saw it.
+        mark: whether to end the attempt whose process died.
     """
     try:
         outbox = Outbox(path)
@@ -177,19 +174,18 @@ def deliver_file(
             )  # fmt: skip
             return JournalReport(path.parent.name, path.stem, 0, 0, finished=False)
         count = outbox.deliver(store)
-        report = outbox.finish(store, died_at)
+        report = outbox.finish(store if mark else None)
     finally:
         outbox.close()
     return JournalReport(report.run_id, report.journal_id, count, report.bad_bytes, report.finished)
 
 
 def deliver_folder(
-    store: Store, folder: Path, *, place: str | None = None, level: int = logging.WARNING, died_at: int | None = None
+    store: Store, folder: Path, *, place: str | None = None, level: int = logging.WARNING, mark: bool = True
 ) -> list[JournalReport]:
     """Deliver all journals and waiting artifacts of one run, and remove its folder when it is empty."""
     found = [
-        deliver_file(store, path, place=place, level=level, died_at=died_at)
-        for path in sorted(folder.glob(f"*{SUFFIX}"))
+        deliver_file(store, path, place=place, level=level, mark=mark) for path in sorted(folder.glob(f"*{SUFFIX}"))
     ]
     if all(report is None or report.finished for report in found):
         deliver_staged(store, folder)

@@ -18,7 +18,7 @@ from prefect_ml.store import open_store
 from prefect_ml.tracking.outbox import deliver_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from prefect_ml.entities import Attempt
     from prefect_ml.store.contract import Store
@@ -31,13 +31,20 @@ _LONGEST_PAUSE = 60.0
 _PATIENCE = 3600.0
 
 
-def end_silent(store: Store, timeout: float, *, spare: Collection[str] = ()) -> list[Attempt]:
-    """End the attempts that gave no sign of life for `timeout` seconds, at their last one, as KILLED.
+def end_silent(
+    store: Store,
+    timeout: float,
+    *,
+    spare: Collection[str] = (),
+    how: Callable[[Attempt], RunStatus] = lambda _: RunStatus.KILLED,
+) -> list[Attempt]:
+    """End the attempts that gave no sign of life for `timeout` seconds, at their last one.
 
     Args:
         store: where they are.
         timeout: in seconds.
         spare: ids of attempts that live, whatever the store knows.
+        how: how they ended.
 
     Returns:
         Those that were ended now.
@@ -46,34 +53,43 @@ def end_silent(store: Store, timeout: float, *, spare: Collection[str] = ()) -> 
         attempt
         for attempt in store.silent_attempts(timeout)
         if attempt.attempt_id not in spare
-        and store.presume_ended(attempt.run_id, attempt.attempt_id, RunStatus.KILLED, attempt.seen, seen=attempt.seen)
+        and store.presume_ended(attempt.run_id, attempt.attempt_id, how(attempt), attempt.seen, seen=attempt.seen)
     ]
 
 
-def end_left(entries: list[Mapping[str, str]], died_at: int) -> None:
+def killed(entry: Mapping[str, str]) -> RunStatus:  # noqa: ARG001 - the shape of what knows better
+    """How an attempt ended of which no more is known."""
+    return RunStatus.KILLED
+
+
+def end_left(
+    entries: list[Mapping[str, str]], died_at: int, how: Callable[[Mapping[str, str]], RunStatus] = killed
+) -> None:
     """Deliver and end what a process left that died, patiently when the store is away.
 
     Args:
         entries: what `Watch.add` told of each attempt.
         died_at: when it died, in ms.
+        how: how an attempt ended.
     """
     left, pause, until = list(entries), 1.0, time.monotonic() + _PATIENCE
     while True:
-        left = [entry for entry in left if not _end_one(entry, died_at)]
+        left = [entry for entry in left if not _end_one(entry, died_at, how)]
         if not left or time.monotonic() > until:
             return
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _end_one(entry: Mapping[str, str], died_at: int) -> bool:
+def _end_one(entry: Mapping[str, str], died_at: int, how: Callable[[Mapping[str, str]], RunStatus]) -> bool:
     """Whether nothing is left to do."""
     try:
         store = open_store(entry["store_url"])
-        deliver_folder(store, Path(entry["folder"]), died_at=died_at)
-        if any(attempt.end_time is None for attempt in _mine(store, entry)):
+        deliver_folder(store, Path(entry["folder"]), mark=False)
+        if _lives(store, entry):
             time.sleep(_GRACE)
-            store.presume_ended(entry["run_id"], entry["attempt_id"], RunStatus.KILLED, died_at)
+            if _lives(store, entry):
+                store.presume_ended(entry["run_id"], entry["attempt_id"], how(entry), died_at)
     except StoreUnavailableError as error:
         logger.debug("The end of run %s waits: %s", entry["run_id"], error)
         return False
@@ -82,9 +98,9 @@ def _end_one(entry: Mapping[str, str], died_at: int) -> bool:
     return True
 
 
-def _mine(store: Store, entry: Mapping[str, str]) -> list[Attempt]:
+def _lives(store: Store, entry: Mapping[str, str]) -> bool:
     attempts = store.get_attempts(entry["run_id"])
-    return [attempt for attempt in attempts if attempt.attempt_id == entry["attempt_id"]]
+    return any(attempt.attempt_id == entry["attempt_id"] and attempt.end_time is None for attempt in attempts)
 
 
 if __name__ == "__main__":

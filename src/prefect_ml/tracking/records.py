@@ -43,7 +43,7 @@ def names_record(kind: str, names: Sequence[str], source: int) -> bytes:
 
 
 def source_record(number: int, source: Source) -> bytes:
-    return orjson.dumps((SOURCE, number, source))
+    return orjson.dumps((SOURCE, number, tuple(source)))
 
 
 def start_record(start: RunStart) -> bytes:

@@ -6,17 +6,39 @@ import contextlib
 import logging
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
 from prefect_ml.tracking import watchdog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
     from prefect_ml.entities import Attempt
 
 logger = logging.getLogger(__name__)
+
+
+class Mourner(NamedTuple):
+    """What is run when a process died that left attempts.
+
+    Attributes:
+        module: name of a module that reads what was told, as JSON from its standard input.
+        facts: what else it must know of an attempt that is told now.
+    """
+
+    module: str
+    facts: Callable[[], Mapping[str, str]]
+
+
+_mourners = [Mourner("prefect_ml.tracking.reaper", dict)]
+
+
+def register_mourner(mourner: Mourner) -> None:
+    """Have those that are told from now on mourned by another module."""
+    _mourners.append(mourner)
 
 
 class Watch:
@@ -36,6 +58,8 @@ class Watch:
             "run_id": attempt.run_id,
             "folder": str(folder),
             "store_url": store_url,
+            "module": _mourners[-1].module,
+            **_mourners[-1].facts(),
         }
         try:
             if self._pipe is None:

@@ -1,0 +1,94 @@
+"""One execution of a flow's function: an attempt of the run that the flow run is."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.exceptions import Pause
+
+from prefect_ml.entities import RunStatus
+from prefect_ml.errors import InvalidInputError
+from prefect_ml.flowruns.harmless import harmless
+from prefect_ml.flowruns.options import Options
+from prefect_ml.flowruns.start import begin_run
+from prefect_ml.flowruns.states import install_hooks
+from prefect_ml.flowruns.summary import summarize_soon
+from prefect_ml.tracking import values
+from prefect_ml.tracking.current import entering
+from prefect_ml.tracking.run import ActiveRun
+
+
+class Execution:
+    """What happens around a flow's function; outside of a flow run, as in `flow.fn()`, nothing does."""
+
+    def __init__(self, options: Options, function: Callable[..., Any]) -> None:
+        self.run: ActiveRun | None = None
+        self._context = FlowRunContext.get()
+        if self._context is None or self._context.flow_run is None or self._context.flow is None:
+            return
+        with harmless("The run of this flow cannot be recorded"):
+            self.run = begin_run(self._context.flow, self._context.flow_run, options, function)
+            install_hooks(self._context.flow)
+            _log_parameters(self.run, self._context.flow.serialize_parameters(self._context.parameters or {}))
+
+    @contextlib.contextmanager
+    def current(self) -> Iterator[None]:
+        """Make the run the current one; not for generators, whose body shares its context with the caller."""
+        if self.run is None:
+            yield
+            return
+        with entering(self.run, self.run.run_id), self.suspending():
+            yield
+
+    @contextlib.contextmanager
+    def suspending(self) -> Iterator[None]:
+        """Record when the flow run is suspended here; another process will go on with it."""
+        try:
+            yield
+        except Pause:
+            if self.run is not None:
+                with harmless("That the run is suspended cannot be recorded"):
+                    self.run.end(RunStatus.SCHEDULED)
+            raise
+
+    def returned(self, value: Any) -> None:
+        """Record the numbers of a return value; called when the function ended well."""
+        if self.run is None or self._context is None:
+            return
+        with harmless("The numbers that this flow returned cannot be recorded"):
+            if numbers := _numbers(value):
+                self.run.log_metrics(numbers)
+        if isinstance(value, State):
+            if value.is_cancelled():  # no hook is called for a state that the flow itself returns
+                self.run.end(RunStatus.KILLED)
+            return
+        with harmless("The run's summary cannot be made"):
+            summarize_soon(self.run, self._context)
+
+
+def _log_parameters(run: ActiveRun, parameters: Mapping[str, Any]) -> None:
+    try:
+        run.log_params(parameters)
+    except InvalidInputError:
+        for key, value in parameters.items():
+            with harmless(f"The parameter {key!r} cannot be recorded"):
+                run.log_params({key: value})
+
+
+def _numbers(value: Any) -> dict[str, float]:
+    """The numbers among a returned dictionary's values, or the number itself as `result`."""
+    items = value.items() if isinstance(value, Mapping) else [("result", value)]
+    return {key: number for key, item in items for number in _number(str(key), item)}
+
+
+def _number(key: str, value: Any) -> list[float]:
+    if value is None or isinstance(value, State | bool | str | bytes):
+        return []
+    try:
+        return [values.metric_value(key, value)]
+    except InvalidInputError:
+        return []

@@ -1,0 +1,82 @@
+"""Making the record true again after processes died: statuses, steps, and what lies in journals."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from prefect_ml.entities import Attempt, Run, RunStatus
+from prefect_ml.flowruns.steps import FLOW_RUN_TAG, get_steps, steps_are_final
+from prefect_ml.flowruns.verdict import verdict
+from prefect_ml.store.contract import Store
+from prefect_ml.tracking.reaper import end_silent
+from prefect_ml.tracking.sync import sync_journals
+
+_DAY_MS = 86_400_000
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What was done.
+
+    Attributes:
+        journals: how many journals were looked at.
+        records: how many records were delivered.
+        ended: ids of runs whose process was found dead.
+        steps: how many runs had their steps read.
+    """
+
+    journals: int
+    records: int
+    ended: tuple[str, ...]
+    steps: int
+
+
+def reconcile(store: Store, timeout: float) -> Reconciled:
+    """Deliver journals of this machine, end attempts without a sign of life as Prefect knows they ended, read steps.
+
+    Idempotent; several may run at once.
+
+    Args:
+        store: what to make true.
+        timeout: seconds of silence after which an attempt counts as dead.
+
+    Raises:
+        StoreUnavailableError: call again.
+    """
+    journals = sync_journals(store)
+    ended = end_silent(store, timeout, how=_how)
+    read = [run for run in _recent(store) if not steps_are_final(run)]
+    for run in read:
+        get_steps(store, run.run_id)
+    return Reconciled(
+        len(journals),
+        sum(report.records for report in journals),
+        tuple(attempt.run_id for attempt in ended),
+        len(read),
+    )
+
+
+def _how(attempt: Attempt) -> RunStatus:
+    return verdict(attempt.run_id, attempt.attempt_id)
+
+
+def _recent(store: Store) -> list[Run]:
+    """Runs of flows that ended within a day."""
+    experiments = [experiment.experiment_id for experiment in store.search_experiments().items]
+    since = time.time_ns() // 1_000_000 - _DAY_MS
+    found: list[Run] = []
+    token: str | None = None
+    while experiments:
+        page = store.search_runs(
+            experiments,
+            f"attributes.end_time > {since} and tags.`{FLOW_RUN_TAG}` LIKE '%'",
+            max_results=_PAGE,
+            page_token=token,
+        )
+        found += page.items
+        token = page.next_token
+        if token is None:
+            break
+    return found

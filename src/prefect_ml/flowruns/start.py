@@ -1,0 +1,70 @@
+"""What starts the run of a flow run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun
+from prefect.utilities.callables import get_parameter_defaults
+
+from prefect_ml.entities import Attempt, RunStart
+from prefect_ml.flowruns.options import Options
+from prefect_ml.flowruns.source import body_source
+from prefect_ml.tracking import capture, records, values
+from prefect_ml.tracking.current import entered
+from prefect_ml.tracking.run import ActiveRun
+from prefect_ml.tracking.start import begin
+
+
+def begin_run(flow: Flow[..., Any], flow_run: FlowRun, options: Options, function: Callable[..., Any]) -> ActiveRun:
+    """Begin the run of a flow run in the process that executes it, or go on with it."""
+    around = entered()
+    run_id = flow_run.id.hex
+    source = body_source(flow_run)
+    return begin(
+        run_id,
+        _experiment(flow, flow_run, options),
+        options.name or flow_run.name,
+        parent=None if around is None or around.run.run_id == run_id else around.run,
+        tags=_tags(flow, flow_run) | dict(options.tags),
+        source_file=inspect.unwrap(function).__code__.co_filename,
+        attempt=None if source is None else Attempt(run_id, source.attempt_id, source.number, source.started),
+    )
+
+
+def record_start(flow: Flow[..., Any], flow_run: FlowRun, options: Options) -> ActiveRun:
+    """Record that there is a run, in a process that does not execute it: its code may never have been called."""
+    run = ActiveRun(flow_run.id.hex)
+    began = flow_run.start_time
+    start = RunStart(
+        _experiment(flow, flow_run, options),
+        options.name or flow_run.name,
+        capture.user(),
+        values.now_ms() if began is None else int(began.timestamp() * 1000),
+        _tags(flow, flow_run) | dict(options.tags),
+    )
+    run.outlet.record(records.start_record(start))
+    return run
+
+
+def _experiment(flow: Flow[..., Any], flow_run: FlowRun, options: Options) -> str:
+    """The experiment's name, with parameters of the flow run filled in as Prefect does in `flow_run_name`."""
+    name = options.experiment or flow.name
+    try:
+        return name.format(**{**get_parameter_defaults(flow.fn), **flow_run.parameters})
+    except (LookupError, ValueError, AttributeError):
+        return name
+
+
+def _tags(flow: Flow[..., Any], flow_run: FlowRun) -> dict[str, str]:
+    tags = {
+        "prefect_ml.flow_name": flow.name,
+        "prefect_ml.flow_run_id": str(flow_run.id),
+        "prefect_ml.attempt": str(max(flow_run.run_count, 1)),
+    }
+    if flow_run.deployment_id is not None:
+        tags["prefect_ml.deployment_id"] = str(flow_run.deployment_id)
+    return tags

@@ -1,0 +1,64 @@
+"""How a flow run ends is how its run ends, told by hooks in whatever process learns of it.
+
+FAILED: the code raised, or could not be called. KILLED: it was stopped from outside: cancelled, interrupted,
+killed, lost. SCHEDULED: it is suspended, or waits to be executed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State, StateType
+
+from prefect_ml.entities import RunStatus
+from prefect_ml.flowruns.harmless import harmless
+from prefect_ml.flowruns.options import Options, options_of
+from prefect_ml.flowruns.start import record_start
+from prefect_ml.flowruns.steps import sync_steps_soon
+from prefect_ml.flowruns.summary import finish_summary
+from prefect_ml.settings import Settings
+from prefect_ml.tracking.run import ActiveRun
+
+STATUS = {
+    StateType.COMPLETED: RunStatus.FINISHED,
+    StateType.FAILED: RunStatus.FAILED,
+    StateType.CRASHED: RunStatus.KILLED,
+    StateType.CANCELLING: RunStatus.KILLED,
+    StateType.CANCELLED: RunStatus.KILLED,
+    StateType.PAUSED: RunStatus.SCHEDULED,
+    StateType.SCHEDULED: RunStatus.SCHEDULED,
+    StateType.PENDING: RunStatus.SCHEDULED,
+}
+
+
+def install_hooks(flow: Flow[..., Any]) -> None:
+    """Have a flow's states tell how its runs end; idempotent."""
+    for state in ("completion", "failure", "crashed", "cancellation"):
+        name = f"on_{state}_hooks"
+        hooks = getattr(flow, name) or []
+        if end_run not in hooks:  # with_options() shares the list with the original, so a new one is set
+            setattr(flow, name, [*hooks, end_run])
+
+
+def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> Any:
+    """State hook: end the run as the flow run ended; runs in whatever process learns of it."""
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_running_loop()
+        return asyncio.to_thread(_end, flow, flow_run, state)
+    _end(flow, flow_run, state)
+    return None
+
+
+def _end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    run = ActiveRun(flow_run.id.hex)
+    with harmless("The end of this run cannot be recorded"):
+        if run.outlet.attempt is None:
+            record_start(flow, flow_run, options_of(flow.fn) or Options())
+        run.end(STATUS[state.type], number=max(flow_run.run_count, 1))
+    finish_summary(run)
+    if not Settings().offline:
+        with harmless("The steps of this run are not known yet"):
+            sync_steps_soon(run.outlet.store, run.run_id)
