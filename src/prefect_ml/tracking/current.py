@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prefect_ml.tracking.run import ActiveRun
 
@@ -40,3 +40,24 @@ def entering(run: ActiveRun, flow_run_id: str | None = None) -> Iterator[ActiveR
         yield run
     finally:
         _entered.reset(token)
+
+
+def _entered_run() -> ActiveRun | None:
+    found = _entered.get()
+    return None if found is None else found.run
+
+
+class _Finder:
+    """How the current run is found: by what was entered, until somebody knows more."""
+
+    find: Callable[[], ActiveRun | None] = staticmethod(_entered_run)
+
+
+def register_finder(find: Callable[[], ActiveRun | None]) -> None:
+    """Let rooms that cannot know of flows find the current run; `find` returns None when there is none."""
+    _Finder.find = staticmethod(find)
+
+
+def find_run() -> ActiveRun | None:
+    """The current run by what was registered, None when there is none."""
+    return _Finder.find()
