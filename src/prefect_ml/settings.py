@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Capturable = Literal["git", "diff", "packages", "host", "notebook", "system"]
 
 
 def _default_home() -> Path:
@@ -58,6 +60,13 @@ class Settings(BaseSettings):
     watch: bool = Field(
         default=True, description="Whether a small process waits beside each that records a run, to end it truly."
     )
+    capture: Annotated[tuple[Capturable, ...], NoDecode] = Field(
+        default=get_args(Capturable),
+        description="Comma-separated things to record of where a run came from; nothing when empty.",
+    )
+    system_metrics_interval: float = Field(
+        default=10.0, ge=0, description="Seconds between two samples of the system metrics of a run; 0 for none."
+    )
     serve_poll_interval: float = Field(
         default=1.0, gt=0, description="Seconds between two looks at the alias that is served."
     )
@@ -79,7 +88,7 @@ class Settings(BaseSettings):
         default=20, gt=0, description="Seconds that a server told to stop goes on answering what it has in hand."
     )
 
-    @field_validator("trusted_origins", mode="before")
+    @field_validator("trusted_origins", "capture", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -46,6 +46,7 @@ class Delivery:
         self._thread: threading.Thread | None = None
         self._open: dict[JournalWriter, Outbox] = {}
         self._jobs: list[Callable[[], None]] = []
+        self._later: list[Callable[[Store | None], None]] = []
         self._ended: dict[Path, set[str]] = {}
         self._asked = 0
         self._answered = 0
@@ -80,6 +81,14 @@ class Delivery:
         with self._changed:
             self._jobs.append(job)
 
+    def later(self, job: Callable[[Store | None], None]) -> None:
+        """Run a job in the thread after what is recorded is delivered and nobody waits; without a store if it is away.
+
+        A flush does not wait for it, the next one does.
+        """
+        with self._changed:
+            self._later.append(job)
+
     def end(self, folder: Path, attempt_id: str = "") -> None:
         """Deliver and remove also what other processes left in the folder of a run that has ended."""
         self._pulse.end(attempt_id)
@@ -95,7 +104,7 @@ class Delivery:
         """
         deadline = time.monotonic() + timeout
         with self._changed:
-            if not (self._open or self._ended or self._jobs):
+            if not (self._open or self._ended or self._jobs or self._later):
                 return True
             self._asked += 1
             ticket, failures = self._asked, self._failures
@@ -144,6 +153,15 @@ class Delivery:
                     waiting = self._asked > self._answered
                     pause = self._interval if waiting else min(pause * 2, _LONGEST_PAUSE)
                 self._changed.notify_all()
+            self._do_later()
+
+    def _do_later(self) -> None:
+        with self._changed:
+            jobs = list(self._later)
+        for job in jobs:
+            job(self._store)
+        with self._changed:
+            del self._later[: len(jobs)]
 
     def _round(self) -> bool:
         """Whether everything that is there was delivered."""
@@ -226,6 +244,10 @@ class Offline:
 
     def soon(self, job: Callable[[], None]) -> None:
         """Left to the end of the run."""
+
+    def later(self, job: Callable[[Store | None], None]) -> None:
+        """There is no store."""
+        job(None)
 
     def end(self, folder: Path, attempt_id: str = "") -> None:
         """Left to `prefect-ml sync`."""

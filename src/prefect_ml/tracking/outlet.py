@@ -16,16 +16,21 @@ from prefect_ml.errors import ParamConflictError
 from prefect_ml.settings import Settings
 from prefect_ml.tracking import records
 from prefect_ml.tracking.attribution import source_of
+from prefect_ml.tracking.capture import Found
 from prefect_ml.tracking.delivery import Delivery, Offline
+from prefect_ml.tracking.files import keep_found
 from prefect_ml.tracking.journal import JournalWriter
 from prefect_ml.tracking.place import place_of
+from prefect_ml.tracking.records import metrics_record
+from prefect_ml.tracking.values import now_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from prefect_ml.entities import Attempt, Run, RunStart, RunStatus
     from prefect_ml.store.contract import Store
+    from prefect_ml.tracking.capture import Capture
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +53,7 @@ class Outlet:
         self.run_id = run_id
         self.pid = os.getpid()
         self.delivery = delivery
+        self.settings = settings
         self.flush_timeout = settings.flush_timeout
         self.attempt: Attempt | None = None
         self.experiment: str | None = None
@@ -57,7 +63,8 @@ class Outlet:
         self._writer: JournalWriter | None = None
         self._lock = threading.Lock()
         self._tags_lock = threading.Lock()
-        self._more_tags: Callable[[], Mapping[str, str]] | None = None
+        self._capture: Capture | None = None
+        self._captured = False
         self._missing = 0
         self._sources: dict[Source, int] = {Source(): 0}
         self._named: dict[int, Source] = {}
@@ -123,21 +130,22 @@ class Outlet:
         if source := self.source:
             self.record(records.names_record(kind, names, source))
 
-    def begin(self, start: RunStart, more_tags: Callable[[], Mapping[str, str]]) -> None:
+    def begin(self, start: RunStart, capture: Capture) -> None:
         """Record that this process starts the run, or continues it.
 
         Args:
             start: what is known now.
-            more_tags: finds out the rest, in the background.
+            capture: finds out the rest, in the background and at the end.
         """
         self.record(records.start_record(start))
-        self._more_tags = more_tags
+        self._capture, self._captured = capture, False
         self.attempt, self.experiment = start.attempt, start.experiment
         if self._writer is not None:
             self._writer.holds_start = True
         if start.attempt is not None:
             self.delivery.begin(start.attempt, self.folder)
-        self.delivery.soon(self._add_tags)
+        capture.begin(self.run_id, lambda values, step: self.record(metrics_record(values, step, now_ms())))
+        self.delivery.soon(self._keep_found)
 
     def set_params(self, values: Mapping[str, str]) -> None:
         """Record params; refuses all of them when one has another value already."""
@@ -160,7 +168,7 @@ class Outlet:
             end_time: when, in ms.
             number: of the attempt that ended, when another process started it.
         """
-        self._add_tags()
+        self._keep_found(last=True)
         if self._missing:
             self.record(records.tags_record({MISSING_TAG: str(self._missing)}), last=True)
         attempt = self.attempt
@@ -189,11 +197,20 @@ class Outlet:
         """Wait until what was recorded so far is in the store; whether it is."""
         return self.delivery.flush(self.flush_timeout if timeout is None else timeout, patient=patient)
 
-    def _add_tags(self) -> None:
+    def _keep_found(self, *, last: bool = False) -> None:
+        """Keep what capture finds; nobody waits for the files of it."""
         with self._tags_lock:
-            more, self._more_tags = self._more_tags, None
-            if more is not None and (found := more()):
-                self.record(records.tags_record(found))
+            if self._capture is None:
+                return
+            found = Found() if self._captured else self._capture.at_start()
+            self._captured = True
+            if last:
+                found |= self._capture.at_end()
+                self._capture = None
+            if found.tags:
+                self.record(records.tags_record(found.tags))
+            if found.files:
+                self.delivery.later(lambda store: keep_found(self, found.files, store))
 
     def _new_source(self, source: Source) -> int:
         number = next(self._numbers)

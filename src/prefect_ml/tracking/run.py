@@ -53,9 +53,9 @@ class ActiveRun:
         return found
 
     def begin(self, start: RunStart, *, source_file: str | None = None) -> None:
-        """Create the run, or continue it; what needs git is looked up in the background."""
-        folder = capture.source_folder(source_file)
-        self.outlet.begin(start, lambda: capture.git_tags(folder))
+        """Create the run, or continue it; where it came from is looked up in the background."""
+        outlet = self.outlet
+        outlet.begin(start, capture.Capture(outlet.settings, capture.source_folder(source_file)))
 
     def log_param(self, key: str, value: object) -> None:
         """Record a param; see `log_params`."""

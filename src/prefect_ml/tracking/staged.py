@@ -12,7 +12,7 @@ from prefect_ml.errors import ArtifactError, InactiveError, NotFoundError
 from prefect_ml.models.mlmodel import FILE as MLMODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from prefect_ml.artifacts.contract import ArtifactStore
@@ -39,6 +39,17 @@ def stage(folder: Path, name: str, source: Path | bytes) -> None:
     made = folder / f".{uuid.uuid4().hex}"
     try:
         put(open_artifacts(str(made)), name, source)
+        made.rename(folder / f"{_WAITING}{made.name[1:]}")
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def stage_all(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Keep files by their names below a run's journal folder until `deliver_staged`; all or none."""
+    made = folder / f".{uuid.uuid4().hex}"
+    try:
+        for name, content in contents.items():
+            put(open_artifacts(str(made)), name, content)
         made.rename(folder / f"{_WAITING}{made.name[1:]}")
     finally:
         shutil.rmtree(made, ignore_errors=True)

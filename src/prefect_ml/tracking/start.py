@@ -41,7 +41,7 @@ def begin(
     """Create or continue a run of this process, by an attempt of its own unless one is given."""
     given = {values.name(key, "tag"): values.tag_value(key, value) for key, value in (tags or {}).items()}
     nested = {} if parent is None else {PARENT_TAG: parent.run_id}
-    found = capture.process_tags() | ({capture.SOURCE_NAME: source_file} if source_file else {})
+    found = capture.process_tags(source_file)
     run = ActiveRun(run_id)
     now = values.now_ms()
     mine = attempt or Attempt(run_id, uuid.uuid4().hex, 1, now)
