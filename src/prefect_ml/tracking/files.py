@@ -13,11 +13,10 @@ import yaml
 
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.artifacts.names import split_name
-from prefect_ml.errors import ArtifactError, InvalidInputError, PrefectMLError, StoreUnavailableError
-from prefect_ml.tracking.staged import put, stage, stage_all
+from prefect_ml.errors import ArtifactError, InvalidInputError, StoreUnavailableError
+from prefect_ml.tracking.staged import put, stage
 
 if TYPE_CHECKING:
-    from prefect_ml.store.contract import Store
     from prefect_ml.tracking.outlet import Outlet
 
 logger = logging.getLogger(__name__)
@@ -34,26 +33,6 @@ def keep(outlet: Outlet, name: str, source: Path | bytes) -> bool:
         if not isinstance(error.__cause__, OSError):
             raise
         return _wait(outlet, name, source, error)
-    return True
-
-
-def keep_found(outlet: Outlet, contents: Mapping[str, bytes], store: Store | None) -> None:
-    """Put small files into the run's artifacts; they wait when the store is away (None). Never raises."""
-    try:
-        if store is None or not _put_all(outlet.run_id, contents, store):
-            stage_all(outlet.folder, contents)
-    except (PrefectMLError, OSError) as error:
-        logger.warning("Run %s goes on without its %s: %s", outlet.run_id, " and ".join(contents), error)
-
-
-def _put_all(run_id: str, contents: Mapping[str, bytes], store: Store) -> bool:
-    try:
-        artifacts = open_artifacts(store.get_run(run_id).artifact_uri)
-        for name, content in contents.items():
-            artifacts.put(name, content)
-    except (PrefectMLError, OSError) as error:
-        logger.info("%s of run %s will be put into its artifacts later: %s", " and ".join(contents), run_id, error)
-        return False
     return True
 
 

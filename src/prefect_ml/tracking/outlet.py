@@ -18,10 +18,10 @@ from prefect_ml.tracking import records
 from prefect_ml.tracking.attribution import source_of
 from prefect_ml.tracking.capture import Found
 from prefect_ml.tracking.delivery import Delivery, Offline
-from prefect_ml.tracking.files import keep_found
 from prefect_ml.tracking.journal import JournalWriter
 from prefect_ml.tracking.place import place_of
 from prefect_ml.tracking.records import metrics_record
+from prefect_ml.tracking.staged import keep_found
 from prefect_ml.tracking.values import now_ms
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Outlet:
             if found.tags:
                 self.record(records.tags_record(found.tags))
             if found.files:
-                self.delivery.later(lambda store: keep_found(self, found.files, store))
+                self.delivery.later(lambda store: keep_found(self.folder, found.files, store))
 
     def _new_source(self, source: Source) -> int:
         number = next(self._numbers)

@@ -8,7 +8,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from prefect_ml.artifacts import open_artifacts
-from prefect_ml.errors import ArtifactError, InactiveError, NotFoundError
+from prefect_ml.errors import ArtifactError, InactiveError, NotFoundError, PrefectMLError
 from prefect_ml.models.mlmodel import FILE as MLMODEL
 
 if TYPE_CHECKING:
@@ -44,8 +44,30 @@ def stage(folder: Path, name: str, source: Path | bytes) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def stage_all(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Keep files by their names below a run's journal folder until `deliver_staged`; all or none."""
+def keep_found(folder: Path, contents: Mapping[str, bytes], store: Store | None) -> None:
+    """Put small files into a run's artifacts; they wait in its journal folder when the store is away (None).
+
+    Never raises.
+    """
+    try:
+        if store is None or not _put_all(folder.name, contents, store):
+            _stage_all(folder, contents)
+    except (PrefectMLError, OSError) as error:
+        logger.warning("Run %s goes on without its %s: %s", folder.name, " and ".join(contents), error)
+
+
+def _put_all(run_id: str, contents: Mapping[str, bytes], store: Store) -> bool:
+    try:
+        artifacts = open_artifacts(store.get_run(run_id).artifact_uri)
+        for name, content in contents.items():
+            artifacts.put(name, content)
+    except (PrefectMLError, OSError) as error:
+        logger.info("%s of run %s will be put into its artifacts later: %s", " and ".join(contents), run_id, error)
+        return False
+    return True
+
+
+def _stage_all(folder: Path, contents: Mapping[str, bytes]) -> None:
     made = folder / f".{uuid.uuid4().hex}"
     try:
         for name, content in contents.items():
