@@ -38,7 +38,8 @@ def entry_point(function: Callable[..., Any] | None = None) -> str:
     """`file:function` of a flow; else the module ("-m package.module") or script of this process, never arguments."""
     code = getattr(function, "__code__", None)
     if code is not None:
-        return f"{_relative(code.co_filename)}:{getattr(function, '__qualname__', code.co_name)}"
+        file = _relative(code.co_filename) if notebook.shell() is None else notebook.name()
+        return f"{file}:{code.co_name}"
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return f"-m {spec.name.removesuffix('.__main__')}" if spec is not None else _relative(_script())
 
