@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from prefect_ml.entities import RunStatus
-from prefect_ml.errors import NotFoundError
+from prefect_ml.errors import NotFoundError, PrefectMLError
 from prefect_ml.flows.trial import Order, run_trial
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
@@ -89,7 +90,7 @@ class Loop:
                     while waiting and len(self._running) < self._limits.parallel and not self._stop_rule():
                         self._start(waiting.popleft())
                     if self._running:
-                        self._harvest(self._done.get())
+                        self._go_on(self._harvest(self._done.get()))
             except BaseException:
                 self.stopped = "it was interrupted"
                 self._stop(others)
@@ -155,15 +156,26 @@ class Loop:
             pooled=isinstance(self._runner, ProcessPoolTaskRunner),
         )
 
-    def _harvest(self, future: PrefectFuture[Any]) -> None:
+    @staticmethod
+    def _go_on(outcome: Any) -> None:
+        if isinstance(outcome, BrokenExecutor):
+            raise PrefectMLError(
+                "A process of the pool died (killed, or out of memory), and the pool with it. Start the sweep again "
+                "with the same key, or retry the flow run: it goes on where it stopped."
+            ) from outcome
+
+    def _harvest(self, future: PrefectFuture[Any]) -> Any:
+        """Take note of how a trial ended."""
         number = self._running.pop(future.task_run_id)
         try:
             outcome = future.result(raise_on_failure=False)
         except Exception as error:  # noqa: BLE001 - whatever a runner raises when a worker dies
             outcome = error
         trial = self.trials[number]
-        if isinstance(outcome, CancelledRun):
+        if isinstance(outcome, CancelledRun | BrokenExecutor):
             self.trials[number] = replace(trial, status=RunStatus.KILLED)
+            if isinstance(outcome, BrokenExecutor):
+                _end_killed(trial.run_id)
         elif isinstance(outcome, BaseException):
             self.failures += 1
             self.last_error = f"trial {number}: {type(outcome).__name__}: {outcome}"
@@ -171,6 +183,7 @@ class Loop:
         else:
             self.trials[number] = replace(trial, status=RunStatus.FINISHED, value=outcome)
         self._chooser.tell(self.trials[number])
+        return outcome
 
     def _stop(self, others: set[Any]) -> None:
         """Tell the trials that run to stop, wait a while, and end what did not."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
+import runpy
 import sys
 from pathlib import Path
 
@@ -188,3 +190,45 @@ def test_what_cannot_be_meant_is_refused_before_anything_starts(given, message):
     with pytest.raises(InvalidInputError, match=message):
         sweep(**options)
     assert not ml.search_runs("refused", "tags.`prefect_ml.sweep.trial` != ''")
+
+
+def test_parameters_of_a_deployment_are_plain_data():
+    given = {"train": "trainings:parabola", "space": {"x": {"low": 0, "high": 4}}, "metric": "score",
+             "method": "optuna", "trials": 4, "parallel": 1, "experiment": "plain"}  # fmt: skip
+    result = sweep(**json.loads(json.dumps(given)))
+    assert [trial.status for trial in result.trials] == ["FINISHED"] * 4
+    assert set(sweep.parameters.required) == {"train", "space", "metric"}
+    assert json.loads(json.dumps(sweep.parameters.model_dump()))["properties"]["method"]["enum"] == [
+        "grid", "random", "optuna"
+    ]  # fmt: skip
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    from prefect_ml.cli import app
+
+    monkeypatch.chdir(Path(__file__).parent)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    space = tmp_path / "space.yaml"
+    space.write_text("x: [1e-3, 2]\n")
+    command = ["sweep", "trainings:parabola", "--space", str(space), "--metric", "score", "--experiment", "typed"]
+    app([*command, "--json"], result_action="return_value")
+    assert json.loads(capsys.readouterr().out)["best"]["params"] == {"x": 2}
+    app(command, result_action="return_value")
+    assert "FINISHED" in capsys.readouterr().out
+    assert {run.params["x"] for run in ml.search_runs("typed", "tags.`prefect_ml.sweep.trial` != ''")} == {"0.001", "2"}
+    with pytest.raises(InvalidInputError, match="No trial came to a finite 'auc'"):
+        app(["sweep", "trainings:logged_only", *command[2:4], "--metric", "auc"], result_action="return_value")
+    space.write_text("- 1")
+    with pytest.raises(InvalidInputError, match="must hold a mapping"):
+        app(command, result_action="return_value")
+
+
+def test_the_example_goes_on_where_it_stopped():
+    main = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "sweep_wine.py"), run_name="example")["main"]
+    first = main(3)
+    second = main(5)
+    assert [trial.value for trial in second.trials[:3]] == [trial.value for trial in first.trials]
+    runs = children("wine", second.run_id)
+    assert sorted(runs) == [0, 1, 2, 3, 4]
+    assert all(len(ml.get_metric_history(run.run_id, "fold_accuracy")) == 5 for run in runs.values())
+    assert second.best.value == max(run.metrics["accuracy"] for run in runs.values()) > 0.8

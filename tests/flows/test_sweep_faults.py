@@ -1,0 +1,142 @@
+"""Sweeps that are killed, interrupted and continued; and every task runner."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import orjson
+import pytest
+from prefect.settings import PREFECT_API_URL
+
+import prefect_ml as ml
+from prefect_ml.entities import RunStatus
+from prefect_ml.errors import NotFoundError
+from prefect_ml.flows.sweep import sweep
+
+sys.path.append(str(Path(__file__).parent))
+import trainings
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_api"),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+HERE = Path(__file__).parent
+TRIALS = 6
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """Collect what Prefect leaves, so that it is not collected in another room's test."""
+    yield
+    gc.collect()
+
+
+def start(runner, folder, seconds):
+    environment = {**os.environ, "PYTHONPATH": str(HERE), "PREFECT_API_URL": PREFECT_API_URL.value()}
+    command = [sys.executable, HERE / "sweep_script.py", runner, str(folder), str(TRIALS), str(seconds)]
+    return subprocess.Popen(command, env=environment, start_new_session=True)
+
+
+def trial_runs():
+    try:
+        runs = ml.search_runs("killed", "tags.`prefect_ml.sweep.trial` != ''")
+    except NotFoundError:
+        return []
+    return sorted(runs, key=lambda run: int(run.tags["prefect_ml.sweep.trial"]))
+
+
+def until(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+    return found
+
+
+def finished():
+    return {run.tags["prefect_ml.sweep.params"] for run in trial_runs() if run.status is RunStatus.FINISHED}
+
+
+def starts(folder):
+    lines = (folder / "started").read_text().splitlines()
+    return Counter(line.split()[0] for line in lines), {int(line.split()[1]) for line in lines}
+
+
+def alive(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_after_kill_9_the_same_key_finishes_every_trial_exactly_once(tmp_path):
+    process = start("processes", tmp_path, 1.0)
+    until(lambda: len(finished()) >= 2)
+    process.kill()
+    process.wait()
+    _, pids = starts(tmp_path)
+    until(lambda: not any(alive(pid) for pid in pids), 10)
+    before = finished()
+    assert 2 <= len(before) < TRIALS
+    assert start("processes", tmp_path, 0.1).wait(90) == 0
+    runs = trial_runs()
+    assert [int(run.tags["prefect_ml.sweep.trial"]) for run in runs] == list(range(TRIALS))
+    assert {run.status for run in runs} == {RunStatus.FINISHED}
+    assert len({run.tags["mlflow.parentRunId"] for run in runs}) == 1
+    counts, _ = starts(tmp_path)
+    assert len(counts) == TRIALS
+    for params in before:
+        assert counts[str(orjson.loads(params)["x"])] == 1
+    for run in runs:
+        steps = [point.step for point in ml.get_metric_history(run.run_id, "tick")]
+        assert len(steps) == len(set(steps))
+
+
+def test_a_worker_that_is_killed_ends_the_sweep_and_the_next_goes_on(tmp_path):
+    process = start("processes", tmp_path, 3.0)
+    until(lambda: len(trial_runs()) == 2)
+    _, pids = until(lambda: starts(tmp_path))
+    os.kill(pids.pop(), signal.SIGKILL)
+    assert process.wait(30) != 0
+    assert {run.status for run in trial_runs()} == {RunStatus.KILLED}
+    assert len(trial_runs()) == 2
+    assert start("processes", tmp_path, 0.1).wait(90) == 0
+    assert [run.status for run in trial_runs()] == [RunStatus.FINISHED] * TRIALS
+
+
+@pytest.mark.parametrize(("runner", "number"), [("threads", signal.SIGINT), ("processes", signal.SIGTERM)])
+def test_a_signal_stops_the_trials_that_run_and_starts_no_other(tmp_path, runner, number):
+    process = start(runner, tmp_path, 30.0)
+    until(lambda: (tmp_path / "started").exists() and sum(starts(tmp_path)[0].values()) == 2)
+    until(lambda: len(trial_runs()) == 2)
+    began = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(25) != 0
+    assert time.monotonic() - began < 20
+    runs = trial_runs()
+    assert [run.status for run in runs] == [RunStatus.KILLED] * 2
+    assert all(run.end_time is not None for run in runs)
+    counts, pids = starts(tmp_path)
+    assert sum(counts.values()) == 2
+    until(lambda: not any(alive(pid) for pid in pids), 10)
+
+
+@pytest.mark.parametrize("runner", ["processes", "dask", "ray"])
+@pytest.mark.filterwarnings("ignore")  # Dask's and Ray's own, at their shutdown
+def test_every_task_runner(runner, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(HERE))  # for Ray, whose workers look nowhere else
+    result = sweep(trainings.parabola, {"x": [1, 2, 3]}, metric="score", task_runner=runner, parallel=2,
+                   experiment=runner)  # fmt: skip
+    assert (result.best.params, result.best.value) == ({"x": 2}, 1.0)
+    runs = ml.search_runs(runner, f"tags.`mlflow.parentRunId` = '{result.run_id}'")
+    assert [run.status for run in runs] == [RunStatus.FINISHED] * 3
+    assert {run.metrics["seen"] for run in runs} == {1, 2, 3}
