@@ -54,7 +54,11 @@ class Account:
 
     calls: dict[tuple[int, int], Call] = field(default_factory=dict)
     started: bool = False
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[tuple[str, int]] = field(default_factory=list)
+
+    def warned(self, words: str) -> list[int]:
+        """How many calls had been acknowledged at each warning with these words."""
+        return [count for text, count in self.warnings if words in text]
 
     @property
     def acknowledged(self) -> list[Call]:
@@ -78,7 +82,7 @@ def accounts(ledgers: Iterable[Path | bytes]) -> dict[str, Account]:
             elif kind == "started":
                 account.started = True
             else:
-                account.warnings.append(rest[0])
+                account.warnings.append((rest[0], len(account.acknowledged)))
     return dict(found)
 
 
@@ -150,11 +154,8 @@ class _Shelf:
             if path.read_text() != value * REPEATED:
                 verdict.half.append(f"{key} of {name}")
             return True
-        if call.kind == "input":
-            count = sum(each.dataset.name == key for each in self.run.inputs)
-            if count > 1:
-                verdict.doubled.append(f"{key} of {name}")
-            return count > 0
+        if call.kind == "notes":
+            return bool(self.run.tags.get(key) == value * REPEATED)
         return bool((self.run.params if call.kind == "params" else self.run.tags).get(key) == value)
 
     def _compare_last_tags(self, account: Account, verdict: Verdict) -> None:
@@ -167,7 +168,7 @@ class _Shelf:
                 verdict.lost.append(f"the last value of tag {last_tag(worker)!r} of run {self.run.run_id}")
 
 
-# An artifact's text is this often its line, so that a file cut anywhere differs.
+# The text of an artifact or a note is this often its line, which alone stands in the ledger.
 REPEATED = 200
 
 

@@ -5,6 +5,7 @@ python training.py '{"ledger": "/tmp/ledger", "seed": 1}'
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import random
@@ -21,6 +22,7 @@ import crash
 from ledger import REPEATED, Ledger, last_tag
 
 import prefect_ml as ml
+from prefect_ml.store import database
 from prefect_ml.tracking.run import ActiveRun
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ SPEC = {
     "pause": 0.0,  # seconds between two calls
     "kinds": KINDS,  # calls to choose from
     "until": None,  # go on until this file exists
+    "powerless": False,  # be bound to the modes of files also as root
+    "patience": None,  # seconds that a write waits for another process's, instead of the usual ones
     "clock": [],  # [call, seconds]: set the clock by so much before that call
     "crash": None,  # [moment, count]: kill the process there, see `crash.MOMENTS`
     "environment": {},
@@ -42,14 +46,22 @@ SPEC = {
 
 
 class _Told(logging.Handler):
-    """Writes each warning into the ledger."""
+    """Writes each warning into the ledger, those from before the run was known as soon as it is."""
 
-    def __init__(self, ledger: Ledger, run_id: str) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(logging.WARNING)
-        self._ledger, self._run_id = ledger, run_id
+        self._ledger, self._run_id = ledger, ""
+        self._early: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._ledger.write("warned", self._run_id, record.getMessage())
+        self._early.append(record.getMessage())
+        if self._run_id:
+            self.about(self._run_id)
+
+    def about(self, run_id: str) -> None:
+        self._run_id = run_id
+        while self._early:
+            self._ledger.write("warned", run_id, self._early.pop(0))
 
 
 def main(given: Mapping[str, Any]) -> None:
@@ -58,16 +70,23 @@ def main(given: Mapping[str, Any]) -> None:
     if spec["crash"]:
         crash.install(*spec["crash"])
     ledger = Ledger(spec["ledger"])
+    if spec["powerless"]:
+        _give_up_powers()
+    if spec["patience"]:
+        database._PATIENCE = spec["patience"]
+    told = _Told(ledger)
+    logging.getLogger("prefect_ml").addHandler(told)
     if spec["run_id"]:
+        told.about(spec["run_id"])
         _train(ledger, ActiveRun(spec["run_id"]), spec)
         return
     with ml.start_run("faults") as run:
         ledger.write("started", run.run_id)
+        told.about(run.run_id)
         _train(ledger, run, spec)
 
 
 def _train(ledger: Ledger, run: ActiveRun, spec: Mapping[str, Any]) -> None:
-    logging.getLogger("prefect_ml").addHandler(_Told(ledger, run.run_id))
     rng = random.Random(spec["seed"])  # noqa: S311 - the same calls each time
     for number in range(spec["calls"]):
         if spec["until"] and Path(spec["until"]).exists():
@@ -108,6 +127,11 @@ def _tags(run: ActiveRun, worker: int, number: int, rng: random.Random) -> Prepa
     return "tags", values, lambda: run.set_tags({**values, last_tag(worker): number})
 
 
+def _note(run: ActiveRun, worker: int, number: int, rng: random.Random) -> Prepared:
+    key, line = f"n{worker}_{number}", f"{rng.random():.18f}\n"
+    return "notes", {key: line}, lambda: run.set_tag(key, line * REPEATED)
+
+
 def _text(run: ActiveRun, worker: int, number: int, rng: random.Random) -> Prepared:
     name, line = f"texts/{worker}/{number}.txt", f"{rng.random()}\n"
     return "artifact", {name: line}, lambda: run.log_text(line * REPEATED, name)
@@ -122,8 +146,16 @@ def _file(run: ActiveRun, worker: int, number: int, rng: random.Random) -> Prepa
 
 
 _CALLS: dict[str, Callable[[ActiveRun, int, int, random.Random], Prepared]] = {
-    "metric": _metric, "metrics": _metrics, "params": _params, "tags": _tags, "text": _text, "file": _file,
+    "metric": _metric, "metrics": _metrics, "params": _params, "tags": _tags, "note": _note,
+    "text": _text, "file": _file,
 }  # fmt: skip
+
+
+def _give_up_powers() -> None:
+    """Drop all capabilities of this thread, and with it of those that it will start (capset(2), version 3)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()):
+        raise OSError(ctypes.get_errno(), "The capabilities cannot be dropped.")
 
 
 def _set_clock(seconds: float) -> None:
