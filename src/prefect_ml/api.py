@@ -9,11 +9,11 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from prefect_ml.entities import Alias, Metric, ModelVersion, PromotionRequest, Run, ViewType
+from prefect_ml.entities import Alias, Attempt, Metric, ModelVersion, PromotionRequest, Run, Step, ViewType
 from prefect_ml.errors import InvalidInputError, NoActiveRunError, NotFoundError
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
-from prefect_ml.tracking import capture, current, start
+from prefect_ml.tracking import capture, current, reaper, start
 from prefect_ml.tracking.outlet import flush_all
 from prefect_ml.tracking.run import ActiveRun
 
@@ -195,6 +195,22 @@ def get_metric_history(run_id: str, key: str) -> Sequence[Metric]:
     return _fresh_store().get_metric_history(run_id, key).items
 
 
+def get_attempts(run_id: str) -> Sequence[Attempt]:
+    """The attempts of a run in order: a retried, resumed or rescheduled one has several; `NotFoundError` when none."""
+    return _fresh_store().get_attempts(run_id)
+
+
+def get_steps(run_id: str) -> Sequence[Step]:
+    """The task runs of a flow's run, by start, and what each recorded; brought up to date where Prefect is reached.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    from prefect_ml.flowruns import steps  # noqa: PLC0415 - only those who use it pay for Prefect's import
+
+    return steps.get_steps(_fresh_store(), run_id)
+
+
 @overload
 def search_runs(
     experiments: str | Sequence[str] | None = None,
@@ -351,10 +367,12 @@ def _current_or_none() -> ActiveRun | None:
 
 
 def _fresh_store() -> Store:
-    """The store, with everything in it that this process recorded."""
+    """The store, with everything in it that this process recorded, and no run that only seems to be running."""
     if not flush_all():
         logger.warning("What this process recorded last is not in the store yet, so it cannot be read.")
-    return open_store()
+    store = open_store()
+    reaper.end_silent(store, Settings().heartbeat_timeout)
+    return store
 
 
 def _experiment_ids(store: Store, experiments: str | Sequence[str] | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from cyclopts import App
 from rich.text import Text
@@ -75,6 +76,47 @@ def show_run(run_id: str, *, json: Json = False) -> None:
 
 
 @app.command
+def steps(run_id: str, *, json: Json = False) -> None:
+    """Show the task runs of a flow's run, and what each recorded."""
+    from prefect_ml.flowruns.steps import get_steps  # noqa: PLC0415 (only this command needs Prefect)
+
+    found = get_steps(open_store(), run_id)
+    emit(
+        [asdict(step) for step in found],
+        json=json,
+        title=f"Steps of {run_id}",
+        columns=("step", "state", "started", "took", "retries", "recorded"),
+        rows=(
+            (
+                step.name,
+                step.state,
+                when(step.start_time),
+                duration(step.start_time, step.end_time),
+                max(step.run_count - 1, 0),
+                _recorded(step.recorded),
+            )
+            for step in found
+        ),
+    )
+
+
+@app.command
+def attempts(run_id: str, *, json: Json = False) -> None:
+    """Show the attempts of a run: where and when each was executed, and how it ended."""
+    found = open_store().get_attempts(run_id)
+    emit(
+        [asdict(attempt) for attempt in found],
+        json=json,
+        title=f"Attempts of {run_id}",
+        columns=("number", "started", "took", "outcome", "host", "process"),
+        rows=(
+            (a.number, when(a.start_time), duration(a.start_time, a.end_time), a.outcome or "RUNNING", a.host, a.pid)
+            for a in found
+        ),
+    )
+
+
+@app.command
 def compare(*run_ids: str, all: bool = False, json: Json = False) -> None:
     """Compare runs side by side: what differs, each run a column.
 
@@ -134,6 +176,15 @@ def _experiments(store: Store, experiment: str | None) -> Sequence[str]:
     if experiment.isdecimal():
         return [store.get_experiment(experiment).experiment_id]
     return [store.get_experiment_by_name(experiment).experiment_id]
+
+
+def _recorded(names: Mapping[str, Sequence[str]], most: int = 4) -> str:
+    """Kinds and names in brief."""
+    parts = []
+    for kind, found in sorted(names.items()):
+        more = f" and {len(found) - most} more" if len(found) > most else ""
+        parts.append(f"{kind} {', '.join(found[:most])}{more}")
+    return "; ".join(parts)
 
 
 def _brief(metrics: Mapping[str, float], most: int = 4) -> str:

@@ -68,7 +68,7 @@ class Step:
     Attributes:
         task_run_id: the orchestrator's id.
         name: name of the task run.
-        scope: as in `Source`.
+        task_key: the orchestrator's name of the task, the same in each of its runs.
         state: the orchestrator's name of its state, for example "Completed", "Cached" or "AwaitingRetry".
         start_time: in ms; None when it never started.
         end_time: in ms; None while it runs.
@@ -78,7 +78,7 @@ class Step:
 
     task_run_id: str
     name: str
-    scope: str
+    task_key: str
     state: str
     start_time: int | None
     end_time: int | None

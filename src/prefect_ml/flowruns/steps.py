@@ -98,7 +98,7 @@ def _step(task_run: TaskRun) -> Step:
     return Step(
         task_run.id.hex,
         task_run.name,
-        f"{task_run.task_key}:{task_run.dynamic_key}",
+        task_run.task_key,
         "Unknown" if state is None else state.name or state.type.value.title(),
         _ms(task_run.start_time),
         _ms(task_run.end_time) if state is not None and state.type in _ENDED else None,

@@ -70,7 +70,7 @@ steps = Table(
     Column("run", Key, ForeignKey("runs.id"), nullable=False),
     Column("task_run_id", Words, nullable=False),
     Column("name", Words, nullable=False),
-    Column("scope", Words, nullable=False),
+    Column("task_key", Words, nullable=False),
     Column("state", Words, nullable=False),
     Column("start_time", BigInteger),
     Column("end_time", BigInteger),

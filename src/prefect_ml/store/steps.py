@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_COLUMNS = ("task_run_id", "name", "scope", "state", "start_time", "end_time", "run_count")
+_COLUMNS = ("task_run_id", "name", "task_key", "state", "start_time", "end_time", "run_count")
 _SAVE = Bulk(
-    "INSERT INTO steps (run, task_run_id, name, scope, state, start_time, end_time, run_count)"
-    " SELECT {run}, task, name, scope, state, start_time, end_time, count FROM {rows} WHERE true"
-    " ON CONFLICT (run, task_run_id) DO UPDATE SET name = excluded.name, scope = excluded.scope,"
+    "INSERT INTO steps (run, task_run_id, name, task_key, state, start_time, end_time, run_count)"
+    " SELECT {run}, task, name, task_key, state, start_time, end_time, count FROM {rows} WHERE true"
+    " ON CONFLICT (run, task_run_id) DO UPDATE SET name = excluded.name, task_key = excluded.task_key,"
     " state = excluded.state, start_time = excluded.start_time, end_time = excluded.end_time,"
     " run_count = excluded.run_count",
     (
         ("task", "text"),
         ("name", "text"),
-        ("scope", "text"),
+        ("task_key", "text"),
         ("state", "text"),
         ("start_time", "bigint"),
         ("end_time", "bigint"),

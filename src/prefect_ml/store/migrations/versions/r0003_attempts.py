@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("run", KEY, sa.ForeignKey("runs.id"), nullable=False),
         sa.Column("task_run_id", WORDS, nullable=False),
         sa.Column("name", WORDS, nullable=False),
-        sa.Column("scope", WORDS, nullable=False),
+        sa.Column("task_key", WORDS, nullable=False),
         sa.Column("state", WORDS, nullable=False),
         sa.Column("start_time", sa.BigInteger),
         sa.Column("end_time", sa.BigInteger),

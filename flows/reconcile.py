@@ -1,0 +1,29 @@
+"""The scheduled flow that makes the record true where nobody else could."""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from prefect_ml.flowruns.reconcile import Reconciled, reconcile
+from prefect_ml.settings import Settings
+from prefect_ml.store import open_store
+
+
+@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15])
+def reconcile_store(timeout: float) -> Reconciled:
+    """Deliver what lies in journals here, end the runs of dead processes, read the steps of the last day's runs."""
+    return reconcile(open_store(), timeout)
+
+
+@flow
+def reconcile_runs(timeout: float | None = None) -> None:
+    """Deliver journals of this machine, end runs without a sign of life as Prefect says they ended, read steps.
+
+    Args:
+        timeout: Seconds without a sign of life after which a run counts as dead; the setting by default.
+    """
+    done = reconcile_store(Settings().heartbeat_timeout if timeout is None else timeout)
+    get_run_logger().info(
+        "%d records delivered, %d runs ended, steps of %d runs read.", done.records, len(done.ended), done.steps
+    )
