@@ -47,13 +47,13 @@ def git_tags(folder: str) -> dict[str, str]:
 
     Empty when the folder is in no repository or there is no git.
     """
-    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    commit = _line(folder, "rev-parse", "--verify", "HEAD")
     if not commit:
         return {}
     tags = {
         COMMIT: commit,
-        BRANCH: _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
-        REPOSITORY: without_credentials(_git(folder, "config", "--get", "remote.origin.url") or ""),
+        BRANCH: _line(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        REPOSITORY: without_credentials(_line(folder, "config", "--get", "remote.origin.url")),
     }
     return {key: value for key, value in tags.items() if value} | _status_tags(folder)
 
@@ -88,6 +88,10 @@ def _status_tags(folder: str) -> dict[str, str]:
     entries = [entry for entry in status.split("\0") if entry]
     untracked = sum(entry.startswith("??") for entry in entries)
     return {DIRTY: str(len(entries) > untracked).lower(), UNTRACKED: str(untracked)}
+
+
+def _line(folder: str, *arguments: str) -> str:
+    return (_git(folder, *arguments) or "").strip()
 
 
 def _git(folder: str, *arguments: str) -> str | None:
@@ -136,4 +140,4 @@ def _printed(process: subprocess.Popen[bytes], what: str) -> str | None:
     if process.returncode != 0 and not cut:
         logger.debug("git %s failed or took more than %s seconds.", what, _SECONDS)
         return None
-    return output.decode("utf-8", "replace").rstrip("\r\n")
+    return output.decode("utf-8", "replace")

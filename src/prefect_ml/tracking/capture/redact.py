@@ -41,9 +41,9 @@ _TOKENS = re.compile(
     r"eyJ[\w-]{8,4000}\.[\w-]{8,4000}(?:\.[\w-]{0,4000})?)"
 )
 _IN_URL = re.compile(r"(?<=://)[^/\s@'\"<>]{1,512}@")
-_IN_HEADER = re.compile(r"(?i)\b(bearer|basic|digest|apikey)(\s+)[\w.~+/=:-]{6,4000}")
+_IN_HEADER = re.compile(r"(?i)([\"'](?:bearer|basic|digest|token|apikey)\s{1,20})[^\s\"']{4,4000}")
 _PASSWORD = re.compile(
-    r"(?i)((?:passw(?:or)?d|passwd|passwort|passphrase|pwd|secret|private[_-]?key|access[_-]?key|account[_-]?key)"
+    r"(?i)((?:passw(?:or)?d|passwd|passwort|passphrase|pwd|secret|authorization|(?:private|access|account)[_-]?key)"
     r"[\w-]{0,40}[\"']?\]?\s{0,20}(?:[:=]|,\s{0,20}(?=[\"']))|--pass(?:word|phrase)?(?=\s))(.*)"
 )
 _OPENED = re.compile(r"[\s=({\[|>\\\"',:&!-]*")
@@ -96,7 +96,7 @@ def _line(line: str) -> tuple[str, bool]:
     """A line without its secrets, and whether the value of a password must stand on the next one."""
     line = _TOKENS.sub(REDACTED, line)
     line = _IN_URL.sub(f"{REDACTED}@", line)
-    line = _IN_HEADER.sub(rf"\1\2{REDACTED}", line)
+    line = _IN_HEADER.sub(rf"\1{REDACTED}", line)
     if (found := _PASSWORD.search(line)) is not None:
         opened = _OPENED.fullmatch(found.group(2)) is not None
         return (line, True) if opened else (f"{line[: found.end(1)]} {REDACTED}", False)
