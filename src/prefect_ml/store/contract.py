@@ -14,6 +14,7 @@ from prefect_ml.entities import (
     AliasMove,
     Attempt,
     AuditEntry,
+    DatasetInput,
     Decision,
     Experiment,
     GateResult,
@@ -114,6 +115,13 @@ class RunStore(Protocol):
         """Apply all of it or nothing; `ParamConflictError` when a param already has another value.
 
         An identical point leaves one; the latest value of a key is the one with the largest (step, timestamp, value).
+        """
+        ...
+
+    def log_inputs(self, run_id: str, inputs: Sequence[DatasetInput]) -> None:
+        """Note which data sets a run used; the same again changes nothing.
+
+        Within a run, name and digest name an input: of two, the later one's facts stay, and its values of tags.
         """
         ...
 

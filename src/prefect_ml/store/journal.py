@@ -12,6 +12,7 @@ from prefect_ml.errors import InvalidInputError, JournalOffsetError
 from prefect_ml.store import names
 from prefect_ml.store.attempts import end_run, newest_attempt, start_attempt
 from prefect_ml.store.experiments import DEFAULT, ensure_experiment, find_experiment
+from prefect_ml.store.inputs import check_input, write_inputs
 from prefect_ml.store.pairs import RUN_NAME_TAG, write_params, write_tags
 from prefect_ml.store.rows import Rows, now
 from prefect_ml.store.run_names import made_up_name
@@ -84,6 +85,9 @@ def _apply(connection: Connection, batch: RunBatch, root: str, refused: list[Rej
     write_tags(connection, run.id, dict(_sifted("tag", given_tags.items(), _check_tag, refused)))
     recorded = [replace(each, metrics=_checked_points(each.metrics, refused)) for each in batch.recorded]
     write_recorded(connection, run_id, run.id, _checked_points(batch.metrics, refused), recorded)
+    if batch.inputs:
+        given = [(each.dataset.name, each) for each in batch.inputs]
+        write_inputs(connection, run.id, _sifted("data set", given, lambda item: check_input(item[1]), refused))
     if batch.end is not None:
         end_run(connection, run.id, batch.end)
 

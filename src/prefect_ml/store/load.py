@@ -1,13 +1,15 @@
-"""From rows to entities: params, tags and latest metrics of many runs in one query each."""
+"""From rows to entities: params, tags, latest metrics and inputs of many runs in one query each."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from prefect_ml.entities import LifecycleStage, Run, RunStatus
+from prefect_ml.entities import Dataset, DatasetInput, LifecycleStage, Run, RunStatus
+from prefect_ml.store.input_tables import datasets, input_tags, inputs
 from prefect_ml.store.tables import latest_metrics, metric_keys, params, tags
 
 if TYPE_CHECKING:
@@ -28,11 +30,20 @@ def load_runs(connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
         all_params = _pairs(connection, params, numbers)
         all_tags = _pairs(connection, tags, numbers)
         metrics = _latest(connection, numbers)
-        found += [_run(row, all_params[row.id], all_tags[row.id], metrics[row.id]) for row in part]
+        used = _inputs(connection, numbers)
+        found += [
+            _run(row, all_params[row.id], all_tags[row.id], metrics[row.id], used.get(row.id, ())) for row in part
+        ]
     return found
 
 
-def _run(row: Row[Any], params: dict[str, str], tags: dict[str, str], metrics: dict[str, float]) -> Run:
+def _run(
+    row: Row[Any],
+    params: dict[str, str],
+    tags: dict[str, str],
+    metrics: dict[str, float],
+    used: Sequence[DatasetInput],
+) -> Run:
     return Run(
         run_id=row.run_id,
         experiment_id=str(row.experiment),
@@ -46,6 +57,7 @@ def _run(row: Row[Any], params: dict[str, str], tags: dict[str, str], metrics: d
         params=params,
         metrics=metrics,
         tags=tags,
+        inputs=used,
     )
 
 
@@ -64,4 +76,33 @@ def _latest(connection: Connection, numbers: list[int]) -> dict[int, dict[str, f
     query = query.join_from(latest_metrics, metric_keys, latest.key == metric_keys.c.id)
     for run, name, value, is_nan in connection.execute(query.where(latest.run.in_(numbers))):
         found[run][name] = math.nan if is_nan else value
+    return found
+
+
+def _inputs(connection: Connection, runs: Sequence[int]) -> dict[int, list[DatasetInput]]:
+    """The inputs of runs by name and digest; runs without any are not there, and cost nothing."""
+    query = select(inputs.c.run, inputs.c.id, inputs.c.dataset, input_tags.c.key, input_tags.c.value)
+    query = query.outerjoin_from(inputs, input_tags, input_tags.c.input == inputs.c.id)
+    query = query.order_by(inputs.c.run, inputs.c.name, inputs.c.digest, input_tags.c.key)
+    used: dict[tuple[int, int, int], dict[str, str]] = {}
+    for run, number, dataset, key, value in connection.execute(query.where(inputs.c.run.in_(runs))):
+        tags = used.setdefault((run, number, dataset), {})
+        if key is not None:
+            tags[key] = value
+    # Each once, however many of the runs used it: a schema can be long.
+    known = _load_datasets(connection, sorted({dataset for _, _, dataset in used}))
+    found: dict[int, list[DatasetInput]] = defaultdict(list)
+    for (run, _, dataset), tags in used.items():
+        found[run].append(DatasetInput(known[dataset], tags))
+    return found
+
+
+def _load_datasets(connection: Connection, numbers: Sequence[int]) -> dict[int, Dataset]:
+    found: dict[int, Dataset] = {}
+    of = datasets.c
+    query = select(of.id, of.name, of.digest, of.source_type, of.source, of.schema, of.profile)
+    for start in range(0, len(numbers), _CHUNK):
+        part = numbers[start : start + _CHUNK]
+        for number, *facts in connection.execute(query.where(of.id.in_(part))):
+            found[number] = Dataset(*facts)
     return found

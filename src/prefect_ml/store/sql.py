@@ -6,6 +6,7 @@ from prefect_ml.store.aliases import AliasRows
 from prefect_ml.store.attempts import AttemptRows
 from prefect_ml.store.audit import AuditRows
 from prefect_ml.store.experiments import ExperimentRows
+from prefect_ml.store.inputs import InputRows
 from prefect_ml.store.journal import JournalRows
 from prefect_ml.store.metrics import MetricRows
 from prefect_ml.store.model_versions import ModelVersionRows
@@ -24,6 +25,7 @@ class SqlStore(
     ExperimentRows,
     RunRows,
     MetricRows,
+    InputRows,
     JournalRows,
     AttemptRows,
     StepRows,

@@ -1,0 +1,115 @@
+"""Inputs: which data sets runs used, and for what."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from prefect_ml.entities import DatasetInput
+from prefect_ml.errors import InvalidInputError, InvalidNameError
+from prefect_ml.store.bulk import Bulk
+from prefect_ml.store.names import check_text
+from prefect_ml.store.rows import Rows
+from prefect_ml.store.runs import active_run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prefect_ml.entities import Dataset
+
+# MLflow's, so that runs can be moved there (its `mlflow.utils.validation`).
+MAX_LENGTHS = {
+    "name": 500,
+    "digest": 36,
+    "source_type": 36,
+    "source": 65_535,
+    "schema": 1_048_575,
+    "profile": 1_048_575,
+}
+MAX_TAG_KEY = 255
+MAX_TAG_VALUE = 500
+
+_NAMED = ("name", "digest", "source_type")
+_ADD_DATASETS = Bulk(
+    "INSERT INTO datasets (fingerprint, name, digest, source_type, source, schema, profile)"
+    " SELECT f, n, d, t, s, c, p FROM {rows} WHERE true ON CONFLICT (fingerprint) DO NOTHING",
+    tuple((column, "text") for column in "fndtscp"),
+)
+_SET_INPUTS = Bulk(
+    "INSERT INTO inputs (run, name, digest, dataset) SELECT {run}, name, digest, id FROM datasets"
+    " JOIN {rows} ON fingerprint = f WHERE true"
+    " ON CONFLICT (run, name, digest) DO UPDATE SET dataset = excluded.dataset",
+    (("f", "text"),),
+)
+_SET_TAGS = Bulk(
+    "INSERT INTO input_tags (input, key, value) SELECT used.id, k, v"
+    " FROM (SELECT id, name, digest FROM inputs WHERE run = {run}) AS used JOIN {rows} ON name = n AND digest = d"
+    " WHERE true ON CONFLICT (input, key) DO UPDATE SET value = excluded.value",
+    tuple((column, "text") for column in "ndkv"),
+)
+
+
+class InputRows(Rows):
+    def log_inputs(self, run_id: str, inputs: Sequence[DatasetInput]) -> None:
+        checked = [check_input(given) for given in inputs]
+
+        def work(connection: Connection) -> None:
+            write_inputs(connection, active_run(connection, run_id), checked)
+
+        self.database.write(work)
+
+
+def check_input(given: DatasetInput) -> DatasetInput:
+    """An input whose texts both databases can hold and MLflow takes; values of tags are cut at 500 characters.
+
+    Raises:
+        InvalidInputError: a text is none, too long, or empty where something is named by it.
+    """
+    for field, limit in MAX_LENGTHS.items():
+        what = f"The {field.replace('_', ' ')} of a data set"
+        value = check_text(what, getattr(given.dataset, field))
+        if len(value) > limit:
+            raise InvalidInputError(f"{what} has at most {limit} characters, got {len(value)}; shorten it.")
+        if field in _NAMED and not value:
+            raise InvalidNameError(f"{what} is empty; give one.")
+    tags = {
+        _check_key(key): check_text(f"The value of tag {key!r}", v)[:MAX_TAG_VALUE] for key, v in given.tags.items()
+    }
+    return DatasetInput(given.dataset, tags)
+
+
+def write_inputs(connection: Connection, run: int, given: Sequence[DatasetInput]) -> None:
+    """Note what a run used; of inputs with the same name and digest, the last one's facts and values of tags stay."""
+    if not given:
+        return
+    rows: dict[tuple[str, str], tuple[str, ...]] = {}
+    tags: dict[tuple[str, str, str], str] = {}
+    for each in given:
+        named = (each.dataset.name, each.dataset.digest)
+        rows[named] = _row(each.dataset)
+        tags |= {(*named, key): value for key, value in each.tags.items()}
+    _ADD_DATASETS.execute(connection, None, sorted(rows.values()))
+    _SET_INPUTS.execute(connection, run, sorted((fingerprint,) for fingerprint, *_ in rows.values()))
+    _SET_TAGS.execute(connection, run, sorted((*key, value) for key, value in tags.items()))
+
+
+def _row(dataset: Dataset) -> tuple[str, ...]:
+    """The columns of a data set, the first of them a fingerprint of all the others."""
+    facts = (
+        dataset.name,
+        dataset.digest,
+        dataset.source_type,
+        dataset.source,
+        dataset.schema,
+        dataset.profile,
+    )
+    return hashlib.sha256(repr(facts).encode()).hexdigest(), *facts
+
+
+def _check_key(key: str) -> str:
+    check_text("The key of an input's tag", key)
+    if not 1 <= len(key) <= MAX_TAG_KEY:
+        raise InvalidNameError(f"The key of an input's tag has 1 to {MAX_TAG_KEY} characters, got {len(key)}.")
+    return key
