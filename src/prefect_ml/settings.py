@@ -60,6 +60,13 @@ class Settings(BaseSettings):
     watch: bool = Field(
         default=True, description="Whether a small process waits beside each that records a run, to end it truly."
     )
+    track_flows: bool = Field(
+        default=False, description="Track every flow of the process; needs Prefect's plugins (PREFECT_PLUGINS_ENABLED)."
+    )
+    track_flows_except: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Comma-separated names of flows that `track_flows` leaves out; may hold `*` and `?`.",
+    )
     capture: Annotated[tuple[Capturable, ...], NoDecode] = Field(
         default=get_args(Capturable),
         description="Comma-separated things to record of where a run came from; nothing when empty.",
@@ -88,7 +95,7 @@ class Settings(BaseSettings):
         default=20, gt=0, description="Seconds that a server told to stop goes on answering what it has in hand."
     )
 
-    @field_validator("trusted_origins", "capture", mode="before")
+    @field_validator("trusted_origins", "track_flows_except", "capture", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

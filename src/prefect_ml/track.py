@@ -22,7 +22,7 @@ from prefect.context import FlowRunContext
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.flowruns.attempt import Execution
 from prefect_ml.flowruns.last_words import facts
-from prefect_ml.flowruns.options import OPTIONS, Options, options_of
+from prefect_ml.flowruns.options import OPTIONS, Options, left_out, options_of
 from prefect_ml.flowruns.source import source_here
 from prefect_ml.flowruns.states import install_hooks
 from prefect_ml.tracking import values
@@ -82,11 +82,26 @@ def tracked_run_id() -> tuple[str | None, bool]:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return None, False
-    return context.flow_run.id.hex, context.flow is not None and options_of(context.flow.fn) is not None
+    run_id = context.flow_run.id.hex
+    if context.flow is None or (options := options_of(context.flow.fn)) is None:
+        return run_id, False
+    return run_id, not left_out(options, context.flow, context.flow_run)
+
+
+def track_unasked(flow: Flow[..., Any], exceptions: tuple[str, ...]) -> None:
+    """Track a flow for a setting: whatever its own decorator says replaces that.
+
+    Args:
+        flow: the flow.
+        exceptions: patterns of names of flows to leave out.
+    """
+    _tracked(flow, Options(exceptions=exceptions))
 
 
 def _tracked(target: Any, options: Options | None) -> Any:
     if isinstance(target, Flow):
+        if (known := options_of(target.fn)) is not None and known.exceptions is not None:
+            target.fn = inspect.getattr_static(target.fn, "__wrapped__")  # it was tracked for a setting
         if not hasattr(target.fn, OPTIONS):
             target.fn = _marked(target.fn, options)
         if options_of(target.fn) is not None:

@@ -13,7 +13,7 @@ from prefect.exceptions import Pause
 from prefect_ml.entities import RunStatus
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.flowruns.harmless import harmless
-from prefect_ml.flowruns.options import Options
+from prefect_ml.flowruns.options import Options, left_out
 from prefect_ml.flowruns.start import begin_run
 from prefect_ml.flowruns.states import install_hooks
 from prefect_ml.flowruns.summary import summarize_soon
@@ -29,6 +29,8 @@ class Execution:
         self.run: ActiveRun | None = None
         self._context = FlowRunContext.get()
         if self._context is None or self._context.flow_run is None or self._context.flow is None:
+            return
+        if left_out(options, self._context.flow, self._context.flow_run):
             return
         with harmless("The run of this flow cannot be recorded"):
             self.run = begin_run(self._context.flow, self._context.flow_run, options, function)
