@@ -62,6 +62,7 @@ class Delivery:
         outbox = Outbox(writer.path, start=0)
         with self._changed:
             self._open[writer] = outbox
+            self._changed.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="prefect-ml-delivery", daemon=True)
                 self._thread.start()
@@ -141,8 +142,10 @@ class Delivery:
         pause, tried = self._interval, 0
         while True:
             with self._changed:
+                while self._asked == tried and not (self._open or self._ended):
+                    self._changed.wait()
                 if self._asked == tried:
-                    self._changed.wait(pause if self._open or self._ended else None)
+                    self._changed.wait(pause)
                 tried = self._asked
             done = self._round()
             with self._changed:

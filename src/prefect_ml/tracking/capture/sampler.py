@@ -70,8 +70,11 @@ class Sampler:
             if watched is None or time.monotonic() - watched.since < _SHORT:
                 return
             self._changed.notify_all()
-        if readings is not None and not watched.samples:
-            watched.add(readings.take())
+        if readings is not None and not watched.samples and not self._missing:
+            try:
+                watched.add(readings.take())
+            except Exception:  # the run ends, whatever the machine's counters do
+                logger.warning("The system metrics of this run are not recorded.", exc_info=True)
 
     def _work(self) -> None:
         try:
