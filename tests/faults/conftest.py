@@ -30,6 +30,12 @@ def short_waits(monkeypatch):
     monkeypatch.setenv("PREFECT_ML_FLUSH_INTERVAL", "0.05")
 
 
+@pytest.fixture(autouse=True)
+def only_what_is_logged(monkeypatch):
+    """The store is compared with the calls, point by point; and hundreds of processes start."""
+    monkeypatch.setenv("PREFECT_ML_CAPTURE", "")
+
+
 class Nursery:
     """Forks training processes; see `nursery.py` and `training.SPEC`."""
 
