@@ -26,6 +26,9 @@ class Kind(Enum):
         return self.value
 
 
+# What is asked of the data sets that a run used; each comparison holds when it does for one of them.
+DATASET_KEYS = ("name", "digest", "context")
+
 # Every spelling of an entity; a bare key is an attribute.
 ENTITIES: Mapping[str, Entity] = MappingProxyType(
     {
@@ -37,6 +40,8 @@ ENTITIES: Mapping[str, Entity] = MappingProxyType(
         "parameters": "param",
         "tag": "tag",
         "tags": "tag",
+        "dataset": "dataset",
+        "datasets": "dataset",
         "attribute": "attribute",
         "attributes": "attribute",
         "attr": "attribute",
@@ -65,6 +70,8 @@ class Grammar:
         """The operators that an identifier takes."""
         if entity == "attribute":
             return self.attributes[key].operators
+        if entity == "dataset":
+            return TEXT_OR_LIST
         return NUMERIC if entity == "metric" else TEXT
 
 
@@ -78,7 +85,7 @@ RUNS = Grammar(
         "start_time": Kind.NUMBER,
         "end_time": Kind.NUMBER,
     },
-    entities=frozenset({"metric", "param", "tag"}),
+    entities=frozenset({"metric", "param", "tag", "dataset"}),
     sortable=frozenset({"run_id", "run_name", "status", "user_id", "artifact_uri", "start_time", "end_time"}),
     aliases={
         "run name": "run_name",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from prefect_ml.errors import InvalidFilterError
-from prefect_ml.query.grammar import ENTITIES, Grammar
+from prefect_ml.query.grammar import DATASET_KEYS, ENTITIES, Grammar
 from prefect_ml.query.tokens import Token, tokenize
 from prefect_ml.query.tree import Comparison, Entity, Operator, OrderBy, Value
 
@@ -92,7 +92,10 @@ class _Parser:
             )
 
     def order(self) -> OrderBy:
+        first = self.peek()
         entity, key = self.identifier(self._sort_key)
+        if entity == "dataset":
+            raise self.error(first, "an attribute, metric, param or tag to order by")
         ascending = not self.keyword("DESC")
         if ascending:
             self.keyword("ASC")
@@ -111,6 +114,8 @@ class _Parser:
             known = sorted({"attributes", *(f"{name}s" for name in self._grammar.entities)})
             raise InvalidFilterError(f"Invalid entity type: {first.value!r}. Expected one of {known}.")
         key = self._key_after_dot()
+        if entity == "dataset" and key not in DATASET_KEYS:
+            raise InvalidFilterError(f"Invalid dataset key '{key}' specified. Valid keys are {list(DATASET_KEYS)}.")
         return entity, attribute(key) if entity == "attribute" else key
 
     def _key_after_dot(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Entity = Literal["attribute", "metric", "param", "tag"]
+Entity = Literal["attribute", "metric", "param", "tag", "dataset"]
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IN", "NOT IN"]
 Value = str | float | int | tuple[str, ...]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, func, literal, select
 
 from prefect_ml.store.compare import compare, compare_indexed, in_view, one_of
+from prefect_ml.store.input_tables import input_tags, inputs
 from prefect_ml.store.keyset import Part, Term, missing_last
 from prefect_ml.store.tables import latest_metrics, metric_keys, params, runs, tags
 
@@ -29,6 +30,9 @@ _ATTRIBUTES: dict[str, tuple[ColumnElement[Any], type]] = {
 }
 _PAIRS = {"param": params, "tag": tags}
 _NEWEST = (Term(runs.c.start_time, int, descending=True), Term(runs.c.run_id, str))
+
+# The tag by which MLflow says what a data set was used for.
+_CONTEXT = "mlflow.data.context"
 
 # SQLite knows nothing of how common a value is. When an index finds at most so many runs, a search starts from them;
 # when it finds more, a page is full before the newest runs have all been looked at.
@@ -78,9 +82,20 @@ def _matching(dialect: Dialect, given: Comparison) -> tuple[ColumnElement[int], 
         latest = latest_metrics.c
         holds = compare(dialect, latest.value, given.operator, given.value)
         return latest.run, select(latest.run).where(latest.key == _number(given.key), latest.is_nan.is_(False), holds)
+    if given.entity == "dataset":
+        return inputs.c.run, _using(dialect, given)
     pairs = _PAIRS[given.entity].c
     holds = compare_indexed(dialect, pairs.value, given.operator, given.value)
     return pairs.run, select(pairs.run).where(pairs.key == given.key, holds)
+
+
+def _using(dialect: Dialect, given: Comparison) -> Select[Any]:
+    """The numbers of runs that used a data set of which a comparison holds."""
+    query = select(inputs.c.run)
+    if given.key != "context":
+        return query.where(compare(dialect, inputs.c[given.key], given.operator, given.value))
+    holds = compare_indexed(dialect, input_tags.c.value, given.operator, given.value)
+    return query.join(input_tags, input_tags.c.input == inputs.c.id).where(input_tags.c.key == _CONTEXT, holds)
 
 
 def _is_few(connection: Connection, given: Comparison, matching: Select[Any]) -> bool:
