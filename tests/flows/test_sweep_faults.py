@@ -39,7 +39,23 @@ def collected():
     gc.collect()
 
 
-def start(runner, folder, seconds):
+@pytest.fixture
+def start():
+    """Starts sweeps in processes of their own, and ends those that a failing test left."""
+    started = []
+
+    def start(runner, folder, seconds):
+        started.append(_start(runner, folder, seconds))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _start(runner, folder, seconds):
     environment = {**os.environ, "PYTHONPATH": str(HERE), "PREFECT_API_URL": PREFECT_API_URL.value()}
     command = [sys.executable, HERE / "sweep_script.py", runner, str(folder), str(TRIALS), str(seconds)]
     return subprocess.Popen(command, env=environment, start_new_session=True)
@@ -78,7 +94,7 @@ def alive(pid):
         return False
 
 
-def test_after_kill_9_the_same_key_finishes_every_trial_exactly_once(tmp_path):
+def test_after_kill_9_the_same_key_finishes_every_trial_exactly_once(tmp_path, start):
     process = start("processes", tmp_path, 1.0)
     until(lambda: len(finished()) >= 2)
     process.kill()
@@ -101,7 +117,7 @@ def test_after_kill_9_the_same_key_finishes_every_trial_exactly_once(tmp_path):
         assert len(steps) == len(set(steps))
 
 
-def test_a_worker_that_is_killed_ends_the_sweep_and_the_next_goes_on(tmp_path):
+def test_a_worker_that_is_killed_ends_the_sweep_and_the_next_goes_on(tmp_path, start):
     process = start("processes", tmp_path, 3.0)
     until(lambda: len(trial_runs()) == 2)
     _, pids = until(lambda: starts(tmp_path))
@@ -114,7 +130,7 @@ def test_a_worker_that_is_killed_ends_the_sweep_and_the_next_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize(("runner", "number"), [("threads", signal.SIGINT), ("processes", signal.SIGTERM)])
-def test_a_signal_stops_the_trials_that_run_and_starts_no_other(tmp_path, runner, number):
+def test_a_signal_stops_the_trials_that_run_and_starts_no_other(tmp_path, start, runner, number):
     process = start(runner, tmp_path, 30.0)
     until(lambda: (tmp_path / "started").exists() and sum(starts(tmp_path)[0].values()) == 2)
     until(lambda: len(trial_runs()) == 2)
@@ -130,9 +146,9 @@ def test_a_signal_stops_the_trials_that_run_and_starts_no_other(tmp_path, runner
     until(lambda: not any(alive(pid) for pid in pids), 10)
 
 
-@pytest.mark.parametrize("runner", ["processes", "dask", "ray"])
+@pytest.mark.parametrize("runner", ["dask", "ray"])
 @pytest.mark.filterwarnings("ignore")  # Dask's and Ray's own, at their shutdown
-def test_every_task_runner(runner, monkeypatch):
+def test_trials_run_on_a_cluster(runner, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(HERE))  # for Ray, whose workers look nowhere else
     result = sweep(trainings.parabola, {"x": [1, 2, 3]}, metric="score", task_runner=runner, parallel=2,
                    experiment=runner)  # fmt: skip
