@@ -1,0 +1,11 @@
+"""Recording what libraries train, without a line in the training code.
+
+A fit is recorded when autolog is on and there is a current run; a fit outside of a run records nothing. See
+`docs/autolog.md`.
+"""
+
+from __future__ import annotations
+
+from prefect_ml.tracking.autolog.switch import LIBRARIES, disable, enable, is_on, scope
+
+__all__ = ["LIBRARIES", "disable", "enable", "is_on", "scope"]

@@ -1,0 +1,89 @@
+"""LightGBM: `lightgbm.train` and the estimators, with their curves while they train."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from prefect_ml.tracking.autolog import boosters
+from prefect_ml.tracking.autolog.patches import Patches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from prefect_ml.tracking.autolog.calls import Call
+    from prefect_ml.tracking.autolog.fit import Fit
+
+LIBRARY = "lightgbm"
+
+_ESTIMATORS = ("LGBMModel", "LGBMClassifier", "LGBMRanker", "LGBMRegressor")
+_KINDS = ("gain", "split")
+
+
+def install(module: ModuleType) -> Patches:
+    patches = Patches()
+    for owner in (module, module.engine, module.sklearn):
+        patches.replace(owner, "train", boosters.observing(observe_train))
+    for name in _ESTIMATORS:
+        if "fit" in vars(class_ := getattr(module, name, object)):
+            patches.replace(class_, "fit", boosters.observing(observe_fit))
+    return patches
+
+
+def observe_train(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return boosters.train(sys.modules[__name__], original, args, kwargs)
+
+
+def observe_fit(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return boosters.fit_estimator(sys.modules[__name__], original, args, kwargs)
+
+
+def silent() -> bool:
+    """LightGBM does not say which of several machines this is."""
+    return False
+
+
+def listening(fit: Fit, call: Call) -> Call:
+    return call.having("callbacks", [*(call.given.get("callbacks") or ()), _Curves(fit)])
+
+
+def before_train(fit: Fit, call: Call) -> None:
+    fit.params(dict(call.given["params"]) | {"num_boost_round": call.given["num_boost_round"]})
+
+
+def after_train(fit: Fit, booster: Any) -> None:
+    _record_booster(fit, booster)
+    fit.model(booster)
+
+
+def after_fit(fit: Fit, estimator: Any) -> None:
+    _record_booster(fit, estimator.booster_)
+
+
+class _Curves:
+    """Records each evaluation, before early stopping (whose order is 30) may raise."""
+
+    order = 25
+    before_iteration = False
+
+    def __init__(self, fit: Fit) -> None:
+        self._fit = fit
+
+    def __call__(self, env: Any) -> None:
+        points = {f"{item[0]}-{item[1]}": item[2] for item in env.evaluation_result_list or ()}
+        if points:
+            self._fit.metrics(points, env.iteration)
+
+
+def _record_booster(fit: Fit, booster: Any) -> None:
+    fit.metrics({"iterations": booster.current_iteration()})
+    # 0 or -1 without early stopping
+    if booster.best_iteration > 0:
+        best = {
+            f"best-{data}-{name}": value for data, found in booster.best_score.items() for name, value in found.items()
+        }
+        fit.metrics({"best_iteration": booster.best_iteration, **best})
+    names = booster.feature_name()
+    found = {kind: booster.feature_importance(kind).tolist() for kind in _KINDS}
+    boosters.record_importances(fit, {kind: dict(zip(names, of, strict=True)) for kind, of in found.items()})
