@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import ledger
@@ -14,7 +17,8 @@ from prefect_ml.entities import RunStatus
 from prefect_ml.tracking.sync import sync_journals
 
 SHARED = "5" * 32
-EVERYTHING = ["metric", "metrics", "params", "tags", "text", "file"]
+# Artifacts wait for the disk, so that there are few of them.
+EVERYTHING = ["metric", "metrics", "params", "tags"] * 5 + ["text", "file"]
 
 
 @pytest.fixture
@@ -25,8 +29,8 @@ def machines(nursery, tmp_path) -> list[Path]:
     for number, home in enumerate(homes):
         environment = {"PREFECT_ML_HOME": str(home), "PREFECT_ML_OFFLINE": "true", "PREFECT_ML_WATCH": "false"}
         spec = {"environment": environment, "kinds": EVERYTHING}
-        pids.append(nursery.fork(calls=150, **spec))
-        pids.append(nursery.fork(calls=150, run_id=SHARED, worker=number, **spec))
+        pids.append(nursery.fork(calls=100, **spec))
+        pids.append(nursery.fork(calls=100, run_id=SHARED, worker=number, **spec))
         killed = nursery.fork(pause=0.001, crash=["journal named", 10], **spec)
         assert nursery.wait(killed) == -9
     assert [nursery.wait(pid) for pid in pids] == [0] * 6, nursery.errors
@@ -81,3 +85,15 @@ def test_copied_partially_and_then_fully(machines, nursery, tmp_path):
     for machine in machines:
         deliver(machine)
     check(nursery)
+
+
+def test_delivered_by_the_command(machines, nursery):
+    command = [str(Path(sys.executable).parent / "prefect-ml"), "sync", "--json"]
+    for machine in machines[:2]:
+        done = subprocess.run([*command, str(machine.parent)], capture_output=True, text=True, check=True)
+        assert all(report["finished"] for report in json.loads(done.stdout))
+    subprocess.run([*command, str(machines[2])], capture_output=True, check=True)
+    check(nursery)
+    missing = subprocess.run([*command, "/no/such"], capture_output=True, text=True, check=False)
+    assert missing.returncode == 1
+    assert "There is no folder '/no/such'" in missing.stderr

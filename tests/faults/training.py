@@ -28,7 +28,8 @@ from prefect_ml.tracking.run import ActiveRun
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-KINDS = ("metric", "metric", "metric", "metrics", "params", "tags", "text", "file")
+# Artifacts wait for the disk, so that there are few of them.
+KINDS = ("metric", "metric", "metrics", "params", "tags") * 4 + ("text", "file")
 SPEC = {
     "seed": 0,  # of what is logged
     "worker": 0,  # number of this process among those that log to the same run

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from prefect_ml.errors import PrefectMLError, StoreUnavailableError
+from prefect_ml.errors import InvalidInputError, PrefectMLError, StoreUnavailableError
 from prefect_ml.settings import Settings
 from prefect_ml.tracking.outbox import JournalReport, deliver_folder
 from prefect_ml.tracking.place import place_of
@@ -31,14 +31,17 @@ def sync_journals(store: Store, folder: Path | None = None) -> list[JournalRepor
 
     Args:
         store: where to.
-        folder: journals that were carried here, whatever store they were recorded for; by default those of
-            this process's settings that were recorded for this store.
+        folder: journals that were carried here, whatever store they were recorded for: a home of another
+            machine, or its folder `journal`; by default those of this process's settings that were recorded
+            for this store.
 
     Raises:
+        InvalidInputError: there is no such folder.
         StoreUnavailableError: what is not delivered stays; call again.
     """
-    place = place_of(Settings().resolved_store_url) if folder is None else None
-    folder = folder or Settings().journal_folder
+    settings = Settings()
+    place = place_of(settings.resolved_store_url) if folder is None else None
+    folder = settings.journal_folder if folder is None else _journals_below(folder)
     if not folder.is_dir():
         return []
     reports: list[JournalReport] = []
@@ -48,6 +51,13 @@ def sync_journals(store: Store, folder: Path | None = None) -> list[JournalRepor
                 stillborn.unlink(missing_ok=True)
         reports += deliver_folder(store, run_folder, place=place)
     return reports
+
+
+def _journals_below(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise InvalidInputError(f"There is no folder {str(folder)!r}; give a copied PREFECT_ML_HOME or its `journal`.")
+    inner = folder / Settings().journal_folder.name
+    return inner if inner.is_dir() else folder
 
 
 def deliver_left(store: Store, folder: Path) -> None:
