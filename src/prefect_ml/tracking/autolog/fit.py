@@ -48,13 +48,17 @@ class Fit:
         self._metrics: set[str] = set()
         self._counted: Counter[str] = Counter()
         self._notes: list[str] = []
+        self._failed: set[str] = set()
 
     @contextmanager
     def attempt(self, what: str) -> Iterator[None]:
-        """Let nothing out of the body but a warning that names the library."""
+        """Let nothing out of the body but one warning, the first time, that names the library."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - the user's training goes on, whatever fails here
+            if what in self._failed:
+                return
+            self._failed.add(what)
             logger.warning(
                 "Autolog of %s could not record %s in run %s: %s", self.library, what, self.run.run_id,
                 str(error) or repr(error),
