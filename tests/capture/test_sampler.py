@@ -63,7 +63,7 @@ def test_a_run_is_sampled_while_it_lasts(monkeypatch):
         time.sleep(2.2)
     taken = steps(run)
     assert taken == list(range(len(taken)))
-    assert 3 <= len(taken) <= 7
+    assert 3 <= len(taken) <= 11
     assert set(ml.get_run(run.run_id).metrics) >= ALWAYS
     until(lambda: not threads())
     time.sleep(0.5)
@@ -135,6 +135,7 @@ warnings.simplefilter("ignore")
 os.environ["PREFECT_ML_SYSTEM_METRICS_INTERVAL"] = "0.2"
 import prefect_ml as ml
 with ml.start_run("parent") as parent:
+    ml.flush()
     time.sleep(1.3)
     if not (pid := os.fork()):
         names = [t.name for t in threading.enumerate()]

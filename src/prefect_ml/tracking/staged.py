@@ -91,7 +91,8 @@ def deliver_staged(store: Store, folder: Path) -> None:
         except (ArtifactError, NotFoundError, InactiveError) as error:
             logger.warning("An artifact of run %s still waits in %s: %s", folder.name, waiting, error)
         else:
-            shutil.rmtree(waiting)
+            # Another process may deliver the same at the same time.
+            shutil.rmtree(waiting, ignore_errors=True)
 
 
 def _files(artifacts: ArtifactStore, name: str = "") -> Iterator[str]:

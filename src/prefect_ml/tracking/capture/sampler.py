@@ -72,7 +72,9 @@ class Sampler:
             self._changed.notify_all()
         if readings is not None and not watched.samples and not self._missing:
             try:
-                watched.add(readings.take())
+                with _reading:
+                    values = readings.take()
+                watched.add(values)
             except Exception:  # the run ends, whatever the machine's counters do
                 logger.warning("The system metrics of this run are not recorded.", exc_info=True)
 
@@ -90,10 +92,13 @@ class Sampler:
         self._wait_until(time.monotonic() + _SHORT)
         while self._continues():
             if self._readings is None:
-                self._readings = Readings()
+                with _reading:
+                    self._readings = Readings()
             self._wait_until(min((watched.due for watched in self._all()), default=0.0))
             if any(watched.due <= time.monotonic() for watched in self._all()):
-                self._sample(self._readings.take())
+                with _reading:
+                    values = self._readings.take()
+                self._sample(values)
 
     def _sample(self, values: Mapping[str, float]) -> None:
         with self._changed:
@@ -121,6 +126,9 @@ class Sampler:
 
 
 _sampler = Sampler()
+# Held while psutil is imported and asked, so that no forked child inherits a lock of theirs that nobody gives back.
+_reading = threading.Lock()
+_held: list[bool] = []
 
 
 def sampler() -> Sampler:
@@ -128,10 +136,20 @@ def sampler() -> Sampler:
     return _sampler
 
 
+def _before_fork() -> None:
+    _held.append(_reading.acquire(timeout=_SHORT))
+
+
+def _after_fork() -> None:
+    if _held.pop():
+        _reading.release()
+
+
 def _in_forked_child() -> None:
-    global _sampler  # noqa: PLW0603 - a forked child has no thread, and no run of its parent's
-    _sampler = Sampler()
+    global _sampler, _reading
+    _held.clear()
+    _sampler, _reading = Sampler(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_forked_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_forked_child)
