@@ -101,6 +101,22 @@ def test_a_record_larger_than_all_steps(tmp_path):
     assert read(writer.path) == ([b'["a"]', large, b'["b"]'], 0)
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read as Linux shows it")
+def test_a_long_journal_takes_no_more_memory_than_a_short_one(tmp_path):
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    writer = JournalWriter(tmp_path, "a" * 32)
+    record = orjson.dumps(["tag", {"note": "x" * 4000}])
+    before = resident()
+    for _ in range(8000):
+        writer.append(record)
+    assert resident() - before < 8 << 20
+    writer.close()
+    with JournalReader(writer.path) as reader:
+        assert [found.rstrip() for found in reader.all()] == [record] * 8000
+
+
 def test_cut_at_every_byte(written, tmp_path):
     whole = written.read_bytes()
     ends = ends_of(whole)

@@ -2,7 +2,7 @@
 
 The writer copies into a shared mapping of space that is reserved beforehand. What is copied survives `kill
 -9` of the process, no call gives up the interpreter's lock, and a full disk shows as an OSError when space
-is reserved.
+is reserved. Only the end of the file is mapped, so that a long journal takes no more memory than a short one.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class JournalWriter:
             self._map = mmap.mmap(self._file, _FIRST_STEP)
             header = {"run_id": run_id, "journal_id": self.journal_id, "store": place}
             head, payload = frame(orjson.dumps(header))
-            self._size, self._end = _FIRST_STEP, len(MAGIC) + len(head) + len(payload)
+            self._base, self._size, self._end = 0, _FIRST_STEP, len(MAGIC) + len(head) + len(payload)
             self._map[: self._end] = MAGIC + head + payload
             partial.rename(self.path)
         except OSError:
@@ -91,8 +91,9 @@ class JournalWriter:
             if end + (0 if last else _RESERVE) > self._size:
                 self._grow(end + _RESERVE, needed=end if last else None)
             # The head makes the frame valid, so it comes last.
-            self._map[start:end] = payload
-            self._map[self._end : start] = head
+            base = self._base
+            self._map[start - base : end - base] = payload
+            self._map[self._end - base : start - base] = head
             self._end = end
             self.written_at = time.monotonic()
         return True
@@ -130,8 +131,10 @@ class JournalWriter:
             if needed is not None and needed <= self._size:
                 return
             raise
-        self._map.resize(size)
-        self._size = size
+        base = self._end - self._end % mmap.ALLOCATIONGRANULARITY
+        mapped = mmap.mmap(self._file, size - base, offset=base)
+        self._map.close()
+        self._map, self._base, self._size = mapped, base, size
 
 
 class JournalReader:
