@@ -30,6 +30,7 @@ from prefect_ml.entities import (
     Run,
     RunBatch,
     RunStatus,
+    Source,
     Stage,
     Step,
     ViewType,
@@ -172,6 +173,10 @@ class RunStore(Protocol):
 
     def get_steps(self, run_id: str) -> Sequence[Step]:
         """The steps that are known of a run, by start."""
+        ...
+
+    def recorders(self, run_id: str, kind: str, name: str) -> Sequence[Source]:
+        """The tasks of a run that recorded a name of a kind (as in `Step.recorded`), in the order of execution."""
         ...
 
     def get_metric_history(

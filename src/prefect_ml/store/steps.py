@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from prefect_ml.entities import Step
-from prefect_ml.store.attempt_tables import source_names, sources, steps
+from prefect_ml.entities import Source, Step
+from prefect_ml.store.attempt_tables import attempts, source_names, sources, steps
 from prefect_ml.store.bulk import Bulk
 from prefect_ml.store.rows import Rows
 from prefect_ml.store.runs import active_run, run_row
@@ -53,6 +53,17 @@ class StepRows(Rows):
             mine = select(*(steps.c[name] for name in _COLUMNS)).where(steps.c.run == run)
             rows = connection.execute(mine.order_by(steps.c.start_time, steps.c.name, steps.c.task_run_id))
             return [Step(**row, recorded=names.get(row["task_run_id"], {})) for row in rows.mappings()]
+
+    def recorders(self, run_id: str, kind: str, name: str) -> Sequence[Source]:
+        columns = (attempts.c.attempt_id, attempts.c.number, attempts.c.start_time)
+        mine = select(*columns, sources.c.scope, sources.c.retry, sources.c.task_run_id)
+        mine = mine.join_from(source_names, sources, source_names.c.source == sources.c.id)
+        mine = mine.join(attempts, sources.c.attempt == attempts.c.id)
+        with self.database.read() as connection:
+            mine = mine.where(sources.c.run == run_row(connection, run_id).id)
+            mine = mine.where(source_names.c.kind == kind, source_names.c.name == name)
+            order = (attempts.c.number, attempts.c.start_time, sources.c.retry, sources.c.id)
+            return [Source(*row) for row in connection.execute(mine.order_by(*order))]
 
 
 def _recorded(connection: Connection, run: int) -> dict[str, dict[str, list[str]]]:
