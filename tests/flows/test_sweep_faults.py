@@ -118,7 +118,7 @@ def test_after_kill_9_the_same_key_finishes_every_trial_exactly_once(tmp_path, s
 
 
 def test_a_worker_that_is_killed_ends_the_sweep_and_the_next_goes_on(tmp_path, start):
-    process = start("processes", tmp_path, 3.0)
+    process = start("processes", tmp_path, 30.0)
     until(lambda: len(trial_runs()) == 2)
     _, pids = until(lambda: starts(tmp_path))
     os.kill(pids.pop(), signal.SIGKILL)
