@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -86,21 +85,6 @@ def record_importances(fit: Fit, importances: Mapping[str, Mapping[str, float]])
         for kind, found in ranked.items():
             if found:
                 _plot(fit, kind, found)
-
-
-def observing(
-    observe: Callable[..., Any],
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Makes from an original what calls `observe(original, args, kwargs)`."""
-
-    def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def observed(*args: Any, **kwargs: Any) -> Any:
-            return observe(original, args, kwargs)
-
-        return observed
-
-    return make
 
 
 def _listening(own: Booster, fit: Fit, call: Call) -> Call:

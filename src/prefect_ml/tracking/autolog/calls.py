@@ -47,6 +47,21 @@ class Call(NamedTuple):
         return self._replace(args=bound.args, kwargs=bound.kwargs)
 
 
+def observing(
+    observe: Callable[..., Any],
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Makes from an original what calls `observe(original, args, kwargs)`."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def observed(*args: Any, **kwargs: Any) -> Any:
+            return observe(original, args, kwargs)
+
+        return observed
+
+    return make
+
+
 def caller(*between: str) -> str:
     """The package of whoever made the call that is observed: the first frame outside of ours and of `between`."""
     frame = sys._getframe(1)  # noqa: SLF001 - the one way to know who calls

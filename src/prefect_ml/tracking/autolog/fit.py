@@ -18,6 +18,7 @@ from prefect_ml.tracking.autolog.contract import MOST_FITS, MOST_PARAMS, MOST_PO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from prefect_ml.tracking.run import ActiveRun
 
@@ -119,6 +120,12 @@ class Fit:
             self.run.log_figure(figure, self.prefix + name)
             self.count("artifact")
 
+    def file(self, path: Path) -> None:
+        """Keep a file as an artifact under its own name."""
+        with self.attempt(f"the artifact {path.name}"):
+            self.run.log_artifact(path, self.prefix.rstrip("/"))
+            self._counted[path.name] = 1
+
     def input(self, data: Any) -> None:
         """Record the training data by a sample of it, where it is of a known kind."""
         log_input = getattr(self.run, "log_input", None)
@@ -175,8 +182,8 @@ class Fit:
     def _parts(self) -> Iterator[str]:
         counted = {"param": self._params, "metric": len(self._metrics), **self._counted}
         for what, number in counted.items():
-            if what == "model":
-                yield "model"
+            if what == "model" or "." in what:
+                yield what
             elif number or what in ("param", "metric"):
                 yield f"{number} {what}" if number == 1 else f"{number} {what}s"
         yield from self._notes

@@ -15,7 +15,7 @@ from prefect_ml.errors import InvalidInputError
 from prefect_ml.tracking.autolog import imports
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import ModuleType
 
     from prefect_ml.tracking.autolog.contract import Autologger
@@ -54,6 +54,7 @@ class _Process:
 
 
 _process = _Process()
+_choices: list[Callable[[], bool | Sequence[str] | None]] = []
 _scoped: ContextVar[_Choice | None] = ContextVar("prefect_ml_autolog", default=None)
 
 
@@ -94,15 +95,34 @@ def scope(on: bool | Sequence[str]) -> Iterator[None]:
         _scoped.reset(token)
 
 
+def prepare(on: bool | Sequence[str]) -> None:
+    """Get ready to record where what `register_choice` was given says so, without switching anything on.
+
+    Raises:
+        InvalidInputError: an unknown library.
+    """
+    _install(_names(on))
+
+
+def register_choice(find: Callable[[], bool | Sequence[str] | None]) -> None:
+    """Ask a function what is on here, where no `scope` says so; it answers None for what it does not know."""
+    _choices.append(find)
+
+
 def is_on(library: str) -> bool:
     """Whether a fit of this library is recorded here when there is a run."""
-    choice = _scoped.get() or _process.everywhere
+    choice = _scoped.get() or _registered() or _process.everywhere
     return (
         choice is not None
         and library in choice.libraries
         and choice.generation == _process.generation
         and choice.pid == os.getpid()
     )
+
+
+def _registered() -> _Choice | None:
+    found = next((on for find in _choices if (on := find()) is not None), None)
+    return None if found is None else _Choice(_names(found), os.getpid(), _process.generation)
 
 
 def _names(on: bool | Sequence[str]) -> frozenset[str]:

@@ -6,13 +6,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.tracking.autolog import boosters
+from prefect_ml.tracking.autolog.calls import Call, observing
 from prefect_ml.tracking.autolog.patches import Patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from prefect_ml.tracking.autolog.calls import Call
     from prefect_ml.tracking.autolog.fit import Fit
 
 LIBRARY = "xgboost"
@@ -25,10 +25,10 @@ _KINDS = ("gain", "weight")
 def install(module: ModuleType) -> Patches:
     patches = Patches()
     for owner in (module, module.training, module.sklearn):
-        patches.replace(owner, "train", boosters.observing(observe_train))
+        patches.replace(owner, "train", observing(observe_train))
     for name in _ESTIMATORS:
         if "fit" in vars(class_ := getattr(module, name)):
-            patches.replace(class_, "fit", boosters.observing(observe_fit))
+            patches.replace(class_, "fit", observing(observe_fit))
     return patches
 
 
