@@ -5,6 +5,7 @@ A call that reads sees everything that this process recorded before.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from prefect_ml.lineage.facts import Lineage
     from prefect_ml.models.folder import LoadedModel
     from prefect_ml.models.signature import Signature
     from prefect_ml.registry.policy import PromotionPolicy
@@ -162,13 +164,20 @@ def load_model(uri: str) -> LoadedModel:
     Args:
         uri: `models:/<name>@<alias>`, `models:/<name>/<version>`, `runs:/<run id>/<name>` or a folder.
 
+    Inside of a run it is recorded as an ancestor of the models that the run makes.
+
     Raises:
         NotFoundError: there is no such model.
         UntrustedModelError: it would unpickle, and its origin is not trusted.
     """
     from prefect_ml.registry import resolve  # noqa: PLC0415 - only those who use it pay for its import
+    from prefect_ml.tracking.model_inputs import note_model  # noqa: PLC0415 - only those who use it pay for its import
 
-    return resolve.load(_fresh_store(), uri, Settings())
+    resolved = resolve.resolve(_fresh_store(), uri)
+    model = resolve.load_resolved(resolved, Settings())
+    with contextlib.suppress(NoActiveRunError):
+        note_model(current_run(), resolved)
+    return model
 
 
 def register_model(
@@ -209,6 +218,17 @@ def get_steps(run_id: str) -> Sequence[Step]:
     from prefect_ml.flowruns import steps  # noqa: PLC0415 - only those who use it pay for Prefect's import
 
     return steps.get_steps(_fresh_store(), run_id)
+
+
+def get_lineage(uri: str) -> Lineage:
+    """What produced a model and what became of it; see `prefect_ml.lineage.read.get_lineage`.
+
+    Args:
+        uri: as in `load_model`.
+    """
+    from prefect_ml.lineage import read  # noqa: PLC0415 - only those who use it pay for its import
+
+    return read.get_lineage(_fresh_store(), uri)
 
 
 @overload

@@ -18,7 +18,7 @@ ORDER: list[tuple[str, ...]] = [
     ("store", "artifacts"),
     ("models", "registry"),
     ("tracking", "serving"),
-    ("sweeps",),
+    ("lineage", "sweeps"),
     ("flowruns",),
     ("track",),
     ("api",),

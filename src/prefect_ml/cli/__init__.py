@@ -18,6 +18,7 @@ app.command("prefect_ml.cli.quickstart:quickstart", name="quickstart", help="Run
 app.command("prefect_ml.cli.experiments:app", name="experiments", help="List and change experiments.")
 app.command("prefect_ml.cli.runs:app", name="runs", help="List, show and compare runs.")
 app.command("prefect_ml.cli.models:app", name="models", help="List, show and register models.")
+app.command("prefect_ml.cli.lineage:lineage", name="lineage", help="Show what produced a model, and what came of it.")
 app.command("prefect_ml.cli.promotion:promote", name="promote", help="Ask to move an alias to a model version.")
 app.command("prefect_ml.cli.promotion:approve", name="approve", help="Approve a promotion request.")
 app.command("prefect_ml.cli.promotion:reject", name="reject", help="Reject a promotion request.")
