@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from prefect_ml.entities import Dataset
     from prefect_ml.lineage.facts import Lineage
     from prefect_ml.models.folder import LoadedModel
     from prefect_ml.models.signature import Signature
@@ -107,6 +108,18 @@ def set_tag(key: str, value: object) -> None:
 def set_tags(tags: Mapping[str, Any]) -> None:
     """Set tags of the current run."""
     current_run().set_tags(tags)
+
+
+def log_input(
+    data: Any,
+    name: str | None = None,
+    *,
+    context: str | None = "training",
+    source: str | Path | None = None,
+    tags: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Record that the current run uses a data set; see `ActiveRun.log_input`."""
+    return current_run().log_input(data, name, context=context, source=source, tags=tags)
 
 
 def log_artifact(path: str | Path, folder: str = "") -> None:

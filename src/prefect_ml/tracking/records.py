@@ -1,8 +1,8 @@
 """What the records of a journal say, and how many of them become few batches.
 
-Each record is a JSON array whose first item is its kind: `start`, `source`, `param`, `tag`, `metric`, `names`
-(artifacts and models by name), `end`, or `leave` when a process ends before its run does. What recorded it stands
-last, as the number that a `source` record before it gave, 0 when unknown. JSON has no NaN and no infinity: those
+Each record is a JSON array whose first item is its kind: `start`, `source`, `param`, `tag`, `metric`, `input`,
+`names` (artifacts and models by name), `end`, or `leave` when a process ends before its run does. What recorded it
+stands last, as the number that a `source` record before it gave, 0 when unknown. JSON has no NaN and no infinity: those
 values are kept as text.
 """
 
@@ -14,13 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from prefect_ml.entities import Attempt, Metric, Recorded, RunBatch, RunEnd, RunStart, RunStatus, Source
+from prefect_ml.entities import (
+    Attempt,
+    Dataset,
+    DatasetInput,
+    Metric,
+    Recorded,
+    RunBatch,
+    RunEnd,
+    RunStart,
+    RunStatus,
+    Source,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-START, SOURCE, PARAM, TAG, METRIC, NAMES, END, LEAVE = (
-    "start", "source", "param", "tag", "metric", "names", "end", "leave",
+START, SOURCE, PARAM, TAG, METRIC, INPUT, NAMES, END, LEAVE = (
+    "start", "source", "param", "tag", "metric", "input", "names", "end", "leave",
 )  # fmt: skip
 
 
@@ -35,6 +46,12 @@ def params_record(values: Mapping[str, str], source: int = 0) -> bytes:
 
 def tags_record(values: Mapping[str, str], source: int = 0) -> bytes:
     return orjson.dumps((TAG, values, source))
+
+
+def input_record(given: DatasetInput, source: int = 0) -> bytes:
+    of = given.dataset
+    facts = (of.name, of.digest, of.source_type, of.source, of.schema, of.profile)
+    return orjson.dumps((INPUT, facts, dict(given.tags), source))
 
 
 def names_record(kind: str, names: Sequence[str], source: int) -> bytes:
@@ -118,7 +135,7 @@ def batches(run_id: str, records: Iterable[bytes], sources: dict[int, Source] | 
 
 @dataclass(slots=True)
 class _Gathered:
-    """A batch in the making; a store applies it in the order start, params, tags, metrics, end."""
+    """A batch in the making; a store applies it in the order start, params, tags, metrics, inputs, end."""
 
     run_id: str
     start: RunStart | None = None
@@ -126,13 +143,14 @@ class _Gathered:
     tags: dict[str, str] = field(default_factory=dict)
     metrics: dict[int, list[Metric]] = field(default_factory=dict)
     names: dict[int, dict[str, dict[str, None]]] = field(default_factory=dict)
+    inputs: list[DatasetInput] = field(default_factory=list)
     end: RunEnd | None = None
 
     def takes(self, kind: str, content: list[Any]) -> bool:
         if self.end is not None:
             return False
         if kind == START:
-            return not (self.start or self.params or self.tags or self.metrics or self.names)
+            return not (self.start or self.params or self.tags or self.metrics or self.names or self.inputs)
         if kind == PARAM:
             return all(self.params.get(key, value) == value for key, value in content[0].items())
         return True
@@ -148,6 +166,10 @@ class _Gathered:
         elif kind == TAG:
             self.tags |= content[0]
             self._name({"tag": content[0]}, content[1])
+        elif kind == INPUT:
+            facts, tags, source = content
+            self.inputs.append(DatasetInput(Dataset(*facts), tags))
+            self._name({"input": facts[:1]}, source)
         elif kind == NAMES:
             self._name(*content)
         elif kind == START:
@@ -172,4 +194,4 @@ class _Gathered:
             )
             for number in sorted({*self.metrics, *self.names} & sources.keys())
         ]
-        return RunBatch(self.run_id, self.start, self.params, self.tags, plain, self.end, recorded)
+        return RunBatch(self.run_id, self.start, self.params, self.tags, plain, self.end, recorded, self.inputs)

@@ -6,14 +6,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.entities import RunStart, RunStatus
-from prefect_ml.tracking import capture, files, models, records, values
+from prefect_ml.tracking import capture, datasets, files, models, records, values
 from prefect_ml.tracking.outlet import Outlet, forget, outlet_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from prefect_ml.entities import Run
+    from prefect_ml.entities import Dataset, Run
     from prefect_ml.models.signature import Signature
     from prefect_ml.tracking.models import LoggedModel
 
@@ -111,6 +111,33 @@ class ActiveRun:
         outlet = self.outlet
         for part in _parts(texts):
             outlet.record(records.tags_record(part, outlet.source))
+
+    def log_input(
+        self,
+        data: Any,
+        name: str | None = None,
+        *,
+        context: str | None = "training",
+        source: str | Path | None = None,
+        tags: Mapping[str, Any] | None = None,
+    ) -> Dataset:
+        """Record that the run uses a data set: name, digest of a sample, schema, size and source, and nothing of it.
+
+        Args:
+            data: a frame or series of pandas or polars, an array of numpy, a table of Arrow, a dict or tuple of
+                these, a path or URL of a file or folder, or a `Dataset`.
+            name: the file's without its suffix by default, else the library's.
+            context: what it is used for, for example "training" or "evaluation"; None to say nothing.
+            source: path or URL that it was read from; this program when it is not told.
+            tags: further facts of this use.
+
+        Returns:
+            The data set as it is recorded. What cannot be read is one warning, and is recorded with what is known.
+
+        Raises:
+            InvalidInputError: a name, tag or hand-made `Dataset` that the store refuses.
+        """
+        return datasets.log_input(self.outlet, data, name, context, source, tags)
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
         """Keep a file under its own name, below `folder` of the run's artifacts.
