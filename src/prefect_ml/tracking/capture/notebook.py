@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from prefect_ml.tracking.capture.redact import redacted_text
+from prefect_ml.tracking.capture.redact import REDACTED, mentions_secrets, redacted_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,16 +67,18 @@ def _document(cells: list[bytes], *, left_out: int) -> bytes:
 
 
 def _cell(number: int, source: str, outputs: Mapping[int, object]) -> dict[str, Any]:
-    shown = [_output(number, outputs[number])] if outputs.get(number) is not None else []
+    shown = [_output(number, source, outputs[number])] if outputs.get(number) is not None else []
     return {
         "cell_type": "code", "id": f"cell-{number}", "execution_count": number, "metadata": {},
         "source": _text(source), "outputs": shown,
     }  # fmt: skip
 
 
-def _output(number: int, value: object) -> dict[str, Any]:
+def _output(number: int, source: str, value: object) -> dict[str, Any]:
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in _PLAIN and mentions_secrets(source):
+        text = REDACTED
+    elif kind in _PLAIN:
         text = repr(value[:_MOST_OUTPUT] if isinstance(value, str) else value)
     else:
         text = f"<{kind.__module__}.{kind.__qualname__}>"

@@ -48,8 +48,8 @@ _PASSWORD = re.compile(
 )
 _OPENED = re.compile(r"[\s=({\[|>\\\"',:&!-]*")
 _SECRET_WORD = re.compile(
-    r"(?i)(?:token(?!iz)|secret|passw|credential|auth|api[_-]?key|access[_-]?key|account[_-]?key|(?:sign|encrypt)\w{0,8}"
-    r"[_-]?key|license[_-]?key|signature|\bsig\b|webhook|cookie|session[_-]?id|\bdsn\b|conn(?:ection)?[_-]?str)"
+    r"(?i)(?:token(?!iz)|secret|pass(?:w|phrase)|\bpwd\b|credential|auth|(?:api|access|account|license)[_-]?key|"
+    r"(?:sign|encrypt)\w{0,8}[_-]?key|signature|\bsig\b|webhook|cookie|session[_-]?id|\bdsn\b|conn(?:ection)?[_-]?str)"
 )
 _RUN = re.compile(r"[\w+/=~-]{8,4000}")
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
@@ -90,6 +90,11 @@ def redacted(lines: Iterable[str], *, marks: int = 0) -> Iterator[str]:
 
 def redacted_text(text: str) -> str:
     return "\n".join(redacted(text.split("\n")))
+
+
+def mentions_secrets(text: str) -> bool:
+    """Whether a word in it, such as "password" or "token", makes what it is about likely to be a secret."""
+    return _SECRET_WORD.search(text) is not None or any(_PASSWORD.search(line) for line in text.split("\n"))
 
 
 def _line(line: str) -> tuple[str, bool]:
