@@ -12,7 +12,8 @@ from prefect_ml.errors import InvalidInputError, JournalOffsetError
 from prefect_ml.store import names
 from prefect_ml.store.attempts import end_run, newest_attempt, start_attempt
 from prefect_ml.store.experiments import DEFAULT, ensure_experiment, find_experiment
-from prefect_ml.store.inputs import check_input, write_inputs
+from prefect_ml.store.input_names import check_input
+from prefect_ml.store.inputs import write_inputs
 from prefect_ml.store.pairs import RUN_NAME_TAG, write_params, write_tags
 from prefect_ml.store.rows import Rows, now
 from prefect_ml.store.run_names import made_up_name

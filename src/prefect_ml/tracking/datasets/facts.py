@@ -9,7 +9,7 @@ import orjson
 
 from prefect_ml.entities import Dataset
 from prefect_ml.models.schema import schema_to_json
-from prefect_ml.store.inputs import MAX_LENGTHS
+from prefect_ml.store.input_names import MAX_LENGTHS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_ml.entities import Dataset, DatasetInput
 from prefect_ml.errors import InvalidInputError
-from prefect_ml.store.inputs import MAX_LENGTHS, check_input
+from prefect_ml.store.input_names import MAX_LENGTHS, check_input
 from prefect_ml.tracking import records, values
 from prefect_ml.tracking.datasets import files, parts, places
 from prefect_ml.tracking.datasets.facts import Facts
