@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+if TYPE_CHECKING:
+    from orchestrator import Orchestrator
 
 # Prefect reads its settings when it is first imported: point it at a throw-away home before any test does.
 _SESSION_HOME = Path(tempfile.mkdtemp(prefix="prefect-ml-tests-"))
@@ -32,6 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "prefect-ml"
     monkeypatch.setenv("PREFECT_ML_HOME", str(folder))
     monkeypatch.setenv("PREFECT_ML_WATCH", "false")
+    monkeypatch.setenv("PREFECT_ML_SYSTEM_METRICS_INTERVAL", "0")
     for name in ("PREFECT_ML_STORE_URL", "PREFECT_ML_ARTIFACT_ROOT", "PREFECT_ML_TRUSTED_ORIGINS"):
         monkeypatch.delenv(name, raising=False)
     return folder
@@ -81,3 +89,13 @@ def prefect_api() -> Iterator[None]:
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield
+
+
+@pytest.fixture(scope="session")
+def orchestrator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestrator]:
+    """A real Prefect server, for tests of what happens across processes; workers and scripts are started beside it."""
+    from orchestrator import Orchestrator
+
+    with Orchestrator(tmp_path_factory.mktemp("orchestrator")) as running:
+        yield running
+    assert all(process.poll() is not None for process in running.processes)

@@ -5,17 +5,12 @@ Nothing runs in this process but HTTP calls and reads of the store.
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from sklearn.datasets import load_breast_cancer
@@ -31,55 +26,15 @@ from prefect_ml.registry.promotion import decide
 from prefect_ml.registry.register import register_model
 from prefect_ml.store import open_store
 
+sys.path.append(str(Path(__file__).parents[1]))
+from orchestrator import PREFECT, Api, until
+
 ROOT = Path(__file__).parents[2]
 MODEL = "breast-cancer"
 FEATURES, TARGET = load_breast_cancer(return_X_y=True, as_frame=True)
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 pytestmark = pytest.mark.timeout(280)
-
-
-def until(look, what, seconds=90):
-    """The first true thing that `look` returns."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if found := look():
-                return found
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise AssertionError(f"{what} did not happen within {seconds} s")
-
-
-def stop(process):
-    """Terminate a process by its handle, and see it and its group gone."""
-    process.terminate()
-    try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-        raise
-
-
-class Api(NamedTuple):
-    """JSON over HTTP, sent again as Prefect's client does while the server's SQLite file is busy (503)."""
-
-    client: httpx.Client
-
-    def get(self, path):
-        return self.send("GET", path)
-
-    def post(self, path, body):
-        return self.send("POST", path, body)
-
-    def send(self, method, path, body=None):
-        def attempt():
-            answer = self.client.request(method, path, json=body)
-            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
-
-        return until(attempt, f"an answer to {method} {path}").raise_for_status().json()
 
 
 class Team(NamedTuple):
@@ -126,58 +81,19 @@ class Team(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("team")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    env = {
-        **os.environ,
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_API_URL": url,
-        "PREFECT_ML_HOME": str(folder / "prefect-ml"),
-        "PREFECT_SERVER_UI_ENABLED": "false",
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-    }
-    command = Path(sys.executable).with_name("prefect")
-    processes = []
-
-    def start(name, *arguments):
-        with (folder / f"{name}.log").open("wb") as log:
-            processes.append(
-                subprocess.Popen(
-                    [command, *arguments],
-                    env=env,
-                    cwd=folder,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            )
-
-    client = httpx.Client(base_url=url, timeout=30)
-    store = open_store(f"sqlite:///{folder / 'prefect-ml' / 'store.db'}")
-    found = Team(Api(client), store, folder)
-    try:
-        start("server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
-        until(lambda: client.get("/health").is_success, "the server's start")
-        start("worker", "worker", "start", "--pool", "ml", "--type", "process", "--name", "only")
-        until(lambda: client.get("/work_pools/ml").is_success, "the worker's pool")
-        subprocess.run(
-            [command, "--no-prompt", "deploy", "--all", "--prefect-file", ROOT / "prefect.yaml"],
-            env=env,
-            cwd=folder,
-            check=True,
-            capture_output=True,
-        )
-        yield found
-    finally:
-        for process in reversed(processes):
-            stop(process)
-        client.close()
-        store.close()
-    assert all(process.poll() is not None for process in processes)
+def team(orchestrator):
+    home = orchestrator.folder / "approval"
+    orchestrator.start_worker("ml", {"PREFECT_ML_HOME": str(home)})
+    store = open_store(f"sqlite:///{home / 'store.db'}")
+    subprocess.run(
+        [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", ROOT / "prefect.yaml"],
+        env=orchestrator.environment,
+        cwd=orchestrator.folder,
+        check=True,
+        capture_output=True,
+    )
+    yield Team(orchestrator.api, store, orchestrator.folder)
+    store.close()
 
 
 def registered(team, strength):
@@ -192,8 +108,8 @@ def registered(team, strength):
 
 
 def test_the_shipped_deployments_are_complete(team):
-    found = {d["name"]: d for d in team.api.post("/deployments/filter", {})}
-    assert set(found) == {"promote-model", "deploy-model", "train-candidates"}
+    found = {d["name"]: d for d in team.api.post("/deployments/filter", {"work_pools": {"name": {"any_": ["ml"]}}})}
+    assert set(found) == {"promote-model", "deploy-model", "sweep", "reconcile-runs", "train-candidates"}
     for deployment in found.values():
         assert deployment["entrypoint"].startswith("prefect_ml.flows.")
         assert deployment["pull_steps"] in ([], None)

@@ -3,21 +3,56 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import time
 from collections.abc import Mapping
 
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_ml.entities import RunStatus
+from prefect_ml.errors import StoreUnavailableError
 from prefect_ml.flowruns.verdict import verdict
 from prefect_ml.tracking.reaper import end_left
 
+logger = logging.getLogger(__name__)
+
+_PAUSE = 10.0
+_PATIENCE = 3600.0
 # Told of each attempt: the API that orchestrates it, "" when that lived and died with the process.
 API = "prefect_api_url"
 
 
-def how_it_ended(entry: Mapping[str, str]) -> RunStatus:
-    """The status with which an attempt of a dead process ended."""
+class LastWords:
+    """Asks how attempts of a dead process ended, and remembers those about which nobody could be asked."""
+
+    def __init__(self) -> None:
+        self._unanswered: list[Mapping[str, str]] = []
+
+    def how(self, entry: Mapping[str, str]) -> RunStatus:
+        """The status with which an attempt ended; KILLED when Prefect is away."""
+        try:
+            return _ask(entry)
+        except StoreUnavailableError as error:
+            logger.debug("%s", error)
+            self._unanswered.append(entry)
+            return RunStatus.KILLED
+
+    def make_true(self, patience: float = _PATIENCE) -> None:
+        """Have Prefect say what became of the flow runs about which it could not be asked.
+
+        Args:
+            patience: seconds to try for.
+        """
+        until = time.monotonic() + patience
+        while self._unanswered and time.monotonic() < until:
+            time.sleep(_PAUSE)
+            asked, self._unanswered = self._unanswered, []
+            for entry in asked:
+                self.how(entry)
+
+
+def _ask(entry: Mapping[str, str]) -> RunStatus:
     if not entry.get(API):
         return RunStatus.KILLED
     with temporary_settings({PREFECT_API_URL: entry[API]}):
@@ -31,4 +66,6 @@ def facts() -> dict[str, str]:
 
 if __name__ == "__main__":
     told = json.load(sys.stdin)
-    end_left(told["entries"], told["died_at"], how_it_ended)
+    words = LastWords()
+    end_left(told["entries"], told["died_at"], words.how)
+    words.make_true()

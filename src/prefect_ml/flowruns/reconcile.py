@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 
 from prefect_ml.entities import Attempt, Run, RunStatus
+from prefect_ml.errors import StoreUnavailableError
 from prefect_ml.flowruns.steps import FLOW_RUN_TAG, get_steps, steps_are_final
 from prefect_ml.flowruns.verdict import verdict
 from prefect_ml.store.contract import Store
 from prefect_ml.tracking.reaper import end_silent
 from prefect_ml.tracking.sync import sync_journals
+
+logger = logging.getLogger(__name__)
 
 _DAY_MS = 86_400_000
 _PAGE = 1000
@@ -49,6 +53,7 @@ def reconcile(store: Store, timeout: float) -> Reconciled:
     ended = end_silent(store, timeout, how=_how)
     read = [run for run in _recent(store) if not steps_are_final(run)]
     for run in read:
+        _make_true(store, run)
         get_steps(store, run.run_id)
     return Reconciled(
         len(journals),
@@ -59,7 +64,17 @@ def reconcile(store: Store, timeout: float) -> Reconciled:
 
 
 def _how(attempt: Attempt) -> RunStatus:
-    return verdict(attempt.run_id, attempt.attempt_id)
+    try:
+        return verdict(attempt.run_id, attempt.attempt_id)
+    except StoreUnavailableError as error:
+        logger.warning("%s", error)
+        return RunStatus.KILLED
+
+
+def _make_true(store: Store, run: Run) -> None:
+    """Have Prefect say that a run is over whose end was concluded while it could not be asked, or by who did not."""
+    if run.status is RunStatus.KILLED and (attempts := store.get_attempts(run.run_id)) and attempts[-1].presumed:
+        _how(attempts[-1])
 
 
 def _recent(store: Store) -> list[Run]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
+import itertools
 import uuid
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Crashed
 
 from prefect_ml.entities import RunStatus
+from prefect_ml.errors import StoreUnavailableError
 from prefect_ml.flowruns.states import STATUS
-
-logger = logging.getLogger(__name__)
 
 _MESSAGE = "The process that executed this flow run died."
 
@@ -22,8 +21,11 @@ _MESSAGE = "The process that executed this flow run died."
 def verdict(run_id: str, attempt_id: str) -> RunStatus:
     """How an attempt ended whose process is dead: as Prefect says, KILLED when it knows nothing of it.
 
-    A flow run that Prefect takes for running in this attempt becomes Crashed there, one that was being cancelled
-    becomes Cancelled: without a process that would happen never.
+    A flow run that only that process could have gone on with becomes Crashed in Prefect, one that was being
+    cancelled becomes Cancelled: without a process that would happen never.
+
+    Raises:
+        StoreUnavailableError: Prefect cannot be asked now.
     """
     try:
         with get_client(sync_client=True) as client:
@@ -31,19 +33,33 @@ def verdict(run_id: str, attempt_id: str) -> RunStatus:
     except (ObjectNotFound, ValueError):
         return RunStatus.KILLED  # a run outside of Prefect
     except (PrefectException, httpx.HTTPError, RuntimeError) as error:
-        logger.debug("Prefect cannot be asked about run %s: %s", run_id, error)
-        return RunStatus.KILLED
+        raise StoreUnavailableError(f"Prefect cannot be asked how run {run_id} ended; ask again. {error}") from error
 
 
 def _verdict(client: SyncPrefectClient, flow_run: FlowRun, attempt_id: str) -> RunStatus:
     state = flow_run.state
     if state is None:
         return RunStatus.KILLED
-    if state.type is StateType.RUNNING:
-        # The id of the state is the attempt's: another one means that another process executes it now.
-        if state.id.hex == attempt_id:
-            client.set_flow_run_state(flow_run.id, Crashed(message=_MESSAGE), force=True)
-        return RunStatus.KILLED
     if state.type is StateType.CANCELLING:
         client.set_flow_run_state(flow_run.id, Cancelled(message=_MESSAGE), force=True)
-    return STATUS[state.type]
+    elif _needs_its_process(flow_run, state) and not _taken_over(client, flow_run, attempt_id):
+        client.set_flow_run_state(flow_run.id, Crashed(message=_MESSAGE), force=True)
+        return RunStatus.KILLED
+    return STATUS.get(state.type, RunStatus.KILLED)
+
+
+def _needs_its_process(flow_run: FlowRun, state: State) -> bool:
+    """Whether nobody will execute it any more when the process that did so is dead."""
+    if state.type is StateType.PAUSED:
+        return not state.state_details.pause_reschedule  # it waits in its process; a suspended one does not
+    waits = state.type in {StateType.SCHEDULED, StateType.PENDING}
+    return state.type is StateType.RUNNING or (waits and flow_run.deployment_id is None)
+
+
+def _taken_over(client: SyncPrefectClient, flow_run: FlowRun, attempt_id: str) -> bool:
+    """Whether another process has begun with it since, which it does by way of the state Pending."""
+    if flow_run.state is not None and flow_run.state.id.hex == attempt_id:
+        return False
+    states = sorted(client.read_flow_run_states(flow_run.id), key=lambda state: state.timestamp)
+    since = list(itertools.dropwhile(lambda state: state.id.hex != attempt_id, states))
+    return not since or any(state.type is StateType.PENDING for state in since)

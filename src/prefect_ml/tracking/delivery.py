@@ -96,6 +96,11 @@ class Delivery:
         with self._changed:
             self._ended.setdefault(folder, set()).add(attempt_id)
 
+    def forget(self, attempt_id: str) -> None:
+        """Another attempt has followed this one, whose end is recorded."""
+        self._pulse.end(attempt_id)
+        self.soon(lambda: self._pulse.unwatch([attempt_id]))
+
     def flush(self, timeout: float, *, patient: bool = True) -> bool:
         """Wait until all that was recorded before is in the store; whether it is.
 
@@ -254,6 +259,9 @@ class Offline:
 
     def end(self, folder: Path, attempt_id: str = "") -> None:
         """Left to `prefect-ml sync`."""
+
+    def forget(self, attempt_id: str) -> None:
+        """Nobody was told that it lives."""
 
     def flush(self, timeout: float, *, patient: bool = True) -> bool:  # noqa: ARG002 - the shape of Delivery's
         """All that can be done is done."""

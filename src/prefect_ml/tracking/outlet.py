@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from prefect_ml.entities import RunEnd, Source
+from prefect_ml.entities import RunEnd, RunStatus, Source
 from prefect_ml.errors import ParamConflictError
 from prefect_ml.settings import Settings
 from prefect_ml.tracking import records
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from prefect_ml.entities import Attempt, Run, RunStart, RunStatus
+    from prefect_ml.entities import Attempt, Run, RunStart
     from prefect_ml.store.contract import Store
     from prefect_ml.tracking.capture import Capture
 
@@ -57,6 +57,7 @@ class Outlet:
         self.flush_timeout = settings.flush_timeout
         self.attempt: Attempt | None = None
         self.experiment: str | None = None
+        self.raised_at: int | None = None
         self.params: dict[str, str] = {}
         self._place = place_of(settings.resolved_store_url)
         self._folder: Path = settings.journal_folder
@@ -138,6 +139,8 @@ class Outlet:
             capture: finds out the rest, in the background and at the end.
         """
         self.record(records.start_record(start))
+        if self.attempt is not None and start.attempt != self.attempt:
+            self._end_earlier(self.attempt)
         self._capture, self._captured = capture, False
         self.attempt, self.experiment = start.attempt, start.experiment
         if self._writer is not None:
@@ -181,6 +184,13 @@ class Outlet:
         if self._writer is not None:
             self._writer.close()
         self.delivery.end(self.folder, end.attempt_id)
+
+    def _end_earlier(self, attempt: Attempt) -> None:
+        """Record that an attempt was followed by another one in this process, which is so because it failed."""
+        end = RunEnd(RunStatus.FAILED, self.raised_at or now_ms(), attempt.attempt_id, attempt.number)
+        self.record(records.end_record(end))
+        self.raised_at = None
+        self.delivery.forget(attempt.attempt_id)
 
     def add_model(self, entry: Mapping[str, Any]) -> None:
         """Record that a model was kept, in the tag by which MLflow's tools list the models of a run."""

@@ -87,11 +87,16 @@ def read_start(run_id: str, content: Sequence[Any]) -> RunStart:
 
 
 def died(run_id: str, records: list[bytes]) -> Attempt | None:
-    """The attempt that these records started when they end without a word."""
-    if not records:
+    """The last attempt that these records started, when they end without a word of its end."""
+    if not records or orjson.loads(records[-1])[0] == LEAVE:
         return None
-    (kind, *content), last = orjson.loads(records[0]), orjson.loads(records[-1])[0]
-    return read_start(run_id, content).attempt if kind == START and last not in (END, LEAVE) else None
+    start, end = (orjson.dumps((kind,))[:-1] for kind in (START, END))
+    for at in range(len(records) - 1, -1, -1):
+        if records[at].startswith(start):
+            attempt = read_start(run_id, orjson.loads(records[at])[1:]).attempt
+            ended = {orjson.loads(each)[3] for each in records[at:] if each.startswith(end)}
+            return None if attempt is None or ended & {attempt.attempt_id, ""} else attempt
+    return None
 
 
 def last_time(records: list[bytes]) -> int:

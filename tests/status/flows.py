@@ -1,0 +1,177 @@
+"""Flows that end in every way; deployed to a worker, served, and run as a script: `python flows.py FLOW [JSON]`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from prefect import flow, tags, task
+from prefect.cache_policies import INPUTS, NO_CACHE
+from prefect.flow_runs import pause_flow_run, suspend_flow_run
+from prefect.runtime import flow_run
+from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+
+import prefect_ml as ml
+
+
+@ml.track(experiment="status")
+@flow
+def hold(until: str = "", seconds: float = 120) -> None:
+    """Log, then wait until there is a file."""
+    ml.log_metric("begun", 1)
+    deadline = time.monotonic() + seconds
+    while not (until and Path(until).exists()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    ml.log_metric("waited", 1)
+
+
+@ml.track(experiment="status")
+@flow
+def raises() -> None:
+    ml.log_metric("begun", 1)
+    raise ZeroDivisionError("on purpose")
+
+
+@ml.track(experiment="status")
+@flow
+def typed(number: int) -> None:
+    ml.log_metric("begun", number)
+
+
+def _first_time(marker: str) -> bool:
+    """Whether nobody was here before, in any process."""
+    try:
+        Path(marker).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+@task(cache_policy=NO_CACHE)
+def uncached(number: int) -> int:
+    ml.log_metric("uncached", number, step=number)
+    return number
+
+
+@task(persist_result=False)
+def unpersisted(number: int) -> int:
+    ml.log_metric("unpersisted", number, step=number)
+    return number
+
+
+@task(persist_result=True)
+def persisted(number: int) -> int:
+    ml.log_metric("persisted", number, step=number)
+    ml.set_tag(f"persisted-{number}", os.getpid())
+    return number
+
+
+@task(persist_result=True)
+def fails_first(number: int, marker: str) -> int:
+    ml.log_metric("fails_first", number, step=number)
+    if _first_time(f"{marker}-{number}"):
+        raise ZeroDivisionError("the first time")
+    return number
+
+
+@task(retries=2)
+def stubborn(marker: str) -> None:
+    for step in range(3):
+        ml.log_metric("stubborn", step, step=step)
+    if _first_time(f"{marker}-stubborn-1") or _first_time(f"{marker}-stubborn-2"):
+        raise ZeroDivisionError("twice")
+
+
+@task(cache_policy=INPUTS, persist_result=True)
+def cached(number: int) -> int:
+    ml.log_metric("cached", number)
+    return number
+
+
+@ml.track(experiment="status")
+@flow(retries=2, task_runner=ThreadPoolTaskRunner(max_workers=2))
+def retried(marker: str) -> None:
+    """Fails twice: in its tasks, then in its own code."""
+    ml.log_metric("attempt", flow_run.run_count)
+    for step in range(3):
+        ml.log_metric("body", step, step=step)
+    stubborn(marker)
+    mapped = [each.map(range(3)) for each in (uncached, unpersisted, persisted)]
+    mapped.append(fails_first.map(range(3), marker=marker))
+    for futures in mapped:
+        futures.result()
+    if _first_time(f"{marker}-body"):
+        raise ZeroDivisionError("in the body")
+
+
+@ml.track(experiment="status")
+@flow
+def caches(number: int) -> None:
+    ml.log_metric("begun", 1)
+    cached(number)
+
+
+@ml.track(experiment="status")
+@flow
+def suspends() -> None:
+    ml.log_metric("body", 1)
+    persisted(1)
+    suspend_flow_run(timeout=600, key="once")
+    ml.log_metric("resumed", 1)
+
+
+@ml.track(experiment="status")
+@flow
+def pauses() -> None:
+    ml.log_metric("body", 1)
+    pause_flow_run(timeout=60, poll_interval=1, key="once")
+    ml.log_metric("resumed", 1)
+
+
+@ml.track(experiment="status")
+@flow
+def fails_once(marker: str) -> None:
+    """Fails the first time, and is then held the second."""
+    for step in range(3):
+        ml.log_metric("body", step, step=step)
+    persisted(1)
+    if _first_time(marker):
+        raise ZeroDivisionError("the first time")
+
+
+@task(cache_policy=NO_CACHE)
+def outlives(seconds: float) -> None:
+    ml.set_tag("child", os.getpid())
+    time.sleep(seconds)
+    ml.log_metric("outlived", 1)
+
+
+@ml.track(experiment="status")
+@flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+def pool(seconds: float) -> None:
+    outlives.submit(seconds).wait()
+
+
+def script(seconds: float = 120, *, watchless: bool = False) -> None:
+    """No flow at all."""
+    with ml.start_run("status", name="script") as run:
+        sys.stdout.write(f"{run.run_id}\n")
+        sys.stdout.flush()
+        ml.log_metric("begun", 1)
+        deadline = time.monotonic() + seconds
+        step = 0
+        while time.monotonic() < deadline:
+            time.sleep(0.2)
+            ml.log_metric("alive", 1, step=(step := step + 1))
+
+
+if __name__ == "__main__":
+    name, given = sys.argv[1], json.loads(sys.argv[2] if len(sys.argv) > 2 else "{}")
+    if name == "serve":
+        hold.serve(name="served", pause_on_shutdown=False)
+    else:
+        with tags(*os.environ.get("PREFECT_TAGS_OF_TEST", "").split()):
+            globals()[name](**given)

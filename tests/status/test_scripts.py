@@ -1,0 +1,73 @@
+"""Flows that run as bare scripts, beside a Prefect server: nobody looks after their processes."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from prefect_ml.entities import RunStatus
+
+pytestmark = pytest.mark.timeout(280)
+
+
+@pytest.fixture(scope="module")
+def scripts(world):
+    """All of them, started at once."""
+    go = world.folder / "go"
+    started = {name: world.script("hold") for name in ("sigterm", "sigint", "sigkill")}
+    started["cancelled"] = world.script("hold", until=str(go))
+    started["raises"] = world.script("raises")
+    started["typed"] = world.script("typed", number="no number")
+    started["retried"] = world.script("retried", marker=str(world.folder / "retried-script"))
+    return started
+
+
+def test_an_exception(world, scripts):
+    run_id = scripts["raises"].run_id
+    scripts["raises"].process.wait(90)
+    world.ended(run_id, RunStatus.FAILED, "FAILED")
+
+
+def test_parameters_that_do_not_fit(world, scripts):
+    run_id = scripts["typed"].run_id
+    scripts["typed"].process.wait(90)
+    run = world.ended(run_id, RunStatus.FAILED, "FAILED", outcomes=[])
+    assert run.metrics == {}
+
+
+@pytest.mark.parametrize(("name", "number"), [("sigterm", signal.SIGTERM), ("sigint", signal.SIGINT)])
+def test_a_signal(world, scripts, name, number):
+    at = scripts[name].signal(number)
+    world.ended(scripts[name].run_id, RunStatus.KILLED, "CRASHED", at=at)
+    assert scripts[name].process.wait(30) != 0
+
+
+def test_kill_9(world, scripts):
+    at = scripts["sigkill"].signal(signal.SIGKILL)
+    assert scripts["sigkill"].process.wait(30) == -signal.SIGKILL
+    world.ended(scripts["sigkill"].run_id, RunStatus.KILLED, "CRASHED", at=at)
+
+
+def test_cancelled_by_the_api(world, scripts):
+    """Nobody stops it, so it runs on to its end; only then it is over."""
+    run_id = scripts["cancelled"].run_id
+    world.began(run_id)
+    world.set_state(run_id, "CANCELLING")
+    time.sleep(2)
+    assert world.run(run_id).status is RunStatus.RUNNING
+    (world.folder / "go").touch()
+    scripts["cancelled"].process.wait(30)
+    world.ended(run_id, RunStatus.KILLED, "CANCELLED")
+    assert world.values(run_id, "waited") == {0: 1}
+
+
+def test_retries(world, scripts):
+    run_id = scripts["retried"].run_id
+    scripts["retried"].process.wait(90)
+    outcomes = [RunStatus.FAILED, RunStatus.FAILED, RunStatus.FINISHED]
+    world.ended(run_id, RunStatus.FINISHED, "COMPLETED", outcomes=outcomes)
+    assert world.values(run_id, "attempt") == {0: 3}
+    for metric in ("body", "stubborn", "uncached", "unpersisted", "persisted", "fails_first"):
+        assert world.values(run_id, metric) == {0: 0, 1: 1, 2: 2}

@@ -1,0 +1,219 @@
+"""What the rows of the status table act on and look at: flow runs in Prefect, runs in the store, processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import uuid
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import until
+from prefect_ml.entities import RunStatus
+from prefect_ml.errors import NotFoundError
+from prefect_ml.store import open_store
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Sequence
+
+    from orchestrator import Orchestrator
+    from prefect_ml.entities import Attempt, Run
+
+FLOWS = Path(__file__).with_name("flows.py")
+DEPLOYED = ("hold", "raises", "typed", "retried", "caches", "suspends", "pauses", "fails_once", "pool")
+# Seconds within which everything must be as it is to be, by itself, on a machine that is busy.
+SOON = 45
+# Seconds by which the end of a run may be off.
+NEAR = 6
+
+
+class World:
+    """A server, its workers, scripts, and the store that all of them record to.
+
+    Args:
+        orchestrator: the server.
+    """
+
+    def __init__(self, orchestrator: Orchestrator) -> None:
+        self.orchestrator, self.api = orchestrator, orchestrator.api
+        self.folder = orchestrator.folder / "status"
+        self.folder.mkdir()
+        self.mark = f"PREFECT_ML_TEST_MARK={uuid.uuid4().hex}"
+        self.environment = {
+            "PREFECT_ML_HOME": str(self.folder),
+            "PREFECT_ML_WATCH": "true",
+            "PREFECT_LOCAL_STORAGE_PATH": str(self.folder / "results"),
+            **dict([self.mark.split("=")]),
+        }
+        self.store = open_store(f"sqlite:///{self.folder / 'store.db'}")
+        self._deployments: dict[str, str] = {}
+
+    def close(self) -> None:
+        self.store.close()
+
+    def deploy(self, pool: str) -> None:
+        """Deploy all flows to a pool."""
+        for name in DEPLOYED:
+            flow = self.api.post("/flows/", {"name": name.replace("_", "-")})["id"]
+            deployment = {
+                "name": pool,
+                "flow_id": flow,
+                "entrypoint": f"{FLOWS}:{name}",
+                "path": str(FLOWS.parent),
+                "pull_steps": [],
+                "work_pool_name": pool,
+                "enforce_parameter_schema": False,
+            }
+            self._deployments[f"{name}/{pool}"] = self.api.post("/deployments/", deployment)["id"]
+
+    def create(self, name: str, deployment: str = "status", **parameters: Any) -> str:
+        """Have a deployed flow run; the id of its run."""
+        found = self._deployments.get(f"{name}/{deployment}")
+        found = found or self.api.get(f"/deployments/name/{name}/{deployment}")["id"]
+        created = self.api.post(f"/deployments/{found}/create_flow_run", {"parameters": parameters})
+        return uuid.UUID(created["id"]).hex
+
+    def script(self, name: str, environment: dict[str, str] | None = None, **parameters: Any) -> Script:
+        """Run a flow as a script."""
+        tag = f"{name}-{uuid.uuid4().hex}"
+        environment = {**self.environment, "PREFECT_TAGS_OF_TEST": tag, **(environment or {})}
+        command = (sys.executable, FLOWS, name, json.dumps(parameters))
+        return Script(self, tag, self.orchestrator.start(tag, *command, environment=environment))
+
+    def flow_run(self, run_id: str) -> dict[str, Any]:
+        return self.api.get(f"/flow_runs/{uuid.UUID(run_id)}")
+
+    def set_state(self, run_id: str, type: str, name: str | None = None, **details: Any) -> dict[str, Any]:
+        """What the buttons of Prefect's UI send."""
+        state = {"type": type, "name": name, "state_details": details}
+        return self.api.post(f"/flow_runs/{uuid.UUID(run_id)}/set_state", {"state": state, "force": True})
+
+    def resume(self, run_id: str) -> dict[str, Any]:
+        return self.api.post(f"/flow_runs/{uuid.UUID(run_id)}/resume", {})
+
+    def state(self, run_id: str, type: str, seconds: float = 90) -> dict[str, Any]:
+        """Wait for a state of the flow run."""
+
+        def look() -> Any:
+            found = self.flow_run(run_id)
+            return found if found["state"] and found["state"]["type"] == type else None
+
+        return self._explained(look, f"{type} of the flow run {run_id}", seconds)
+
+    def run(self, run_id: str) -> Run | None:
+        try:
+            return self.store.get_run(run_id)
+        except NotFoundError:
+            return None
+
+    def began(self, run_id: str, metric: str = "begun", attempts: int = 1) -> Attempt:
+        """Wait until a metric was delivered in the given number of attempts; the last of them."""
+
+        def look() -> Any:
+            run = self.run(run_id)
+            if run is None or metric not in run.metrics:
+                failed = run is not None and run.status is RunStatus.FAILED
+                assert not failed, f"the run {run_id} failed before it began"
+                return None
+            found = self.store.get_attempts(run_id)
+            return found[-1] if len(found) >= attempts and found[-1].pid else None
+
+        return self._explained(look, f"the beginning of the run {run_id}")
+
+    def ended(
+        self,
+        run_id: str,
+        status: RunStatus,
+        state: str,
+        *,
+        at: float | None = None,
+        outcomes: Sequence[RunStatus] | None = None,
+    ) -> Run:
+        """Wait until run, attempts and flow run say how it ended, and when.
+
+        Args:
+            run_id: the run.
+            status: of the run.
+            state: type of the flow run's state.
+            at: when it ended; by default when Prefect says.
+            outcomes: of all attempts; by default of one, which is `status`.
+        """
+        wanted = [status] if outcomes is None else list(outcomes)
+
+        def look() -> Any:
+            run = self.run(run_id)
+            if run is None or run.status is not status or (status.ended and run.end_time is None):
+                return None
+            attempts = self.store.get_attempts(run_id)
+            right = [attempt.outcome for attempt in attempts] == wanted
+            return run if right and self.flow_run(run_id)["state"]["type"] == state else None
+
+        run: Run = self._explained(look, f"{status} of the run {run_id}", SOON)
+        if status.ended:
+            truth = (
+                datetime.fromisoformat(self.flow_run(run_id)["state"]["timestamp"]).timestamp() if at is None else at
+            )
+            assert abs(run.end_time / 1000 - truth) < NEAR, (run.end_time / 1000 - truth, self.story(run_id))
+        return run
+
+    def values(self, run_id: str, metric: str) -> dict[int, float]:
+        """The points of a curve by step, no step twice."""
+        points = self.store.get_metric_history(run_id, metric).items
+        assert len({point.step for point in points}) == len(points), points
+        return {point.step: point.value for point in points}
+
+    def living(self) -> list[str]:
+        """The command lines of all processes that were started with our mark and live."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdecimal() and int(folder.name) != os.getpid():
+                try:
+                    if self.mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                        found.append((folder / "cmdline").read_text().replace("\0", " "))
+                except OSError:
+                    continue
+        return found
+
+    def story(self, run_id: str) -> str:
+        """What is known of a run, for a test that fails."""
+        state = self.flow_run(run_id)["state"]
+        found = self.run(run_id)
+        attempts = self.store.get_attempts(run_id) if found else None
+        return f"{found}\n{attempts}\n{state}\n{self.orchestrator.logs()}"
+
+    def _explained(self, look: Any, what: str, seconds: float = 90) -> Any:
+        try:
+            return until(look, what, seconds)
+        except AssertionError as error:
+            run_id = what.rsplit(maxsplit=1)[-1]
+            raise AssertionError(f"{error}\n{self.story(run_id)}") from None
+
+
+class Script:
+    """A flow that runs as a script of its own.
+
+    Args:
+        world: what it runs in.
+        tag: of its flow run.
+        process: the handle.
+    """
+
+    def __init__(self, world: World, tag: str, process: subprocess.Popen[bytes]) -> None:
+        self.world, self.process, self._tag = world, process, tag
+
+    @property
+    def run_id(self) -> str:
+        """The id of its run, as soon as Prefect knows it."""
+        by_tag = {"flow_runs": {"tags": {"all_": [self._tag]}}}
+        [found] = until(lambda: self.world.api.post("/flow_runs/filter", by_tag), f"the flow run of {self._tag}")
+        return uuid.UUID(found["id"]).hex
+
+    def signal(self, number: int) -> float:
+        """Send it a signal as soon as it has begun; when that was."""
+        self.world.began(self.run_id)
+        self.process.send_signal(number)
+        return time.time()
