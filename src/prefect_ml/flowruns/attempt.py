@@ -48,9 +48,13 @@ class Execution:
 
     @contextlib.contextmanager
     def suspending(self) -> Iterator[None]:
-        """Record when the flow run is suspended here; another process will go on with it."""
+        """Record when the flow run is suspended here, where another process will go on, and note when it failed."""
         try:
             yield
+        except Exception:
+            if self.run is not None:
+                self.run.outlet.raised_at = values.now_ms()
+            raise
         except Pause:
             if self.run is not None:
                 with harmless("That the run is suspended cannot be recorded"):

@@ -11,7 +11,9 @@ import contextlib
 from typing import Any
 
 from prefect import Flow
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.states import Cancelled
 
 from prefect_ml.entities import RunStatus
 from prefect_ml.flowruns.harmless import harmless
@@ -59,8 +61,17 @@ def _end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     with harmless("The end of this run cannot be recorded"):
         if run.outlet.attempt is None:
             record_start(flow, flow_run, options or Options())
+        mine = run.outlet.attempt is not None
         run.end(STATUS[state.type], number=max(flow_run.run_count, 1))
+        if mine and state.type is StateType.CANCELLING:
+            _make_cancelled(flow_run)
     finish_summary(run)
     if not Settings().offline:
         with harmless("The steps of this run are not known yet"):
             sync_steps_soon(run.outlet.store, run.run_id)
+
+
+def _make_cancelled(flow_run: FlowRun) -> None:
+    """Tell Prefect that a run that was to be cancelled has come to its end; in a bare script nobody else does."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run.id, Cancelled(message="The flow run was cancelled and is over."), force=True)
