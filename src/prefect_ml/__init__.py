@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prefect_ml.api import (
         approve,
+        autolog,
         current_run,
         flush,
         get_alias,
@@ -51,6 +52,7 @@ __all__ = [
     "PrefectMLError",
     "__version__",
     "approve",
+    "autolog",
     "current_run",
     "flush",
     "get_alias",

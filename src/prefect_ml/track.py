@@ -19,14 +19,20 @@ from typing import Any, TypeVar, overload
 from prefect import Flow
 from prefect.context import FlowRunContext
 
+from prefect_ml.entities import ModelVersion
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.flowruns.attempt import Execution
 from prefect_ml.flowruns.last_words import facts
-from prefect_ml.flowruns.options import OPTIONS, Options, left_out, options_of
+from prefect_ml.flowruns.options import OPTIONS, Options, is_recorded, options_of
 from prefect_ml.flowruns.source import source_here
 from prefect_ml.flowruns.states import install_hooks
+from prefect_ml.store.contract import Store
 from prefect_ml.tracking import values
 from prefect_ml.tracking.attribution import register_source_finder
+from prefect_ml.tracking.autolog import switch
+from prefect_ml.tracking.current import entered, register_finder
+from prefect_ml.tracking.models import register_listener
+from prefect_ml.tracking.run import ActiveRun
 from prefect_ml.tracking.watch import Mourner, register_mourner
 
 T = TypeVar("T")
@@ -70,22 +76,29 @@ def track(
         enabled: False leaves this flow untracked even where every flow is tracked.
 
     Raises:
-        InvalidInputError: a tag's name that the store refuses, or something that is no flow and no function.
+        InvalidInputError: a tag's name that the store refuses, a library that autolog does not know, or something
+            that is no flow and no function.
     """
     texts = {values.name(key, "tag"): values.tag_value(key, value) for key, value in (tags or {}).items()}
+    if autolog:
+        switch.prepare(autolog)
     options = Options(experiment, name, texts, autolog) if enabled else None
     return functools.partial(_tracked, options=options) if flow is None else _tracked(flow, options)
 
 
-def tracked_run_id() -> tuple[str | None, bool]:
-    """The id that the run of the innermost flow run here has, and whether that flow is tracked."""
+def flow_run_id_here() -> str | None:
+    """The id that the run of the innermost flow run here has, or would have."""
     context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        return None, False
+    return None if context is None or context.flow_run is None else context.flow_run.id.hex
+
+
+def _run_here() -> ActiveRun | None:
+    """The innermost run here: of `start_run`, or of the tracked flow that this code or its task runs in."""
+    around, context = entered(), FlowRunContext.get()
+    if context is None or context.flow_run is None or not is_recorded(context.flow, context.flow_run):
+        return None if around is None else around.run
     run_id = context.flow_run.id.hex
-    if context.flow is None or (options := options_of(context.flow.fn)) is None:
-        return run_id, False
-    return run_id, not left_out(options, context.flow, context.flow_run)
+    return around.run if around is not None and around.flow_run_id == run_id else ActiveRun(run_id)
 
 
 def track_unasked(flow: Flow[..., Any], exceptions: tuple[str, ...]) -> None:
@@ -186,7 +199,23 @@ def _wrapped(function: Callable[..., Any], options: Options) -> Callable[..., An
     return wrapper
 
 
+def _autolog() -> bool | Sequence[str] | None:
+    """What the innermost flow here says of autolog."""
+    context = FlowRunContext.get()
+    options = None if context is None or context.flow is None else options_of(context.flow.fn)
+    return None if options is None else options.autolog
+
+
+def _tell_prefect(store: Store, version: ModelVersion) -> None:
+    from prefect_ml.flowruns.lineage import model_registered  # noqa: PLC0415 - only those who use it pay for its import
+
+    model_registered(store, version)
+
+
+register_finder(_run_here)
+register_listener(_tell_prefect)
 register_source_finder(source_here)
+switch.register_choice(_autolog)
 register_mourner(Mourner("prefect_ml.flowruns.last_words", facts))
 
 

@@ -48,6 +48,7 @@ class _Process:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.generation = 0
+        self.pid = 0
         self.everywhere: _Choice | None = None
         self.watched: set[str] = set()
         self.patches: dict[str, Patches] = {}
@@ -122,7 +123,7 @@ def is_on(library: str) -> bool:
 
 def _registered() -> _Choice | None:
     found = next((on for find in _choices if (on := find()) is not None), None)
-    return None if found is None else _Choice(_names(found), os.getpid(), _process.generation)
+    return None if found is None else _Choice(_names(found), _process.pid, _process.generation)
 
 
 def _names(on: bool | Sequence[str]) -> frozenset[str]:
@@ -137,12 +138,15 @@ def _names(on: bool | Sequence[str]) -> frozenset[str]:
 def _install(libraries: frozenset[str]) -> _Choice:
     """Patch what is imported, watch for what is not; what is patched stays so until `disable`."""
     with _process.lock:
-        for library in sorted(libraries):
-            for module in LIBRARIES[library]:
-                if module not in _process.watched:
-                    _process.watched.add(module)
-                    imports.watch(module, functools.partial(_patch, library))
-        return _Choice(libraries, os.getpid(), _process.generation)
+        modules = [(library, module) for library in sorted(libraries) for module in LIBRARIES[library]]
+        new = [(library, module) for library, module in modules if module not in _process.watched]
+        _process.watched.update(module for _, module in new)
+        _process.pid = os.getpid()
+        choice = _Choice(libraries, _process.pid, _process.generation)
+    # Without the lock: it may wait for another thread's import, which may wait for the lock to patch.
+    for library, module in new:
+        imports.watch(module, functools.partial(_patch, library))
+    return choice
 
 
 def _patch(library: str, module: ModuleType) -> None:
