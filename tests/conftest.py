@@ -38,6 +38,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A prefect-ml home of the test's own."""
     folder = tmp_path / "prefect-ml"
     monkeypatch.setenv("PREFECT_ML_HOME", str(folder))
+    # A run that takes more than a second on a busy machine would have metrics that its test did not log.
+    monkeypatch.setenv("PREFECT_ML_SYSTEM_METRICS_INTERVAL", "0")
     monkeypatch.setenv("PREFECT_ML_WATCH", "false")
     monkeypatch.setenv("PREFECT_ML_SYSTEM_METRICS_INTERVAL", "0")
     for name in ("PREFECT_ML_STORE_URL", "PREFECT_ML_ARTIFACT_ROOT", "PREFECT_ML_TRUSTED_ORIGINS"):

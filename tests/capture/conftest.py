@@ -15,6 +15,7 @@ Script = Callable[..., str]
 def short_waits(monkeypatch):
     monkeypatch.setenv("PREFECT_ML_FLUSH_TIMEOUT", "10")
     monkeypatch.setenv("PREFECT_ML_FLUSH_INTERVAL", "0.05")
+    monkeypatch.delenv("PREFECT_ML_SYSTEM_METRICS_INTERVAL")
 
 
 @pytest.fixture
