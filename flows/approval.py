@@ -32,8 +32,8 @@ from pydantic import Field, ValidationError
 
 from prefect_ml.entities import PromotionRequest, RequestStatus
 from prefect_ml.errors import InvalidInputError, NotAllowedError, PromotionError
+from prefect_ml.flowruns.announced import decide
 from prefect_ml.registry.description import describe, escape
-from prefect_ml.registry.promotion import decide
 from prefect_ml.store.contract import Store
 
 # Answers that may be refused (no approver, no reason for a rejection) before the flow gives up.

@@ -25,8 +25,8 @@ from prefect.states import Completed, Failed
 
 from prefect_ml.blocks.server import TrackingServer
 from prefect_ml.entities import GateResult, PromotionRequest, RequestStatus
+from prefect_ml.flowruns import announced
 from prefect_ml.flows.approval import await_decision
-from prefect_ml.registry import promotion
 from prefect_ml.registry.description import describe
 from prefect_ml.registry.gates import Gate
 from prefect_ml.store import open_store
@@ -73,7 +73,7 @@ def promote_model(  # noqa: PLR0917 - the parameters of a flow are a form, fille
     def judge(gate: Gate) -> GateResult:
         return evaluate_gate(gate, name, version, alias, store=store)
 
-    request = promotion.request_promotion(
+    request = announced.request_promotion(
         store,
         name,
         version,

@@ -11,9 +11,10 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from prefect_ml.entities import Alias, Attempt, Metric, ModelVersion, PromotionRequest, Run, Step, ViewType
-from prefect_ml.errors import InvalidInputError, NoActiveRunError, NotFoundError
+from prefect_ml.errors import InvalidInputError, NoActiveRunError
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
+from prefect_ml.store.experiment_ids import experiment_ids
 from prefect_ml.tracking import capture, current, reaper, start
 from prefect_ml.tracking.outlet import flush_all
 from prefect_ml.tracking.run import ActiveRun
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
+    from types import ModuleType
 
     import pandas as pd
 
@@ -202,9 +204,10 @@ def register_model(
     tags: Mapping[str, str] | None = None,
 ) -> ModelVersion:
     """Add the model at a URI or folder as the next version of `name`, created when it does not exist."""
-    from prefect_ml.registry import register  # noqa: PLC0415 - only those who use it pay for its import
-
-    return register.register_model(_fresh_store(), uri, name, run_id=run_id, description=description, tags=tags)
+    version: ModelVersion = _registry().register_model(
+        _fresh_store(), uri, name, run_id=run_id, description=description, tags=tags
+    )
+    return version
 
 
 def get_run(run_id: str) -> Run:
@@ -290,7 +293,7 @@ def search_runs(
     if output not in ("runs", "pandas"):
         raise InvalidInputError(f'output is "runs" or "pandas", not {output!r}.')
     store = _fresh_store()
-    ids = _experiment_ids(store, experiments)
+    ids = experiment_ids(store, experiments)
     found: list[Run] = []
     token: str | None = None
     while len(found) < max_results and ids:
@@ -300,7 +303,11 @@ def search_runs(
         token = page.next_token
         if token is None:
             break
-    return found if output == "runs" else _frame(found)
+    if output == "runs":
+        return found
+    from prefect_ml.tracking.run_table import runs_frame  # noqa: PLC0415 - only those who use it pay for its import
+
+    return runs_frame(found)
 
 
 def request_promotion(
@@ -324,9 +331,7 @@ def request_promotion(
         stage: a stage that the version enters with the move.
         policy: for an alias that no policy protects yet.
     """
-    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who use it pay for its import
-
-    return promotion.request_promotion(
+    request: PromotionRequest = _registry().request_promotion(
         _fresh_store(),
         name,
         version,
@@ -336,6 +341,7 @@ def request_promotion(
         stage=stage,
         policy=policy,
     )
+    return request
 
 
 def approve(request_id: str, *, actor: str | None = None, reason: str = "") -> PromotionRequest:
@@ -350,16 +356,14 @@ def reject(request_id: str, *, actor: str | None = None, reason: str) -> Promoti
 
 def promote(request_id: str, *, actor: str | None = None) -> Alias:
     """Move the alias of an approved request, after verifying the artifact once more; idempotent."""
-    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who use it pay for its import
-
-    return promotion.move(open_store(), request_id, actor=actor or capture.user())
+    moved: Alias = _registry().move(open_store(), request_id, actor=actor or capture.user())
+    return moved
 
 
 def rollback(name: str, alias: str = "champion", *, reason: str, actor: str | None = None) -> Alias:
     """Move an alias back to its previous version, as the user of this process by default."""
-    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who use it pay for its import
-
-    return promotion.rollback(open_store(), name, alias, actor=actor or capture.user(), reason=reason)
+    moved: Alias = _registry().rollback(open_store(), name, alias, actor=actor or capture.user(), reason=reason)
+    return moved
 
 
 def get_alias(name: str, alias: str = "champion") -> Alias:
@@ -377,10 +381,22 @@ def flush(timeout: float | None = None) -> bool:
 
 
 def _decide(request_id: str, *, approve: bool, actor: str | None, reason: str) -> PromotionRequest:
-    from prefect_ml.registry import promotion  # noqa: PLC0415 - only those who use it pay for its import
-
     who = actor or capture.user()
-    return promotion.decide(open_store(), request_id, approve=approve, actor=who, reason=reason, channel="python")
+    decided: PromotionRequest = _registry().decide(
+        open_store(), request_id, approve=approve, actor=who, reason=reason, channel="python"
+    )
+    return decided
+
+
+def _registry() -> ModuleType:
+    """The steps of the registry; those that tell Prefect of changes where it is in use."""
+    if "prefect.context" in sys.modules:
+        from prefect_ml.flowruns import announced  # noqa: PLC0415 - only those who use it pay for its import
+
+        return announced
+    from prefect_ml.registry import steps  # noqa: PLC0415 - only those who use it pay for its import
+
+    return steps
 
 
 def _flow() -> tuple[str | None, bool]:
@@ -408,47 +424,3 @@ def _fresh_store() -> Store:
     return store
 
 
-def _experiment_ids(store: Store, experiments: str | Sequence[str] | None) -> list[str]:
-    if isinstance(experiments, str):
-        return [_experiment_id(store, experiments)]
-    if experiments is not None:
-        return [_experiment_id(store, experiment) for experiment in experiments]
-    found, token = store.search_experiments(), None
-    ids = [experiment.experiment_id for experiment in found.items]
-    while (token := found.next_token) is not None:
-        found = store.search_experiments(page_token=token)
-        ids += [experiment.experiment_id for experiment in found.items]
-    return ids
-
-
-def _experiment_id(store: Store, experiment: str) -> str:
-    try:
-        return store.get_experiment_by_name(experiment).experiment_id
-    except NotFoundError:
-        if not experiment.isdecimal():
-            raise
-        return store.get_experiment(experiment).experiment_id
-
-
-def _frame(runs: Sequence[Run]) -> pd.DataFrame:
-    try:
-        import pandas as pd  # noqa: PLC0415 - only those who use it pay for its import
-    except ImportError as error:
-        raise InvalidInputError('output="pandas" needs pandas: pip install "prefect-ml[sklearn]".') from error
-    rows = [
-        {
-            "run_id": run.run_id,
-            "experiment_id": run.experiment_id,
-            "name": run.name,
-            "status": str(run.status),
-            "start_time": pd.to_datetime(run.start_time, unit="ms", utc=True),
-            "end_time": None if run.end_time is None else pd.to_datetime(run.end_time, unit="ms", utc=True),
-            "artifact_uri": run.artifact_uri,
-            **{f"metrics.{key}": value for key, value in run.metrics.items()},
-            **{f"params.{key}": value for key, value in run.params.items()},
-            **{f"tags.{key}": value for key, value in run.tags.items()},
-        }
-        for run in runs
-    ]
-    fixed = ("run_id", "experiment_id", "name", "status", "start_time", "end_time", "artifact_uri")
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(fixed))

@@ -17,7 +17,8 @@ from prefect.client.schemas.objects import State, TaskRun
 import prefect_ml as ml
 from prefect_ml.entities import Alias, GateResult, ModelVersion, PromotionRequest
 from prefect_ml.errors import StoreUnavailableError
-from prefect_ml.registry import gates, promotion, register
+from prefect_ml.flowruns import announced
+from prefect_ml.registry import gates
 from prefect_ml.registry.gate import Candidate
 from prefect_ml.registry.policy import PromotionPolicy
 from prefect_ml.store import open_store
@@ -104,7 +105,7 @@ def register_model(
         ```
     """
     found = store or open_store()
-    return register.register_model(found, source, name, run_id=run_id, description=description, tags=tags)
+    return announced.register_model(found, source, name, run_id=run_id, description=description, tags=tags)
 
 
 @task(**_PATIENT, task_run_name="gate {gate.name}")
@@ -153,7 +154,7 @@ def request_promotion(
         assert ask().status == "PENDING"
         ```
     """
-    return promotion.request_promotion(
+    return announced.request_promotion(
         store or open_store(), name, version, alias, requester=requester, key=key, stage=stage, policy=policy
     )
 
@@ -178,7 +179,7 @@ def decide_promotion(
         ```
     """
     found = store or open_store()
-    return promotion.decide(found, request_id, approve=approve, actor=actor, reason=reason, channel="prefect-task")
+    return announced.decide(found, request_id, approve=approve, actor=actor, reason=reason, channel="prefect-task")
 
 
 @task(**_PATIENT, task_run_name="move alias for {request_id}")
@@ -199,7 +200,7 @@ def move_alias(request_id: str, *, actor: str, store: Store | None = None) -> Al
         assert promote().version == 1
         ```
     """
-    return promotion.move(store or open_store(), request_id, actor=actor)
+    return announced.move(store or open_store(), request_id, actor=actor)
 
 
 @task(**_PATIENT, task_run_name="roll {name}@{alias} back")
@@ -218,4 +219,4 @@ def rollback_alias(name: str, alias: str, *, actor: str, reason: str, store: Sto
         assert undo().version == 1
         ```
     """
-    return promotion.rollback(store or open_store(), name, alias, actor=actor, reason=reason)
+    return announced.rollback(store or open_store(), name, alias, actor=actor, reason=reason)

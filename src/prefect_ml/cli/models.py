@@ -70,7 +70,7 @@ def register(source: str, name: str, *, description: str = "", json: Json = Fals
         description: What is new in it.
         json: Print JSON for programs.
     """
-    from prefect_ml.registry.register import register_model  # noqa: PLC0415 (only this command needs it)
+    from prefect_ml.flowruns.announced import register_model  # noqa: PLC0415 (loads Prefect)
 
     version = register_model(open_store(), source, name, description=description)
     if json:

@@ -9,7 +9,6 @@ from cyclopts import Parameter
 
 from prefect_ml.cli.output import Json, console, emit, fields_of, print_fields, print_json, when
 from prefect_ml.entities import Alias, PromotionRequest, RequestStatus
-from prefect_ml.registry import promotion
 from prefect_ml.store import open_store
 
 Actor = Annotated[str | None, Parameter(help="Who decides; the system's user name by default.")]
@@ -60,7 +59,9 @@ def reject(request_id: str, *, reason: Reason, actor: Actor = None, json: Json =
 
 def rollback(name: str, *, alias: str = "champion", reason: Reason, actor: Actor = None, json: Json = False) -> None:
     """Move an alias back to its previous version, in one transaction, audited."""
-    moved: Alias = promotion.rollback(open_store(), name, alias, actor=actor or getuser(), reason=reason)
+    from prefect_ml.flowruns import announced  # noqa: PLC0415 (loads Prefect)
+
+    moved: Alias = announced.rollback(open_store(), name, alias, actor=actor or getuser(), reason=reason)
     if json:
         print_json(moved)
     else:
@@ -89,9 +90,10 @@ def requests(
 
 
 def _decide(request_id: str, *, approve: bool, reason: str, actor: str | None, json: bool) -> None:
+    from prefect_ml.flowruns import announced  # noqa: PLC0415 (loads Prefect)
     from prefect_ml.flows.approval import resume_waiting  # noqa: PLC0415 (loads Prefect)
 
-    decided = promotion.decide(
+    decided = announced.decide(
         open_store(), request_id, approve=approve, actor=actor or getuser(), reason=reason, channel="cli"
     )
     resumed = resume_waiting(decided)

@@ -11,6 +11,7 @@ from prefect_ml.entities import ViewType
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.lineage import tags
 from prefect_ml.registry.resolve import resolve
+from prefect_ml.store.experiment_ids import all_experiments
 from prefect_ml.tracking.model_inputs import tag_of
 
 if TYPE_CHECKING:
@@ -102,19 +103,8 @@ def from_model(store: Store, uri: str) -> Found:
 
 def _runs(store: Store, condition: str) -> tuple[list[str], bool]:
     """The ids of runs of all experiments that meet a condition, newest first, and whether these are all."""
-    page = store.search_runs(_experiments(store), condition, (), ViewType.ALL, MAX_RUNS)
+    page = store.search_runs(all_experiments(store, ViewType.ALL), condition, (), ViewType.ALL, MAX_RUNS)
     return [run.run_id for run in page.items], page.next_token is None
-
-
-def _experiments(store: Store) -> list[str]:
-    found: list[str] = []
-    token: str | None = None
-    while True:
-        page = store.search_experiments(view_type=ViewType.ALL, page_token=token)
-        found += [experiment.experiment_id for experiment in page.items]
-        token = page.next_token
-        if token is None:
-            return found
 
 
 def _versions_of(store: Store, run_ids: Sequence[str], complete: bool) -> Found:

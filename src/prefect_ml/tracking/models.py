@@ -16,13 +16,22 @@ from prefect_ml.errors import StoreUnavailableError
 from prefect_ml.tracking import files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from prefect_ml.entities import ModelVersion
     from prefect_ml.models.mlmodel import ModelInfo
     from prefect_ml.models.signature import Signature
+    from prefect_ml.store.contract import Store
     from prefect_ml.tracking.outlet import Outlet
 
 logger = logging.getLogger(__name__)
+
+_listeners: list[Callable[[Store, ModelVersion], None]] = []
+
+
+def register_listener(tell: Callable[[Store, ModelVersion], None]) -> None:
+    """Call a function, which must not raise, with each version that is registered as it is logged."""
+    _listeners.append(tell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,10 @@ def _register(outlet: Outlet, uri: str, name: str, *, there: bool) -> int | None
 
     try:
         if there:
-            return register_model(outlet.store, uri, name, run_id=outlet.run_id).version
+            version = register_model(outlet.store, uri, name, run_id=outlet.run_id)
+            for tell in _listeners:
+                tell(outlet.store, version)
+            return version.version
     except StoreUnavailableError as error:
         logger.debug("Registering %s failed: %s", uri, error)
     logger.warning(

@@ -20,7 +20,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~$&])")
 def markdown(run: Run, experiment: str) -> str:
     """Experiment, params, metrics and how to look at the run; what was logged is text, never markup."""
     lines = [
-        f"**Run** `{run.run_id}` of experiment **{_text(experiment)}**",
+        f"**Run** `{run.run_id}` of experiment **{text(experiment)}**",
         *_table("Metrics", {key: f"{value:.6g}" for key, value in run.metrics.items()}),
         *_table("Params", run.params),
         "",
@@ -39,11 +39,11 @@ def _link(artifact_uri: str) -> str:
 def _table(title: str, values: Mapping[str, str]) -> list[str]:
     if not values:
         return []
-    rows = [f"| {_text(key)} | {_text(value)} |" for key, value in sorted(values.items())[:_MOST_ROWS]]
+    rows = [f"| {text(key)} | {text(value)} |" for key, value in sorted(values.items())[:_MOST_ROWS]]
     more = [f"\n… and {len(values) - _MOST_ROWS} more"] if len(values) > _MOST_ROWS else []
     return ["", f"| {title} | |", "|---|---|", *rows, *more]
 
 
-def _text(value: str) -> str:
+def text(value: str) -> str:
     cut = value if len(value) <= _MOST_CHARACTERS else value[:_MOST_CHARACTERS] + "…"
     return _SPECIAL.sub(r"\\\1", " ".join(cut.split()))

@@ -1,0 +1,79 @@
+"""The steps of the registry, each told to Prefect after its commit; a step that changed nothing is not told again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from prefect_ml.entities import Alias, GateResult, ModelVersion, PromotionRequest, RequestStatus
+from prefect_ml.flowruns import events
+from prefect_ml.flowruns.lineage import model_registered
+from prefect_ml.registry import promotion, register
+from prefect_ml.registry.gates import Gate
+from prefect_ml.registry.policy import PromotionPolicy
+from prefect_ml.store.contract import Store
+
+
+def register_model(
+    store: Store,
+    source: str,
+    name: str,
+    *,
+    run_id: str | None = None,
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+) -> ModelVersion:
+    """See `prefect_ml.registry.register.register_model`."""
+    version = register.register_model(store, source, name, run_id=run_id, description=description, tags=tags)
+    model_registered(store, version)
+    return version
+
+
+def request_promotion(
+    store: Store,
+    name: str,
+    version: int,
+    alias: str,
+    *,
+    requester: str,
+    key: str | None = None,
+    stage: str | None = None,
+    policy: str | PromotionPolicy | None = None,
+    flow_run_id: str | None = None,
+    judge: Callable[[Gate], GateResult] | None = None,
+) -> PromotionRequest:
+    """See `prefect_ml.registry.promotion.request_promotion`."""
+    known = key is not None and store.get_request_by_key(key) is not None
+    request = promotion.request_promotion(
+        store, name, version, alias, requester=requester, key=key, stage=stage, policy=policy,
+        flow_run_id=flow_run_id, judge=judge,
+    )  # fmt: skip
+    if not known:
+        events.promotion_requested(store, request)
+    return request
+
+
+def decide(
+    store: Store, request_id: str, *, approve: bool, actor: str, reason: str = "", channel: str = ""
+) -> PromotionRequest:
+    """See `prefect_ml.registry.promotion.decide`."""
+    before = store.get_request(request_id).status
+    request = promotion.decide(store, request_id, approve=approve, actor=actor, reason=reason, channel=channel)
+    if request.status is not before:
+        events.promotion_decided(store, request)
+    return request
+
+
+def move(store: Store, request_id: str, *, actor: str) -> Alias:
+    """See `prefect_ml.registry.promotion.move`."""
+    before = store.get_request(request_id).status
+    alias = promotion.move(store, request_id, actor=actor)
+    if before is not RequestStatus.PROMOTED:
+        events.alias_moved(store, alias)
+    return alias
+
+
+def rollback(store: Store, name: str, alias: str, *, actor: str, reason: str) -> Alias:
+    """See `prefect_ml.registry.promotion.rollback`."""
+    moved = promotion.rollback(store, name, alias, actor=actor, reason=reason)
+    events.alias_moved(store, moved, reason=reason, rolled_back=True)
+    return moved
