@@ -43,3 +43,11 @@ def left_out(options: Options, flow: Flow[..., Any], flow_run: FlowRun) -> bool:
     if options.exceptions is None:
         return False
     return OFF_TAG in flow_run.tags or any(fnmatchcase(flow.name, pattern) for pattern in options.exceptions)
+
+
+def is_recorded(flow: Flow[..., Any] | None, flow_run: FlowRun | None) -> bool:
+    """Whether a flow run is recorded."""
+    options = None if flow is None else options_of(flow.fn)
+    if options is None or flow is None or flow_run is None:
+        return False
+    return not left_out(options, flow, flow_run)

@@ -8,10 +8,11 @@ from typing import Any
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
 from prefect.utilities.callables import get_parameter_defaults
 
 from prefect_ml.entities import Attempt, RunStart
-from prefect_ml.flowruns.options import Options
+from prefect_ml.flowruns.options import Options, is_recorded
 from prefect_ml.flowruns.source import body_source
 from prefect_ml.tracking import capture, records, values
 from prefect_ml.tracking.current import entered
@@ -21,18 +22,38 @@ from prefect_ml.tracking.start import begin
 
 def begin_run(flow: Flow[..., Any], flow_run: FlowRun, options: Options, function: Callable[..., Any]) -> ActiveRun:
     """Begin the run of a flow run in the process that executes it, or go on with it."""
-    around = entered()
     run_id = flow_run.id.hex
     source = body_source(flow_run)
     return begin(
         run_id,
         _experiment(flow, flow_run, options),
         options.name or flow_run.name,
-        parent=None if around is None or around.run.run_id == run_id else around.run,
+        parent=_parent(run_id),
         tags=_tags(flow, flow_run) | dict(options.tags),
         source_file=inspect.unwrap(function).__code__.co_filename,
         attempt=None if source is None else Attempt(run_id, source.attempt_id, source.number, source.started),
     )
+
+
+def _parent(run_id: str) -> ActiveRun | None:
+    """The run around that of the flow run here: of the nearest flow run that is recorded, or one entered within."""
+    around = entered()
+    outer = _outer(FlowRunContext.get())
+    while outer is not None and outer.flow_run is not None:
+        flow_run_id = outer.flow_run.id.hex
+        if around is not None and around.flow_run_id == flow_run_id:
+            return around.run
+        if is_recorded(outer.flow, outer.flow_run):
+            return ActiveRun(flow_run_id)
+        outer = _outer(outer)
+    return None if around is None or around.run.run_id == run_id else around.run
+
+
+def _outer(context: FlowRunContext | None) -> FlowRunContext | None:
+    """The context in which a context was entered: of the flow run that called it, in a task's process as well."""
+    token = None if context is None else context._token  # noqa: SLF001 - the API learns of a task run too late
+    found = None if token is None else token.old_value
+    return found if isinstance(found, FlowRunContext) else None
 
 
 def record_start(flow: Flow[..., Any], flow_run: FlowRun, options: Options) -> ActiveRun:

@@ -17,7 +17,7 @@ from prefect.states import Cancelled
 
 from prefect_ml.entities import RunStatus
 from prefect_ml.flowruns.harmless import harmless
-from prefect_ml.flowruns.options import Options, left_out, options_of
+from prefect_ml.flowruns.options import Options, is_recorded, options_of
 from prefect_ml.flowruns.start import record_start
 from prefect_ml.flowruns.steps import sync_steps_soon
 from prefect_ml.flowruns.summary import finish_summary
@@ -55,12 +55,12 @@ def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> Any:
 
 
 def _end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    run, options = ActiveRun(flow_run.id.hex), options_of(flow.fn)
-    if run.outlet.attempt is None and (options is None or left_out(options, flow, flow_run)):
+    run = ActiveRun(flow_run.id.hex)
+    if run.outlet.attempt is None and not is_recorded(flow, flow_run):
         return
     with harmless("The end of this run cannot be recorded"):
         if run.outlet.attempt is None:
-            record_start(flow, flow_run, options or Options())
+            record_start(flow, flow_run, options_of(flow.fn) or Options())
         mine = run.outlet.attempt is not None
         run.end(STATUS[state.type], number=max(flow_run.run_count, 1))
         if mine and state.type is StateType.CANCELLING:
