@@ -35,11 +35,15 @@ class _Table:
         self._table = table
 
     def cells(self, column: int, rows: Sequence[int]) -> Sequence[Any]:
-        array = self._table.column(column)
-        return [_value(array[row]) for row in rows]
+        return values(self._table.column(column), rows)
 
     def never_missing(self, column: int) -> bool:
         return not self._table.schema.field(column).nullable
+
+
+def values(array: Any, rows: Sequence[int]) -> list[Any]:
+    """The values of an array, chunked or not, at some rows."""
+    return [_value(array[row]) for row in rows]
 
 
 def _value(scalar: Any) -> Any:

@@ -1,7 +1,7 @@
 """Any value as bytes: equal values as equal bytes in every process, others as other bytes.
 
-Bounded: of a text of more than 4,000 characters its length, beginning and end count; of a collection of more than 50
-items its length and 50 items, of such a set its length alone. An object of a type of its own counts by its `repr` when
+Bounded: of a text of more than 4,000 characters its length, beginning and end count; of a collection of more than 20
+items its length and 20 items, of such a set its length alone. An object of a type of its own counts by its `repr` when
 its class defines one without an address in it, else by its class alone.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
-MOST_ITEMS: Final = 50
+MOST_ITEMS: Final = 20
 _LONGEST_TEXT = 4000
 _DEEPEST = 8
 _REPR = operator.attrgetter("__repr__")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -77,5 +78,13 @@ class Facts:
         return {key: value for key, value in counts.items() if value is not None} | dict(self.more)
 
 
+def as_json(content: object) -> str:
+    """The JSON of plain data; halves of surrogate pairs, as in names of odd files, are escaped."""
+    try:
+        return orjson.dumps(content, default=str).decode()
+    except TypeError:
+        return json.dumps(content, default=str)
+
+
 def _json(content: object) -> str:
-    return "" if content is None else orjson.dumps(content, default=str).decode()
+    return "" if content is None else as_json(content)

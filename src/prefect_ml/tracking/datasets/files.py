@@ -52,12 +52,14 @@ def describe(path: Path) -> Facts:
     fingerprint = Fingerprint("file")
     _add(fingerprint, path, size, _MOST_BLOCKS)
     contents, unread = _contents(path, size)
+    columns = None if contents.columns is None else len(contents.columns)
     return Facts(
         kind="file",
         digest=fingerprint.digest,
         columns=contents.columns,
         rows=contents.rows,
-        columns_count=None if contents.columns is None else len(contents.columns),
+        columns_count=columns,
+        elements=None if contents.rows is None or columns is None else contents.rows * columns,
         size=size,
         unread=unread,
     )

@@ -74,4 +74,4 @@ def _dtype(array: np.ndarray[Any, Any]) -> str:
 
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
     shape = (-1, *array.shape[1:]) if array.ndim else ()
-    return Tensor(_WORDS.get(array.dtype.kind, array.dtype.newbyteorder("=").name), shape)
+    return Tensor(_WORDS.get(array.dtype.kind) or array.dtype.newbyteorder("=").name, shape)

@@ -36,7 +36,8 @@ class _Frame:
     def __init__(self, frame: pd.DataFrame, kind: str) -> None:
         self.kind = kind
         self.names: Sequence[Any] = frame.columns.tolist()
-        self.dtypes: Sequence[str] = [_text(dtype) for dtype in frame.dtypes.tolist()]
+        self._dtypes = frame.dtypes.tolist()
+        self.dtypes: Sequence[str] = [_text(dtype) for dtype in self._dtypes]
         self.rows: int | None = len(frame)
         # A number for each column costs more than it tells when there are very many.
         few = len(self.names) <= MOST_COLUMNS
@@ -44,7 +45,12 @@ class _Frame:
         self._frame = frame
 
     def cells(self, column: int, rows: Sequence[int]) -> bytes | Sequence[Any]:
-        array: Any = self._frame.iloc[:, column].array.take(list(rows))
+        whole: Any = self._frame.iloc[:, column].array
+        if isinstance(whole.dtype, pd.ArrowDtype):
+            from prefect_ml.tracking.datasets import arrow  # noqa: PLC0415  only Arrow's columns need it
+
+            return arrow.values(whole.__arrow_array__(), rows)
+        array = whole.take(list(rows))
         if isinstance(array, pd.Categorical):
             values = array.categories
             ordered = [values[at] for at in positions(len(values), _MOST_CATEGORIES)] if array.ordered else []
@@ -56,8 +62,8 @@ class _Frame:
         return list(array)
 
     def never_missing(self, column: int) -> bool:
-        dtype = self._frame.dtypes.iloc[column]
-        return not pd.api.types.is_extension_array_dtype(dtype) and dtype.kind in "biu"
+        dtype = self._dtypes[column]
+        return isinstance(dtype, np.dtype) and dtype.kind in "biu"
 
 
 def _text(dtype: Any) -> str:

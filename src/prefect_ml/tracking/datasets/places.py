@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-import orjson
-
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.tracking.capture.redact import redacted_text
 from prefect_ml.tracking.capture.source import SOURCE_NAME, SOURCE_TYPE, process_tags
+from prefect_ml.tracking.datasets.facts import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,17 +51,18 @@ def place_of(place: str | os.PathLike[str]) -> Place:
     path = local_path(place)
     if path is not None:
         shown = str(path.absolute()) if path.exists() else redacted_text(str(path))
-        return Place("local", _json({"uri": shown[:_LONGEST]}), _stem(path.name))
+        return Place("local", as_json({"uri": shown[:_LONGEST]}), _stem(path.name))
     url = clean_url(_text(place))
-    scheme = url.partition("://")[0].lower()
+    scheme, _, rest = url.partition("://")
     if scheme in ("http", "https"):
-        return Place("http", _json({"url": url}), _stem(url))
-    return Place(scheme[:_LONGEST_TYPE], _json({"uri": url}), _stem(url))
+        return Place("http", as_json({"url": url}), _stem(rest))
+    return Place(scheme[:_LONGEST_TYPE], as_json({"uri": url}), _stem(rest))
 
 
 def clean_url(url: str) -> str:
     """A URL without credentials, query and fragment; of one that is none by the rules, what stands before them."""
-    scheme, _, rest = url.partition("://")
+    given, _, rest = url.partition("://")
+    scheme = given.lower()
     if ":" in scheme:
         # Drivers of databases keep passwords behind semicolons.
         rest = rest.partition(";")[0]
@@ -71,7 +71,7 @@ def clean_url(url: str) -> str:
     except ValueError:
         return f"{scheme}://"
     user, _, host = parts.netloc.rpartition("@")
-    container = user and ":" not in user and scheme.lower() in _CONTAINERS
+    container = user and ":" not in user and scheme in _CONTAINERS
     place = parts.netloc if container else host
     return urlunsplit((scheme, place, parts.path, "", ""))[:_LONGEST]
 
@@ -79,7 +79,7 @@ def clean_url(url: str) -> str:
 def code_place() -> Place:
     """The source of data that this program made: the program."""
     tags: Mapping[str, str] = process_tags()
-    return Place("code", _json({"tags": {key: tags[key] for key in (SOURCE_NAME, SOURCE_TYPE)}}), "")
+    return Place("code", as_json({"tags": {key: tags[key] for key in (SOURCE_NAME, SOURCE_TYPE)}}), "")
 
 
 def _text(place: str | os.PathLike[str]) -> str:
@@ -90,9 +90,5 @@ def _text(place: str | os.PathLike[str]) -> str:
 
 
 def _stem(text: str) -> str:
-    last = text.rstrip("/").rpartition("/")[2]
-    return last.partition(".")[0] or last
-
-
-def _json(content: object) -> str:
-    return orjson.dumps(content, default=str).decode()
+    last = text.rstrip("/").rpartition("/")[2].replace("\x00", "")
+    return (last.partition(".")[0] or last).encode(errors="replace").decode()

@@ -14,7 +14,7 @@ MOST_ROWS: Final = 1000
 # Cells of all columns.
 MOST_CELLS: Final = 10_000
 # Columns whose cells are looked at; names and types count of all.
-MOST_COLUMNS: Final = 1000
+MOST_COLUMNS: Final = 250
 # Characters of texts and bytes of a column that are looked at; then its other rows are not.
 MOST_TEXT: Final = 1_000_000
 _FIRST_STAGE: Final = 16

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from prefect_ml.tracking.datasets.facts import Facts
 from prefect_ml.tracking.datasets.sampling import MOST_COLUMNS, MOST_TEXT, Fingerprint, positions, stages
@@ -10,6 +10,9 @@ from prefect_ml.tracking.datasets.types import column_type, values_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# Columns that a schema tells; MLflow takes none that is much longer.
+MOST_DESCRIBED: Final = 10_000
 
 
 class Table(Protocol):
@@ -59,7 +62,7 @@ def describe_table(table: Table) -> Facts:
     return Facts(
         kind=table.kind.partition(".")[0],
         digest=fingerprint.digest,
-        columns=[_column(table, number, types.get(number)) for number in range(count)],
+        columns=[_column(table, n, types.get(n)) for n in range(count)] if count <= MOST_DESCRIBED else None,
         rows=table.rows,
         columns_count=count,
         elements=None if table.rows is None else table.rows * count,
