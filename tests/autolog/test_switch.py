@@ -14,7 +14,7 @@ import pytest
 
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.tracking import autolog, current
-from prefect_ml.tracking.autolog import imports
+from prefect_ml.tracking.autolog import imports, switch
 from prefect_ml.tracking.autolog.fit import TAG
 
 
@@ -201,13 +201,32 @@ def test_a_release_that_cannot_be_patched_is_one_warning(tmp_path):
     assert printed.endswith("trained")
 
 
+def test_what_is_on_can_be_registered_and_a_scope_and_a_fork_know_better(monkeypatch):
+    monkeypatch.setattr(switch, "_choices", [lambda: None, lambda: ["sklearn"]])
+    autolog.enable(["xgboost"])
+    assert autolog.is_on("sklearn")
+    assert not autolog.is_on("xgboost")
+    assert not in_a_fork(lambda: autolog.is_on("sklearn"))
+    assert in_a_fork(lambda: switch.prepare(on=True) or autolog.is_on("sklearn"))
+    with autolog.scope(on=False):
+        assert not autolog.is_on("sklearn")
+
+
 def test_a_forked_child_records_nothing(begin, stored):
     autolog.enable()
-    read, write = os.pipe()
     with begin() as run:
-        if (child := os.fork()) == 0:
-            os.write(write, str(autolog.is_on("sklearn")).encode())
-            os._exit(0)
-        os.waitpid(child, 0)
-    assert os.read(read, 10) == b"False"
+        assert autolog.is_on("sklearn")
+        assert not in_a_fork(lambda: autolog.is_on("sklearn"))
     assert TAG not in stored(run).tags
+
+
+def in_a_fork(ask):
+    """What a forked child of this process answers."""
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(write, b"yes" if ask() else b"no")
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        return pipe.read() == b"yes"

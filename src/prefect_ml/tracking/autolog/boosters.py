@@ -107,7 +107,7 @@ def _after_fit(own: Booster, fit: Fit, estimator: Any, call: Call) -> None:
     with fit.attempt("training metrics"):
         y, weights = call.given.get("y"), call.given.get("sample_weight")
         fit.metrics(training_metrics(estimator, x, y, weights, note=fit.note))
-    fit.input(x)
+    fit.input(x, call.given.get("y"))
     with fit.attempt("the best iteration and the importances"):
         own.after_fit(fit, estimator)
     fit.model(estimator, first_rows(x))

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 # Tells in each run what was recorded by itself.
 TAG = "prefect_ml.autolog"
 _RUNS_REMEMBERED = 1000
+# Whose data can be recorded as an input.
+_DATA = ("numpy", "pandas", "polars", "pyarrow")
 
 
 class Fit:
@@ -126,14 +128,13 @@ class Fit:
             self.run.log_artifact(path, self.prefix.rstrip("/"))
             self._counted[path.name] = 1
 
-    def input(self, data: Any) -> None:
-        """Record the training data by a sample of it, where it is of a known kind."""
-        log_input = getattr(self.run, "log_input", None)
-        if data is None or log_input is None:
-            return
-        with self.attempt("the training data"):
-            log_input(data, context="training")
-            self.count("data set")
+    def input(self, x: Any, y: Any = None) -> None:
+        """Record the training data by a sample of it, where it is of a library that is known."""
+        known = [part for part in (x, y) if type(part).__module__.partition(".")[0] in _DATA]
+        if known:
+            with self.attempt("the training data"):
+                self.run.log_input(tuple(known) if len(known) > 1 else known[0], "training", context="training")
+                self.count("data set")
 
     def model(self, model: Any, example: Any = None) -> None:
         """Keep the model when its library's safe format takes it; else say why not."""

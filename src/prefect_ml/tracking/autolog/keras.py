@@ -124,8 +124,7 @@ def _record_end(fit: Fit, given: Mapping[str, Any]) -> None:
         if type(callback).__name__ == "EarlyStopping":
             with fit.attempt("early stopping"):
                 _record_stopping(fit, callback)
-    if hasattr(given.get("x"), "shape"):
-        fit.input(given["x"])
+    fit.input(given.get("x"), given.get("y"))
     with fit.attempt("the model"), tempfile.TemporaryDirectory(prefix="prefect-ml-") as scratch:
         path = Path(scratch) / "model.keras"
         model.save(path)

@@ -142,7 +142,7 @@ def _after(fit: Fit, estimator: Any, data: _Data) -> None:
         _record_classes(fit, estimator)
     predicts = _predicts(estimator)
     if predicts:
-        fit.input(data.x)
+        fit.input(data.x, data.y)
     if hasattr(estimator, "cv_results_"):
         record_search(fit, estimator)
     fit.model(getattr(estimator, "best_estimator_", estimator), data.example if predicts else None)
