@@ -47,6 +47,8 @@ class _Sender:
             if self.thread is None:
                 self.thread = threading.Thread(target=self._run, name="prefect-ml-events", daemon=True)
                 self.thread.start()
+                # Only now, so that it comes before the stop of a server that the flow run here started for itself.
+                atexit.register(finish)
 
     def complain(self, why: object) -> None:
         level = logging.DEBUG if self.warned else logging.WARNING
@@ -106,6 +108,5 @@ def _in_forked_child() -> None:
     _sender = _Sender()
 
 
-atexit.register(finish)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_forked_child)
