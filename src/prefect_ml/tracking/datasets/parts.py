@@ -6,6 +6,7 @@ Two in a tuple are features and targets, as in `(X, y)`.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.tracking.datasets.facts import Facts
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from prefect_ml.models.schema import Tensor
 
 _PAIR = 2
+_MOST_NAMES = 100
+_LONGEST_NAME = 100
 
 
 def join(parts: Mapping[str, Facts], *, named: bool) -> Facts:
@@ -40,7 +43,7 @@ def join(parts: Mapping[str, Facts], *, named: bool) -> Facts:
         rows=rows.pop() if len(rows) == 1 else None,
         elements=_sum([part.elements for part in found]),
         size=_sum([part.size for part in found]),
-        more={"parts": [name for name, _ in zip(parts, range(100), strict=False)]},
+        more={"parts": [name[:_LONGEST_NAME] for name in islice(parts, _MOST_NAMES)]},
         unread=[f"{name}: {what}" for name, part in parts.items() for what in part.unread],
     )
 

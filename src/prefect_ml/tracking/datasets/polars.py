@@ -1,4 +1,7 @@
-"""Frames and series of polars; a lazy frame is not computed, so its digest is that of its schema alone."""
+"""Frames and series of polars; a lazy frame is not computed, so its digest is that of its schema alone.
+
+Polars reads that schema where it knows it from: of a scanned file, at the file's place.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,14 @@ if TYPE_CHECKING:
 
 
 def describe(data: Any) -> Facts:
+    try:
+        return _facts(data)
+    except pl.exceptions.PanicException as error:
+        # Of the family of KeyboardInterrupt, which would end the program.
+        raise InvalidInputError(f"polars failed: {error}") from error
+
+
+def _facts(data: Any) -> Facts:
     if isinstance(data, pl.LazyFrame):
         return describe_table(_Lazy(data))
     if isinstance(data, pl.DataFrame):
