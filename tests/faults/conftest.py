@@ -99,7 +99,7 @@ def nursery(tmp_path: Path) -> Iterator[Nursery]:
     made.close()
 
 
-def _wait_until(done: Callable[[], object], seconds: float = 15.0) -> None:
+def _wait_until(done: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "it did not come to that in time"
@@ -178,5 +178,5 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], object]], None]:
-    """Waits until something is so, for 15 seconds at most."""
+    """Waits until something is so, for a minute at most."""
     return _wait_until
