@@ -47,11 +47,9 @@ def current_run() -> ActiveRun:
     Raises:
         NoActiveRunError: there is none.
     """
-    entered, (flow_run_id, tracked) = current.entered(), _flow()
-    if entered is not None and (not tracked or entered.flow_run_id == flow_run_id):
-        return entered.run
-    if tracked and flow_run_id is not None:
-        return ActiveRun(flow_run_id)
+    flow_run_id = _flow_run_id()
+    if (run := current.find_run()) is not None:
+        return run
     if flow_run_id is not None:
         raise NoActiveRunError(
             "The flow run here is not tracked, so there is no run to record in: put @prefect_ml.track(...) "
@@ -76,10 +74,25 @@ def start_run(
         name: made up by default.
         tags: tags of the run.
     """
-    parent = _current_or_none()
+    flow_run_id, parent = _flow_run_id(), current.find_run()
     if experiment is None:
         experiment = _DEFAULT_EXPERIMENT if parent is None else parent.outlet.experiment or _DEFAULT_EXPERIMENT
-    return start.started(experiment, name, parent=parent, tags=tags, flow_run_id=_flow()[0])
+    return start.started(experiment, name, parent=parent, tags=tags, flow_run_id=flow_run_id)
+
+
+def autolog(libraries: Sequence[str] | None = None, *, disable: bool = False) -> None:
+    """Record what training libraries do in the runs of this process from now on; see `docs/autolog.md`.
+
+    Args:
+        libraries: "sklearn", "xgboost", "lightgbm", "lightning", "keras"; all by default. They need not be installed.
+        disable: record nothing by itself any more, and leave the libraries as they are without this.
+
+    Raises:
+        InvalidInputError: an unknown library.
+    """
+    from prefect_ml.tracking.autolog import switch  # noqa: PLC0415 - only those who use it pay for its import
+
+    switch.disable() if disable else switch.enable(libraries)
 
 
 def log_param(key: str, value: object) -> None:
@@ -399,20 +412,13 @@ def _registry() -> ModuleType:
     return steps
 
 
-def _flow() -> tuple[str | None, bool]:
-    """The flow run here and whether it is tracked; plain scripts do not pay for Prefect's import."""
+def _flow_run_id() -> str | None:
+    """The flow run here; plain scripts do not pay for Prefect's import."""
     if "prefect.context" not in sys.modules:
-        return None, False
-    from prefect_ml.track import tracked_run_id  # noqa: PLC0415 - only those who use it pay for its import
-
-    return tracked_run_id()
-
-
-def _current_or_none() -> ActiveRun | None:
-    try:
-        return current_run()
-    except NoActiveRunError:
         return None
+    from prefect_ml.track import flow_run_id_here  # noqa: PLC0415 - only those who use it pay for its import
+
+    return flow_run_id_here()
 
 
 def _fresh_store() -> Store:
@@ -422,5 +428,3 @@ def _fresh_store() -> Store:
     store = open_store()
     reaper.end_silent(store, Settings().heartbeat_timeout)
     return store
-
-
