@@ -10,10 +10,13 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import prefect_ml as ml
-from prefect_ml.entities import Dataset, DatasetInput
+from prefect_ml.entities import Dataset, DatasetInput, Source
 from prefect_ml.errors import InvalidInputError, NoActiveRunError
+from prefect_ml.tracking import records
 from prefect_ml.tracking.sync import sync_journals
 
 CONTEXT = "mlflow.data.context"
@@ -208,10 +211,29 @@ def test_runs_are_found_by_what_they_used():
     assert len(ml.search_runs("inputs", "dataset.context = 'training'")) == 2
 
 
-def test_a_very_wide_schema_is_left_out_and_counted():
-    data = pd.DataFrame(np.zeros((2, 30_000)), columns=[f"a rather long name of a column {n}" for n in range(30_000)])
+@pytest.mark.parametrize(("columns", "told"), [(9000, True), (12_000, False)])
+def test_a_very_wide_schema_arrives_or_is_left_out_and_counted(columns, told):
+    data = pd.DataFrame(np.zeros((2, columns)), columns=[f"a rather long name of a column {n}" for n in range(columns)])
     dataset = recorded(data).dataset
-    assert (dataset.schema, json.loads(dataset.profile)["num_columns"]) == ("", 30_000)
+    assert (len(dataset.schema) > 500_000, json.loads(dataset.profile)["num_columns"]) == (told, columns)
+
+
+def test_a_dict_of_arrays_with_endless_names():
+    dataset = recorded({"x" * 2_000_000: np.zeros(2), "y": np.zeros(2)}).dataset
+    assert (dataset.schema, json.loads(dataset.profile)["parts"]) == ("", ["x" * 100, "y"])
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+
+
+@given(st.lists(st.builds(DatasetInput, st.builds(Dataset, *[TEXTS] * 6), st.dictionaries(TEXTS, TEXTS, max_size=2))))
+def test_records_of_a_journal_say_what_was_recorded(given_inputs):
+    task = Source("a", 1, 5, "fit:1", 0, "t")
+    lines = [records.source_record(1, task), *(records.input_record(each, 1) for each in given_inputs)]
+    batches = records.batches("r", lines)
+    assert [each for batch in batches for each in batch.inputs] == given_inputs
+    names = list(dict.fromkeys(each.dataset.name for each in given_inputs))
+    assert [each.names for batch in batches for each in batch.recorded] == [{"input": names}] * bool(names)
 
 
 def test_killed_right_after_the_call_it_is_in_the_store_after_sync(start):
