@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from prefect import Flow
@@ -30,9 +31,16 @@ def begin_run(flow: Flow[..., Any], flow_run: FlowRun, options: Options, functio
         options.name or flow_run.name,
         parent=_parent(run_id),
         tags=_tags(flow, flow_run) | dict(options.tags),
-        source_file=inspect.unwrap(function).__code__.co_filename,
+        source_file=_file(flow, function),
         attempt=None if source is None else Attempt(run_id, source.attempt_id, source.number, source.started),
     )
+
+
+def _file(flow: Flow[..., Any], function: Callable[..., Any]) -> str | None:
+    """The file of a flow's code; code that was sent to this process by value names none, but its flow may."""
+    entrypoint = flow._entrypoint or ""  # noqa: SLF001 - nothing public says it of a flow that was sent
+    candidates = (inspect.unwrap(function).__code__.co_filename, entrypoint.rpartition(":")[0])
+    return next((name for name in candidates if Path(name).is_file()), None)
 
 
 def _parent(run_id: str) -> ActiveRun | None:
