@@ -52,15 +52,17 @@ def home(orchestrator):
     return orchestrator.folder / "lineage-home"
 
 
-@pytest.fixture
-def deployed(orchestrator, home, tmp_path):
+@pytest.fixture(scope="module")
+def deployed(orchestrator, home, tmp_path_factory):
     """What the documentation shows, deployed to a worker; the environment of what runs beside it."""
+    tmp_path = tmp_path_factory.mktemp("deployed")
     environment = {**orchestrator.environment, "PREFECT_ML_HOME": str(home)}
     (tmp_path / "prefect.yaml").write_text(shown("yaml"))
     (tmp_path / "checks.py").write_text(shown("python"))
     (tmp_path / "train.py").write_text(textwrap.dedent(TRAIN))
     orchestrator.start_worker("ml", environment)
     run(environment, tmp_path, PREFECT, "--no-prompt", "deploy", "--all")
+    run(environment, tmp_path, sys.executable, "train.py")
     return environment, tmp_path
 
 
@@ -72,8 +74,6 @@ def run(environment, folder, *command):
 
 
 def test_a_new_version_starts_the_deployment_with_its_number(orchestrator, home, deployed):
-    environment, folder = deployed
-    run(environment, folder, sys.executable, "train.py")
     deployment = orchestrator.api.get("/deployments/name/check-version/check-version")
 
     def ended():
@@ -97,3 +97,18 @@ def test_a_new_version_starts_the_deployment_with_its_number(orchestrator, home,
     [artifact] = orchestrator.api.post("/artifacts/filter", query)
     assert artifact["flow_run_id"] == found.execution.flow_run_id
     assert found.run.run_id in artifact["data"]
+
+
+def test_a_command_tells_of_what_it_did_before_it_ends(orchestrator, home, deployed):
+    environment, folder = deployed
+    command = Path(sys.executable).with_name("prefect-ml")
+    run(environment, folder, command, "models", "register", "models:/churn/1", "copied")
+
+    def created():
+        query = {"filter": {"resource": {"id": ["prefect-ml.model-version.copied.1"]}}}
+        return orchestrator.api.post("/events/filter", query)["events"]
+
+    [event] = until(created, "the event of the command")
+    assert event["payload"]["run_id"] == event["related"][0]["prefect.resource.id"].removeprefix(
+        "prefect.flow-run."
+    ).replace("-", "")

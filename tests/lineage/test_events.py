@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from prefect_ml.models.folder import save_model
 from prefect_ml.registry.policy import PromotionPolicy
 from prefect_ml.registry.register import register_model
 from prefect_ml.tasks import decide_promotion, move_alias, request_promotion, rollback_alias
+
+sys.path.append(str(Path(__file__).parent))
+import registering
 
 X = np.arange(12.0).reshape(6, 2)
 MODEL = LinearRegression().fit(X, X.sum(axis=1))
@@ -162,6 +166,46 @@ def test_what_gates_or_policies_decide_at_once_is_told_as_well(told, folder):
     assert [event["event"].rpartition(".")[2] for event in found] == ["requested", "rejected", "requested", "approved"]
     assert [event["payload"]["alias"] for event in found] == ["champion", "champion", "tried", "tried"]
     assert list(found[1]["payload"]["gates"].values()) == [False]
+
+
+def test_a_retried_flow_and_its_children_are_told_apart():
+    @task
+    def fit(register):
+        with ml.start_run(name="inner"):
+            ml.log_model(MODEL, "model", input_example=X[:2], register=f"{register}-inner")
+        ml.log_model(MODEL, "model", input_example=X[:2], register=register)
+
+    tries = []
+
+    @ml.track(experiment="retried")
+    @flow(retries=1)
+    def train():
+        tries.append(1)
+        fit("retried")
+        ml.log_model(MODEL, "body", input_example=X[:2], register="retried-body")
+        if len(tries) == 1:
+            raise ValueError("once")
+
+    train()
+    found = [ml.get_lineage(f"models:/retried/{version}") for version in (1, 2)]
+    assert [each.execution.attempt.number for each in found] == [1, 2]
+    assert found[0].run.run_id == found[1].run.run_id
+    assert len({each.execution.task_run_id for each in found}) == 2
+    bodies = [ml.get_lineage(f"models:/retried-body/{version}").execution for version in (1, 2)]
+    assert [(each.attempt.number, each.task_run_id) for each in bodies] == [(1, ""), (2, "")]
+    inner = ml.get_lineage("models:/retried-inner/2")
+    assert inner.execution.flow_run_id == found[0].execution.flow_run_id
+    assert [parent.run_id for parent in inner.parents] == [found[0].run.run_id]
+    assert all(each.execution.flow_name == "train" for each in (*found, inner))
+
+
+def test_what_a_worker_of_a_process_pool_registers_is_told(told, folder):
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pool.submit(registering.register, str(PREFECT_API_URL.value()), folder, "pooled").result(120)
+    assert [event["payload"]["version"] for event in told("pooled")] == [1]
 
 
 def test_an_api_that_is_away_is_one_warning_and_nothing_else(folder, caplog):

@@ -28,6 +28,16 @@ def store(home):
     opened.close()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request, monkeypatch):
+    """A store of either database."""
+    if request.param == "postgresql":
+        monkeypatch.setenv("PREFECT_ML_STORE_URL", request.getfixturevalue("postgres_url"))
+    opened = ml.open_store()
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
 def folder(tmp_path):
     save_model(MODEL, tmp_path / "model", input_example=X[:2])
@@ -117,7 +127,9 @@ def test_a_run_of_another_client_has_what_it_tells(store, folder):
     assert len(found.unknown) == 3
 
 
-def test_models_that_were_made_from_each_other_are_told_once(store, folder):
+def test_models_that_were_made_from_each_other_are_told_once(either, folder):
+    store = either
+
     def version(name, *loaded):
         run = store.create_run("0")
         tags = {tag_of(uri): json.dumps({"uri": uri, "digest": "sha256:0"}) for uri in loaded}
@@ -138,7 +150,8 @@ def test_models_that_were_made_from_each_other_are_told_once(store, folder):
     assert found.unknown == ("Its own ancestors were not looked for.",)
 
 
-def test_promotions_and_aliases(store, folder):
+def test_promotions_and_aliases(either, folder):
+    store = either
     version = register_model(store, folder, "churn")
     register_model(store, folder, "churn")
     store.set_alias("churn", "tried", 1, actor="ann")
@@ -159,7 +172,8 @@ def test_promotions_and_aliases(store, folder):
     assert [move.alias for move in ml.get_lineage("models:/churn/2").moves] == ["tried"]
 
 
-def test_versions_of_a_data_set_a_commit_and_a_flow_run(store, folder):
+def test_versions_of_a_data_set_a_commit_and_a_flow_run(either, folder):
+    store = either
     flow_run = "0190aaaa-0000-7000-8000-000000000001"
     data = DatasetInput(Dataset("it's", "d'1", "local", "{}"))
     root = store.create_run("0", tags={"prefect_ml.flow_run_id": flow_run, "mlflow.source.git.commit": "ab" * 20})

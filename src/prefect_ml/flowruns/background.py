@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import contextvars
 import logging
+import multiprocessing
+import multiprocessing.util
 import os
 import queue
 import threading
@@ -47,8 +49,7 @@ class _Sender:
             if self.thread is None:
                 self.thread = threading.Thread(target=self._run, name="prefect-ml-events", daemon=True)
                 self.thread.start()
-                # Only now, so that it comes before the stop of a server that the flow run here started for itself.
-                atexit.register(finish)
+                _finish_at_exit()
 
     def complain(self, why: object) -> None:
         level = logging.DEBUG if self.warned else logging.WARNING
@@ -101,6 +102,14 @@ def _post(url: str, path: Path, body: Any) -> None:
         httpx_settings={"timeout": httpx.Timeout(_SECONDS_A_REQUEST)},
     ) as client:
         client.request("POST", path, json=body).raise_for_status()
+
+
+def _finish_at_exit() -> None:
+    """Called late, so that it comes before the stop of a server that the flow run here started for itself."""
+    if multiprocessing.parent_process() is None:
+        atexit.register(finish)
+    else:  # a worker of a process pool leaves without calling what atexit knows
+        multiprocessing.util.Finalize(None, finish, exitpriority=10)
 
 
 def _in_forked_child() -> None:
