@@ -100,10 +100,10 @@ def test_after_kill_9_the_same_key_finishes_every_trial_exactly_once(tmp_path, s
     process.kill()
     process.wait()
     _, pids = starts(tmp_path)
-    until(lambda: not any(alive(pid) for pid in pids), 10)
+    until(lambda: not any(alive(pid) for pid in pids), 30)
     before = finished()
     assert 2 <= len(before) < TRIALS
-    assert start("processes", tmp_path, 0.1).wait(90) == 0
+    assert start("processes", tmp_path, 0.1).wait(120) == 0
     runs = trial_runs()
     assert [int(run.tags["prefect_ml.sweep.trial"]) for run in runs] == list(range(TRIALS))
     assert {run.status for run in runs} == {RunStatus.FINISHED}
@@ -118,32 +118,32 @@ def test_after_kill_9_the_same_key_finishes_every_trial_exactly_once(tmp_path, s
 
 
 def test_a_worker_that_is_killed_ends_the_sweep_and_the_next_goes_on(tmp_path, start):
-    process = start("processes", tmp_path, 30.0)
+    process = start("processes", tmp_path, 120.0)
     until(lambda: len(trial_runs()) == 2)
     _, pids = until(lambda: starts(tmp_path))
     os.kill(pids.pop(), signal.SIGKILL)
-    assert process.wait(30) != 0
+    assert process.wait(60) != 0
     assert {run.status for run in trial_runs()} == {RunStatus.KILLED}
     assert len(trial_runs()) == 2
-    assert start("processes", tmp_path, 0.1).wait(90) == 0
+    assert start("processes", tmp_path, 0.1).wait(120) == 0
     assert [run.status for run in trial_runs()] == [RunStatus.FINISHED] * TRIALS
 
 
 @pytest.mark.parametrize(("runner", "number"), [("threads", signal.SIGINT), ("processes", signal.SIGTERM)])
 def test_a_signal_stops_the_trials_that_run_and_starts_no_other(tmp_path, start, runner, number):
-    process = start(runner, tmp_path, 30.0)
+    process = start(runner, tmp_path, 120.0)
     until(lambda: (tmp_path / "started").exists() and sum(starts(tmp_path)[0].values()) == 2)
     until(lambda: len(trial_runs()) == 2)
     began = time.monotonic()
     process.send_signal(number)
-    assert process.wait(25) != 0
-    assert time.monotonic() - began < 20
+    assert process.wait(60) != 0
+    assert time.monotonic() - began < 60
     runs = trial_runs()
     assert [run.status for run in runs] == [RunStatus.KILLED] * 2
     assert all(run.end_time is not None for run in runs)
     counts, pids = starts(tmp_path)
     assert sum(counts.values()) == 2
-    until(lambda: not any(alive(pid) for pid in pids), 10)
+    until(lambda: not any(alive(pid) for pid in pids), 30)
 
 
 @pytest.mark.parametrize("runner", ["dask", "ray"])
