@@ -103,7 +103,7 @@ def _wait_until(done: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "it did not come to that in time"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 class Postgres:
