@@ -62,7 +62,9 @@ def _end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
         if run.outlet.attempt is None:
             record_start(flow, flow_run, options_of(flow.fn) or Options())
         mine = run.outlet.attempt is not None
-        run.end(STATUS[state.type], number=max(flow_run.run_count, 1))
+        # Another process may learn of it seconds later.
+        ended = None if mine else int(state.timestamp.timestamp() * 1000)
+        run.end(STATUS[state.type], end_time=ended, number=max(flow_run.run_count, 1))
         if mine and state.type is StateType.CANCELLING:
             _make_cancelled(flow_run)
     finish_summary(run)
