@@ -205,7 +205,8 @@ def test_what_a_worker_of_a_process_pool_registers_is_told(told, folder):
 
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         pool.submit(registering.register, str(PREFECT_API_URL.value()), folder, "pooled").result(120)
-    assert [event["payload"]["version"] for event in told("pooled")] == [1]
+    [event] = eventually(lambda: told("pooled"))
+    assert event["payload"]["version"] == 1
 
 
 def test_an_api_that_is_away_is_one_warning_and_nothing_else(folder, caplog):
