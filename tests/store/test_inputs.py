@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from sqlalchemy import func, select
 from prefect_ml.entities import Dataset, DatasetInput, JournalSpan, RunBatch
 from prefect_ml.errors import InactiveError, InvalidFilterError, InvalidInputError, InvalidNameError, NotFoundError
 from prefect_ml.store.input_tables import datasets, input_tags, inputs
+from prefect_ml.store.tables import params, runs
 
 CONTEXT = "mlflow.data.context"
 CHURN = Dataset("churn", "aaaa", "s3", '{"uri": "s3://b/churn.parquet"}', '{"mlflow_colspec": []}', '{"num_rows": 3}')
@@ -220,3 +223,34 @@ def test_any_inputs_leave_what_was_said_last(store, calls, by_journal):
             known = expected.get(named)
             expected[named] = DatasetInput(each.dataset, {**(known.tags if known else {}), **each.tags})
     assert list(store.get_run(run).inputs) == [expected[each] for each in sorted(expected)]
+
+
+def test_a_filter_that_finds_nothing_costs_what_one_of_params_costs(store, run):
+    """Not the square of the number of runs."""
+    store.log_batch(run, params={"p": "x"})
+    store.log_inputs(run, [used(named("n", "d"))])
+    store.database.write(lambda connection: _multiply(connection, 3000))
+
+    def seconds(text):
+        spent = []
+        for _ in range(3):
+            began = time.perf_counter()
+            assert store.search_runs(["0"], text).items == []
+            spent.append(time.perf_counter() - began)
+        return min(spent)
+
+    allowed = 20 * seconds("params.p LIKE 'no%'") + 0.02
+    for filter_ in ("dataset.context LIKE 'no%'", "dataset.name LIKE 'no%'", "dataset.digest != 'd'"):
+        assert seconds(filter_) < allowed, filter_
+
+
+def _multiply(connection, count):
+    """Add runs like the one that is there."""
+    for table, changes in (
+        (runs, lambda n: {"id": n, "run_id": f"r{n}"}),
+        (params, lambda n: {"run": n}),
+        (inputs, lambda n: {"id": n, "run": n}),
+        (input_tags, lambda n: {"input": n}),
+    ):
+        row = dict(connection.execute(select(table)).mappings().one())
+        connection.execute(table.insert(), [{**row, **changes(number)} for number in range(1000, 1000 + count)])

@@ -72,6 +72,8 @@ def _conditions(connection: Connection, comparisons: Sequence[Comparison]) -> tu
             few = True
             conditions.append(runs.c.id.in_(matching))
         else:
+            if given.entity == "dataset":
+                matching = _using(connection.dialect, given, of_a_run=True)
             conditions.append(matching.where(run == runs.c.id).correlate(runs).exists())
     return conditions, few
 
@@ -89,13 +91,15 @@ def _matching(dialect: Dialect, given: Comparison) -> tuple[ColumnElement[int], 
     return pairs.run, select(pairs.run).where(pairs.key == given.key, holds)
 
 
-def _using(dialect: Dialect, given: Comparison) -> Select[Any]:
-    """The numbers of runs that used a data set of which a comparison holds."""
+def _using(dialect: Dialect, given: Comparison, *, of_a_run: bool = False) -> Select[Any]:
+    """The numbers of runs that used a data set of which a comparison holds; said so that it is asked of one run."""
     query = select(inputs.c.run)
     if given.key != "context":
         return query.where(compare(dialect, inputs.c[given.key], given.operator, given.value))
     holds = compare_indexed(dialect, input_tags.c.value, given.operator, given.value)
-    return query.join(input_tags, input_tags.c.input == inputs.c.id).where(input_tags.c.key == _CONTEXT, holds)
+    # As an expression the key has no index of its own, or else SQLite would look at all inputs for each run.
+    key = input_tags.c.key.concat("") if of_a_run and dialect.name == "sqlite" else input_tags.c.key
+    return query.join(input_tags, input_tags.c.input == inputs.c.id).where(key == _CONTEXT, holds)
 
 
 def _is_few(connection: Connection, given: Comparison, matching: Select[Any]) -> bool:
