@@ -123,6 +123,19 @@ def suspends() -> None:
     ml.log_metric("resumed", 1)
 
 
+@task(cache_policy=NO_CACHE)
+def tick() -> None:
+    time.sleep(0.5)
+
+
+@ml.track(experiment="status")
+@flow
+def ticks(until: str) -> None:
+    ml.log_metric("begun", 1)
+    while not Path(until).exists():
+        tick()
+
+
 @ml.track(experiment="status")
 @flow
 def pauses() -> None:
@@ -153,19 +166,6 @@ def outlives(seconds: float) -> None:
 @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
 def pool(seconds: float) -> None:
     outlives.submit(seconds).wait()
-
-
-def script(seconds: float = 120, *, watchless: bool = False) -> None:
-    """No flow at all."""
-    with ml.start_run("status", name="script") as run:
-        sys.stdout.write(f"{run.run_id}\n")
-        sys.stdout.flush()
-        ml.log_metric("begun", 1)
-        deadline = time.monotonic() + seconds
-        step = 0
-        while time.monotonic() < deadline:
-            time.sleep(0.2)
-            ml.log_metric("alive", 1, step=(step := step + 1))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from orchestrator import until
 from prefect_ml.entities import RunStatus
 
 pytestmark = pytest.mark.timeout(280)
@@ -18,6 +19,8 @@ def scripts(world):
     go = world.folder / "go"
     started = {name: world.script("hold") for name in ("sigterm", "sigint", "sigkill")}
     started["cancelled"] = world.script("hold", until=str(go))
+    started["paused"] = world.script("pauses")
+    started["pool"] = world.script("pool", seconds=10)
     started["raises"] = world.script("raises")
     started["typed"] = world.script("typed", number="no number")
     started["retried"] = world.script("retried", marker=str(world.folder / "retried-script"))
@@ -71,3 +74,27 @@ def test_retries(world, scripts):
     assert world.values(run_id, "attempt") == {0: 3}
     for metric in ("body", "stubborn", "uncached", "unpersisted", "persisted", "fails_first"):
         assert world.values(run_id, metric) == {0: 0, 1: 1, 2: 2}
+
+
+def test_kill_9_while_paused(world, scripts):
+    """Nobody could resume it."""
+    run_id = scripts["paused"].run_id
+    world.state(run_id, "PAUSED")
+    world.began(run_id, "body")
+    scripts["paused"].process.kill()
+    world.ended(run_id, RunStatus.KILLED, "CRASHED", at=time.time())
+
+
+def test_a_child_outlives_its_killed_parent(world, scripts):
+    run_id = scripts["pool"].run_id
+    until(lambda: (run := world.run(run_id)) and "child" in run.tags, "the child's start")
+    scripts["pool"].process.kill()
+    world.ended(run_id, RunStatus.KILLED, "CRASHED", at=time.time())
+    until(lambda: "outlived" in world.run(run_id).metrics, "the end of the child")
+    assert world.run(run_id).status is RunStatus.KILLED
+
+
+def test_nothing_is_left(world, scripts):
+    for script in scripts.values():
+        script.process.wait(60)
+    until(lambda: not world.living("watchdog.py", "flows.py"), "the end of all processes")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import uuid
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from prefect_ml.entities import Attempt, Run
 
 FLOWS = Path(__file__).with_name("flows.py")
-DEPLOYED = ("hold", "raises", "typed", "retried", "caches", "suspends", "pauses", "fails_once", "pool")
+DEPLOYED = ("hold", "raises", "typed", "retried", "caches", "suspends", "ticks", "pauses", "fails_once", "pool")
 # Seconds within which everything must be as it is to be, by itself, on a machine that is busy.
 SOON = 45
 # Seconds by which the end of a run may be off.
@@ -46,6 +45,7 @@ class World:
         self.environment = {
             "PREFECT_ML_HOME": str(self.folder),
             "PREFECT_ML_WATCH": "true",
+            "PREFECT_ML_CAPTURE": "",
             "PREFECT_LOCAL_STORAGE_PATH": str(self.folder / "results"),
             **dict([self.mark.split("=")]),
         }
@@ -55,9 +55,9 @@ class World:
     def close(self) -> None:
         self.store.close()
 
-    def deploy(self, pool: str) -> None:
-        """Deploy all flows to a pool."""
-        for name in DEPLOYED:
+    def deploy(self, pool: str, names: Sequence[str] = DEPLOYED) -> None:
+        """Deploy flows to a pool."""
+        for name in names:
             flow = self.api.post("/flows/", {"name": name.replace("_", "-")})["id"]
             deployment = {
                 "name": pool,
@@ -70,10 +70,18 @@ class World:
             }
             self._deployments[f"{name}/{pool}"] = self.api.post("/deployments/", deployment)["id"]
 
+    def served(self, name: str, deployment: str) -> None:
+        """Wait until a flow is served."""
+
+        def look() -> Any:
+            found = self.api.client.get(f"/deployments/name/{name}/{deployment}")
+            return found.json()["id"] if found.is_success else None
+
+        self._deployments[f"{name}/{deployment}"] = until(look, f"the deployment {name}/{deployment}")
+
     def create(self, name: str, deployment: str = "status", **parameters: Any) -> str:
         """Have a deployed flow run; the id of its run."""
-        found = self._deployments.get(f"{name}/{deployment}")
-        found = found or self.api.get(f"/deployments/name/{name}/{deployment}")["id"]
+        found = self._deployments[f"{name}/{deployment}"]
         created = self.api.post(f"/deployments/{found}/create_flow_run", {"parameters": parameters})
         return uuid.UUID(created["id"]).hex
 
@@ -132,6 +140,7 @@ class World:
         *,
         at: float | None = None,
         outcomes: Sequence[RunStatus] | None = None,
+        seconds: float = SOON,
     ) -> Run:
         """Wait until run, attempts and flow run say how it ended, and when.
 
@@ -141,6 +150,7 @@ class World:
             state: type of the flow run's state.
             at: when it ended; by default when Prefect says.
             outcomes: of all attempts; by default of one, which is `status`.
+            seconds: to wait at most.
         """
         wanted = [status] if outcomes is None else list(outcomes)
 
@@ -152,7 +162,7 @@ class World:
             right = [attempt.outcome for attempt in attempts] == wanted
             return run if right and self.flow_run(run_id)["state"]["type"] == state else None
 
-        run: Run = self._explained(look, f"{status} of the run {run_id}", SOON)
+        run: Run = self._explained(look, f"{status} of the run {run_id}", seconds)
         if status.ended:
             truth = (
                 datetime.fromisoformat(self.flow_run(run_id)["state"]["timestamp"]).timestamp() if at is None else at
@@ -166,16 +176,21 @@ class World:
         assert len({point.step for point in points}) == len(points), points
         return {point.step: point.value for point in points}
 
-    def living(self) -> list[str]:
-        """The command lines of all processes that were started with our mark and live."""
+    def pids(self) -> set[int]:
+        """All processes that live, those that ended and were not waited for left out."""
+        return {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal() and _lives(folder)}
+
+    def living(self, *programs: str) -> list[str]:
+        """The command lines of all processes of these programs that were started with our mark and live."""
         found = []
         for folder in Path("/proc").iterdir():
-            if folder.name.isdecimal() and int(folder.name) != os.getpid():
+            if folder.name.isdecimal() and _lives(folder):
                 try:
-                    if self.mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
-                        found.append((folder / "cmdline").read_text().replace("\0", " "))
+                    mine = self.mark.encode() in (folder / "environ").read_bytes().split(b"\0")
+                    line = (folder / "cmdline").read_text().replace("\0", " ")
                 except OSError:
                     continue
+                found += [line] if mine and any(program in line for program in programs) else []
         return found
 
     def story(self, run_id: str) -> str:
@@ -217,3 +232,10 @@ class Script:
         self.world.began(self.run_id)
         self.process.send_signal(number)
         return time.time()
+
+
+def _lives(folder: Path) -> bool:
+    try:
+        return (folder / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
