@@ -406,3 +406,14 @@ def test_ten_million_rows_take_no_time(record_property):
             spent.append(time.thread_time() - began)
         record_property(name, min(spent))
         assert min(spent) < 0.05, name
+
+
+@pytest.mark.parametrize(
+    "make", [lambda cells: pl.DataFrame({"l": cells}), lambda cells: pa.table({"l": cells}),
+             lambda cells: pd.DataFrame({"l": cells})],
+)  # fmt: skip
+def test_each_item_of_a_list_of_twenty_counts_and_the_length_of_a_longer_one(make):
+    first = same(make([list(range(20))]))
+    for at in range(20):
+        assert same(make([[*range(at), -1, *range(at + 1, 20)]])) != first, at
+    assert same(make([[0] * 100])) != same(make([[0] * 101]))

@@ -52,7 +52,7 @@ def _value(scalar: Any) -> Any:
         return None
     if isinstance(scalar, pa.ListScalar | pa.LargeListScalar | pa.FixedSizeListScalar | pa.MapScalar):
         items = scalar.values
-        return [len(items), *(_value(items[at]) for at in positions(len(items), MOST_ITEMS))]
+        return len(items), [_value(items[at]) for at in positions(len(items), MOST_ITEMS)]
     if isinstance(scalar, pa.StructScalar):
         return [(name, _value(item)) for name, item in scalar.items()]
     if isinstance(scalar, pa.ExtensionScalar):

@@ -80,7 +80,7 @@ class _Frame:
 def _bounded(value: Any) -> Any:
     """A nested value, of whose lists few items are looked at."""
     if isinstance(value, pl.Series):
-        return [len(value), *(_bounded(value[at]) for at in positions(len(value), MOST_ITEMS))]
+        return len(value), [_bounded(value[at]) for at in positions(len(value), MOST_ITEMS)]
     return {key: _bounded(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
