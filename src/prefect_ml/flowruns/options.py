@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
+
+from prefect_ml.tracking.autolog import switch
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -30,6 +32,17 @@ class Options:
     tags: Mapping[str, str] = field(default_factory=dict)
     autolog: bool | Sequence[str] | None = None
     exceptions: tuple[str, ...] | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., Options], tuple[Any, ...]]:
+        return _arrived, tuple(getattr(self, each.name) for each in fields(self))
+
+
+def _arrived(*values: Any) -> Options:
+    """The options of a flow that was sent to this process, where its decorator may never run."""
+    options = Options(*values)
+    if options.autolog:
+        switch.prepare(options.autolog)
+    return options
 
 
 def options_of(function: Any) -> Options | None:

@@ -1,0 +1,92 @@
+"""Autolog in tracked flows: in the flow's own code and in its tasks, wherever they run."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+
+import pytest
+from prefect import flow, task
+from prefect.task_runners import ProcessPoolTaskRunner
+
+import prefect_ml as ml
+
+sys.path.append(str(Path(__file__).parent))
+import flows_for_autolog as flows
+
+# Prefect's async engine leaves sockets to the garbage collector.
+pytestmark = [
+    pytest.mark.usefixtures("prefect_api"),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    yield
+    ml.autolog(disable=True)
+    gc.collect()
+
+
+def fitted():
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=0.5).fit([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1])
+
+
+def only_run(experiment):
+    [run] = ml.search_runs(experiment)
+    return run
+
+
+def test_a_flow_that_asks_for_it():
+    fit = task(fitted)
+
+    @ml.track(experiment="asked", autolog=True)
+    @flow
+    def train():
+        fit()
+
+    @ml.track(experiment="silent")
+    @flow
+    def other():
+        fitted()
+
+    train()
+    other()
+    run = only_run("asked")
+    assert run.params["C"] == "0.5"
+    assert any("accuracy" in key for key in run.metrics)
+    assert run.tags["prefect_ml.autolog"].startswith("sklearn")
+    assert [version.source for version in ml.open_store().search_model_versions().items] == []
+    assert ml.load_model(f"runs:/{run.run_id}/model").predict([[3.0]]) == [1]
+    assert "C" not in only_run("silent").params
+
+
+def test_a_process_that_asks_for_it_and_a_flow_that_does_not_want_it():
+    ml.autolog(["sklearn"])
+
+    @ml.track(experiment="everywhere")
+    @flow
+    def train():
+        fitted()
+
+    @ml.track(experiment="unwanted", autolog=False)
+    @flow
+    def other():
+        fitted()
+
+    train()
+    other()
+    assert only_run("everywhere").params["C"] == "0.5"
+    assert only_run("unwanted").params == {}
+
+
+def test_tasks_in_other_processes():
+    runner = ProcessPoolTaskRunner(max_workers=1)
+    flows.train.with_options(task_runner=runner)()
+    run = only_run("autolog in processes")
+    assert run.params["C"] == "0.25"
+    assert run.tags["prefect_ml.autolog"].startswith("sklearn")
