@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 
 from prefect import Flow, flow, tags, task
 from prefect.task_runners import ProcessPoolTaskRunner
@@ -89,6 +90,7 @@ async def consume(n: int) -> list[int]:
 
 @flow
 def killed():
+    time.sleep(3)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
