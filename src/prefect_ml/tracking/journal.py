@@ -23,7 +23,7 @@ from prefect_ml.errors import CorruptArtifactError
 from prefect_ml.tracking.frames import HEAD, MAGIC, PAGE, bad_bytes, frame, frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SUFFIX = ".journal"
@@ -115,6 +115,11 @@ class JournalWriter:
             self.close()
         return self.closed
 
+    def remove(self) -> None:
+        """Close it and remove the file, when nothing of it was acknowledged."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
     def abandon(self) -> None:
         """In a forked child: forget the parent's file without touching its lock."""
         if not self.closed:
@@ -177,15 +182,14 @@ class JournalReader:
         found = list(frames(data))
         return [payload for _, payload in found], at + found[-1][0] if found else start
 
-    def all(self) -> list[bytes]:
-        """Every valid record."""
-        found: list[bytes] = []
+    def all(self) -> Iterator[bytes]:
+        """Every valid record, read in pieces."""
         at = 0
         while True:
             records, at = self.read(at)
             if not records:
-                return found
-            found += records
+                return
+            yield from records
 
     def bad_bytes(self, end: int) -> int:
         """How many bytes are lost or damaged, given where the last valid record ends.

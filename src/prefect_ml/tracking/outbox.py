@@ -11,7 +11,7 @@ import orjson
 from prefect_ml.entities import JournalSpan, RunStatus
 from prefect_ml.errors import CorruptArtifactError, InactiveError, JournalOffsetError, NotFoundError
 from prefect_ml.tracking.journal import SUFFIX, JournalReader, remove_if_abandoned
-from prefect_ml.tracking.records import batches, died, last_time, sources_of
+from prefect_ml.tracking.records import batches, died, sources_of
 from prefect_ml.tracking.staged import deliver_staged
 
 if TYPE_CHECKING:
@@ -130,14 +130,13 @@ class Outbox:
 
 def _mark_killed(store: Store, reader: JournalReader) -> None:
     """End the attempt whose process died without a word."""
-    records = reader.all()
-    attempt = died(reader.run_id, records)
-    if attempt is None:
+    dead = died(reader.run_id, reader.all())
+    if dead is None:
         return
     # A mapped file's time of change is not that of the last record.
-    ended = max(int(reader.path.stat().st_mtime * 1000), last_time(records))
+    ended = max(int(reader.path.stat().st_mtime * 1000), dead.last_time)
     try:
-        if store.presume_ended(reader.run_id, attempt.attempt_id, RunStatus.KILLED, ended):
+        if store.presume_ended(reader.run_id, dead.attempt.attempt_id, RunStatus.KILLED, ended):
             logger.warning("Run %s is marked KILLED: its process died before it ended.", reader.run_id)
     except NotFoundError as error:
         logger.debug("Run %s is not marked: %s", reader.run_id, error)

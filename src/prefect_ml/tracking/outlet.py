@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
 import logging
 import os
@@ -67,6 +68,8 @@ class Outlet:
         self._capture: Capture | None = None
         self._captured = False
         self._missing = 0
+        self._warned = False
+        self._unwritten: bytes | None = None
         self._sources: dict[Source, int] = {Source(): 0}
         self._named: dict[int, Source] = {}
         self._numbers = itertools.count(1)
@@ -106,13 +109,14 @@ class Outlet:
 
     def record(self, record: bytes, *, last: bool = False) -> None:
         """Append to the journal; when the disk is full, count what is missing and go on."""
-        writer = self._writer
         try:
-            if writer is None or not writer.append(record, last=last):
-                self._append_anew(record, last=last)
+            if self._unwritten is not None:
+                self._write_start(self._unwritten, last=last)
+            self._append(record, last=last)
         except OSError as error:
             self._missing += 1
-            if self._missing == 1:
+            if not self._warned:
+                self._warned = True
                 logger.warning(
                     "Run %s cannot be recorded in %s (%s); the program goes on, and records are missing "
                     "until that is cured. The run's tag %r will say how many.",
@@ -138,13 +142,14 @@ class Outlet:
             start: what is known now.
             capture: finds out the rest, in the background and at the end.
         """
-        self.record(records.start_record(start))
+        # Without room it is kept, and written before whatever finds room first: it names the run.
+        self._unwritten = records.start_record(start)
+        with contextlib.suppress(OSError):
+            self._write_start(self._unwritten)
         if self.attempt is not None and start.attempt != self.attempt:
             self._end_earlier(self.attempt)
         self._capture, self._captured = capture, False
         self.attempt, self.experiment = start.attempt, start.experiment
-        if self._writer is not None:
-            self._writer.holds_start = True
         if start.attempt is not None:
             self.delivery.begin(start.attempt, self.folder)
         capture.begin(self.run_id, lambda values, step: self.record(metrics_record(values, step, now_ms())))
@@ -222,6 +227,17 @@ class Outlet:
             if found.files:
                 self.delivery.later(lambda store: keep_found(self.folder, found.files, store))
 
+    def _append(self, record: bytes, *, last: bool = False) -> None:
+        writer = self._writer
+        if writer is None or not writer.append(record, last=last):
+            self._append_anew(record, last=last)
+
+    def _write_start(self, start: bytes, *, last: bool = False) -> None:
+        self._append(start, last=last)
+        self._unwritten = None
+        if self._writer is not None:
+            self._writer.holds_start = True
+
     def _new_source(self, source: Source) -> int:
         number = next(self._numbers)
         # Every journal names it before anything there refers to it: this one now, later ones when they are opened.
@@ -235,9 +251,13 @@ class Outlet:
             if self._writer is not None and self._writer.append(record, last=last):
                 return
             writer = JournalWriter(self._folder, self.run_id, self._place)
-            for number, source in list(self._named.items()):
-                writer.append(records.source_record(number, source))
-            writer.append(record, last=last)
+            try:
+                for number, source in list(self._named.items()):
+                    writer.append(records.source_record(number, source))
+                writer.append(record, last=last)
+            except OSError:
+                writer.remove()
+                raise
             self._writer = writer
         self.delivery.watch(writer)
 

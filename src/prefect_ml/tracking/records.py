@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -86,26 +86,28 @@ def read_start(run_id: str, content: Sequence[Any]) -> RunStart:
     return RunStart(experiment, name, user_id, start_time, tags, attempt)
 
 
-def died(run_id: str, records: list[bytes]) -> Attempt | None:
-    """The last attempt that these records started, when they end without a word of its end."""
-    if not records or orjson.loads(records[-1])[0] == LEAVE:
-        return None
-    start, end = (orjson.dumps((kind,))[:-1] for kind in (START, END))
-    for at in range(len(records) - 1, -1, -1):
-        if records[at].startswith(start):
-            attempt = read_start(run_id, orjson.loads(records[at])[1:]).attempt
-            ended = {orjson.loads(each)[3] for each in records[at:] if each.startswith(end)}
-            return None if attempt is None or ended & {attempt.attempt_id, ""} else attempt
-    return None
+class Dead(NamedTuple):
+    """An attempt whose process ended without a word.
+
+    Attributes:
+        attempt: as it started.
+        last_time: the latest time in ms that its metrics tell, 0 when there are none.
+    """
+
+    attempt: Attempt
+    last_time: int
 
 
-def last_time(records: list[bytes]) -> int:
-    """The latest time in ms that the last metrics among records tell, 0 when there are none."""
-    for record in reversed(records):
+def died(run_id: str, records: Iterable[bytes]) -> Dead | None:
+    """The attempt that the records of a journal start when they end without a word."""
+    attempt, kind, last_time = None, "", 0
+    for record in records:
         kind, *content = orjson.loads(record)
-        if kind == METRIC:
-            return int(content[0])
-    return 0
+        if kind == START:
+            attempt = read_start(run_id, content).attempt
+        elif kind == METRIC:
+            last_time = int(content[0])
+    return Dead(attempt, last_time) if attempt is not None and kind not in (END, LEAVE) else None
 
 
 def sources_of(records: Iterable[bytes]) -> dict[int, Source]:

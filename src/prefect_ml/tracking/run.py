@@ -124,8 +124,8 @@ class ActiveRun:
         """Record that the run uses a data set: name, digest of a sample, schema, size and source, and nothing of it.
 
         Args:
-            data: a frame or series of pandas or polars, an array of numpy, a table of Arrow, a dict or tuple of
-                these, a path or URL of a file or folder, or a `Dataset`.
+            data: a frame or series of pandas or polars, an array of numpy, a table of Arrow, a `DMatrix` of
+                XGBoost, a dict or tuple of these, a path or URL of a file or folder, or a `Dataset`.
             name: the file's without its suffix by default, else the library's.
             context: what it is used for, for example "training" or "evaluation"; None to say nothing.
             source: path or URL that it was read from; this program when it is not told.

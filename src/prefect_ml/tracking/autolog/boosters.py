@@ -11,7 +11,7 @@ from prefect_ml.tracking.autolog.contract import MOST_BARS, MOST_IMPORTANCES
 from prefect_ml.tracking.autolog.values import first_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from prefect_ml.tracking.autolog.fit import Fit
 
@@ -27,6 +27,10 @@ class Booster(Protocol):
 
     def listening(self, fit: Fit, call: Call) -> Call:
         """The call of `train` with a callback that records its curves."""
+        ...
+
+    def evaluations(self, call: Call) -> Iterable[tuple[str, Any, Any]]:
+        """What the call of an estimator's `fit` says to evaluate on: names as in its curves, data and targets."""
         ...
 
     def before_train(self, fit: Fit, call: Call) -> None: ...
@@ -66,7 +70,7 @@ def fit_estimator(own: Booster, original: Callable[..., Any], args: tuple[Any, .
     return fits.recorded(
         fit,
         call.make,
-        before=lambda: _before_fit(fit, call),
+        before=lambda: _before_fit(own, fit, call),
         after=lambda estimator: _after_fit(own, fit, estimator, call),
     )
 
@@ -93,11 +97,14 @@ def _listening(own: Booster, fit: Fit, call: Call) -> Call:
     return call
 
 
-def _before_fit(fit: Fit, call: Call) -> None:
+def _before_fit(own: Booster, fit: Fit, call: Call) -> None:
     estimator = call.args[0]
     class_ = type(estimator)
     fit.tags({"estimator_name": class_.__name__, "estimator_class": f"{class_.__module__}.{class_.__qualname__}"})
     fit.params({name: value for name, value in estimator.get_params().items() if value is not None})
+    x = call.given.get("X")
+    fit.input(x, call.given.get("y"))
+    fit.evaluations(lambda: own.evaluations(call), x)
 
 
 def _after_fit(own: Booster, fit: Fit, estimator: Any, call: Call) -> None:
@@ -107,7 +114,6 @@ def _after_fit(own: Booster, fit: Fit, estimator: Any, call: Call) -> None:
     with fit.attempt("training metrics"):
         y, weights = call.given.get("y"), call.given.get("sample_weight")
         fit.metrics(training_metrics(estimator, x, y, weights, note=fit.note))
-    fit.input(x, call.given.get("y"))
     with fit.attempt("the best iteration and the importances"):
         own.after_fit(fit, estimator)
     fit.model(estimator, first_rows(x))

@@ -21,6 +21,8 @@ MOST_ITEMS: Final = 50
 MOST_POINTS: Final = 100_000
 # Rows that training metrics are computed on; of more, every n-th is taken.
 MOST_METRIC_ROWS: Final = 100_000
+# Evaluation sets of one fit that are inputs.
+MOST_EVALUATIONS: Final = 10
 # Classes that are named.
 MOST_CLASSES: Final = 100
 # Candidates of a search that become child runs, the best ones.

@@ -12,12 +12,12 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect_ml.errors import InvalidInputError, ParamConflictError
-from prefect_ml.tracking import current
+from prefect_ml.tracking import current, datasets
 from prefect_ml.tracking.autolog import switch, values
-from prefect_ml.tracking.autolog.contract import MOST_FITS, MOST_PARAMS, MOST_POINTS
+from prefect_ml.tracking.autolog.contract import MOST_EVALUATIONS, MOST_FITS, MOST_PARAMS, MOST_POINTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from prefect_ml.tracking.run import ActiveRun
@@ -29,8 +29,6 @@ logger = logging.getLogger(__name__)
 # Tells in each run what was recorded by itself.
 TAG = "prefect_ml.autolog"
 _RUNS_REMEMBERED = 1000
-# Whose data can be recorded as an input.
-_DATA = ("numpy", "pandas", "polars", "pyarrow")
 
 
 class Fit:
@@ -128,13 +126,21 @@ class Fit:
             self.run.log_artifact(path, self.prefix.rstrip("/"))
             self._counted[path.name] = 1
 
-    def input(self, x: Any, y: Any = None) -> None:
-        """Record the training data by a sample of it, where it is of a library that is known."""
-        known = [part for part in (x, y) if type(part).__module__.partition(".")[0] in _DATA]
-        if known:
-            with self.attempt("the training data"):
-                self.run.log_input(tuple(known) if len(known) > 1 else known[0], "training", context="training")
-                self.count("data set")
+    def input(self, x: Any, y: Any = None, *, name: str = "training", context: str = "training") -> None:
+        """Record data of a library that is known, by a sample of them; targets that are of none do not count."""
+        if datasets.is_data(x):
+            with self.attempt(f"the {context} data"):
+                self.run.log_input((x, y) if datasets.is_data(y) else x, name, context=context)
+                self.count("input")
+
+    def evaluations(self, find: Callable[[], Iterable[tuple[str, Any, Any]]], training: Any) -> None:
+        """Record what the fit is evaluated on: names, data and targets; the training data are an input already."""
+        with self.attempt("the evaluation data"):
+            others = [(name, x, y) for name, x, y in find() if x is not training]
+            for name, x, y in others[:MOST_EVALUATIONS]:
+                self.input(x, y, name=name, context="evaluation")
+            if len(others) > MOST_EVALUATIONS:
+                self.note(f"{MOST_EVALUATIONS} of {len(others)} evaluation sets")
 
     def model(self, model: Any, example: Any = None) -> None:
         """Keep the model when its library's safe format takes it; else say why not."""

@@ -108,6 +108,13 @@ def _record_call(fit: Fit, given: Mapping[str, Any]) -> None:
     if batch_size or arrays:
         params["batch_size"] = batch_size or _DEFAULT_BATCH
     fit.params(params)
+    x = given.get("x")
+    fit.input(x, given.get("y"))
+    fit.evaluations(lambda: _validation(given.get("validation_data")), x)
+
+
+def _validation(data: Any) -> list[tuple[str, Any, Any]]:
+    return [("validation", data[0], data[1])] if isinstance(data, tuple) else []
 
 
 def _record_model(fit: Fit, model: Any) -> None:
@@ -124,7 +131,6 @@ def _record_end(fit: Fit, given: Mapping[str, Any]) -> None:
         if type(callback).__name__ == "EarlyStopping":
             with fit.attempt("early stopping"):
                 _record_stopping(fit, callback)
-    fit.input(given.get("x"), given.get("y"))
     with fit.attempt("the model"), tempfile.TemporaryDirectory(prefix="prefect-ml-") as scratch:
         path = Path(scratch) / "model.keras"
         model.save(path)

@@ -10,7 +10,7 @@ from prefect_ml.tracking.autolog.calls import Call, observing
 from prefect_ml.tracking.autolog.patches import Patches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
 
     from prefect_ml.tracking.autolog.fit import Fit
@@ -48,8 +48,18 @@ def listening(fit: Fit, call: Call) -> Call:
     return call.having("callbacks", [*(call.given.get("callbacks") or ()), _Curves(fit)])
 
 
+def evaluations(call: Call) -> list[tuple[str, Any, Any]]:
+    x, y, pairs = (call.given.get(name) for name in ("eval_X", "eval_y", "eval_set"))
+    if x is not None:
+        pairs = zip(x, y, strict=True) if isinstance(x, tuple) else [(x, y)]
+    return _named([pairs] if isinstance(pairs, tuple) else pairs or (), call.given.get("eval_names"))
+
+
 def before_train(fit: Fit, call: Call) -> None:
     fit.params(dict(call.given["params"]) | {"num_boost_round": call.given["num_boost_round"]})
+    data = call.given["train_set"]
+    fit.input(data.data, data.label)
+    fit.evaluations(lambda: _valid_sets(call.given), data.data)
 
 
 def after_train(fit: Fit, booster: Any) -> None:
@@ -59,6 +69,19 @@ def after_train(fit: Fit, booster: Any) -> None:
 
 def after_fit(fit: Fit, estimator: Any) -> None:
     _record_booster(fit, estimator.booster_)
+
+
+def _valid_sets(given: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The data of each set, as long as the library has not read and freed them."""
+    sets = given.get("valid_sets") or ()
+    listed = sets if isinstance(sets, list | tuple) else [sets]
+    return _named([(each.data, each.label) for each in listed], given.get("valid_names"))
+
+
+def _named(pairs: Iterable[tuple[Any, Any]], names: Any) -> list[tuple[str, Any, Any]]:
+    """Data and targets with the names that the library gives their curves."""
+    given = [names] if isinstance(names, str) else list(names or ())
+    return [(given[n] if n < len(given) else f"valid_{n}", x, y) for n, (x, y) in enumerate(pairs)]
 
 
 class _Curves:

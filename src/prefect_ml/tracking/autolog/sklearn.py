@@ -19,7 +19,7 @@ from prefect_ml.tracking.autolog.sklearn_search import record_search
 from prefect_ml.tracking.autolog.values import first_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FunctionType, ModuleType
 
     from prefect_ml.tracking.autolog.fit import Fit
@@ -57,7 +57,7 @@ def observe(original: Callable[..., Any], estimator: Any, args: tuple[Any, ...],
     return fits.recorded(
         fit,
         lambda: original(estimator, *args, **kwargs),
-        before=lambda: _before(fit, estimator),
+        before=lambda: _before(fit, estimator, data),
         after=lambda _: _after(fit, estimator, data),
     )
 
@@ -69,6 +69,7 @@ class _Data(NamedTuple):
     y: Any = None
     weights: Any = None
     example: Any = None
+    evaluations: Sequence[tuple[str, Any, Any]] = ()
 
 
 def _subclasses(class_: type) -> Iterator[type]:
@@ -126,13 +127,26 @@ def _given(original: Any, estimator: Any, args: tuple[Any, ...], kwargs: Mapping
     positional = list(bound.arguments.values())
     x = named.get("X", positional[1] if len(positional) > 1 else None)
     weights = [value for name, value in named.items() if name.rpartition("__")[2] == "sample_weight"]
-    return _Data(x, named.get("y"), weights[-1] if weights else None, first_rows(x))
+    return _Data(x, named.get("y"), weights[-1] if weights else None, first_rows(x), list(_evaluations(named)))
 
 
-def _before(fit: Fit, estimator: Any) -> None:
+def _evaluations(named: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """What early stopping looks at: of an estimator, or of a booster that is a step of a pipeline."""
+    if named.get("X_val") is not None:
+        yield "validation", named["X_val"], named.get("y_val")
+    for name, value in named.items():
+        if name.rpartition("__")[2] == "eval_set" and isinstance(value, list):
+            for number, (x, y) in enumerate(value):
+                yield f"validation_{number}", x, y
+
+
+def _before(fit: Fit, estimator: Any, data: _Data) -> None:
     class_ = type(estimator)
     fit.tags({"estimator_name": class_.__name__, "estimator_class": f"{class_.__module__}.{class_.__qualname__}"})
     fit.params(estimator.get_params(deep=True))
+    if _predicts(estimator):
+        fit.input(data.x, data.y)
+        fit.evaluations(lambda: data.evaluations, data.x)
 
 
 def _after(fit: Fit, estimator: Any, data: _Data) -> None:
@@ -140,12 +154,9 @@ def _after(fit: Fit, estimator: Any, data: _Data) -> None:
         fit.metrics(training_metrics(estimator, data.x, data.y, data.weights, note=fit.note))
     with fit.attempt("class names"):
         _record_classes(fit, estimator)
-    predicts = _predicts(estimator)
-    if predicts:
-        fit.input(data.x, data.y)
     if hasattr(estimator, "cv_results_"):
         record_search(fit, estimator)
-    fit.model(getattr(estimator, "best_estimator_", estimator), data.example if predicts else None)
+    fit.model(getattr(estimator, "best_estimator_", estimator), data.example if _predicts(estimator) else None)
 
 
 def _record_classes(fit: Fit, estimator: Any) -> None:

@@ -50,9 +50,16 @@ def listening(fit: Fit, call: Call) -> Call:
     return call.having("callbacks", [*(call.given.get("callbacks") or ()), _curves(fit)])
 
 
+def evaluations(call: Call) -> list[tuple[str, Any, Any]]:
+    return [(f"validation_{number}", x, y) for number, (x, y) in enumerate(call.given.get("eval_set") or ())]
+
+
 def before_train(fit: Fit, call: Call) -> None:
     given = {name: call.given.get(name) for name in _TRAIN_PARAMS}
     fit.params(dict(call.given["params"]) | {name: value for name, value in given.items() if value is not None})
+    data = call.given.get("dtrain")
+    fit.input(data)
+    fit.evaluations(lambda: [(name, other, None) for other, name in call.given.get("evals") or ()], data)
 
 
 def after_train(fit: Fit, booster: Any) -> None:

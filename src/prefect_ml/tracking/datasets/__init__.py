@@ -7,6 +7,6 @@ sampled, which is certain up to 1,000 rows of 10 columns. What else may escape i
 digests say "most likely the same data", never "proved the same".
 """
 
-from prefect_ml.tracking.datasets.record import log_input
+from prefect_ml.tracking.datasets.record import is_data, log_input
 
-__all__ = ["log_input"]
+__all__ = ["is_data", "log_input"]

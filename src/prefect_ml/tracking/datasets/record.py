@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 # MLflow's tag for what a data set was used for.
 CONTEXT_TAG = "mlflow.data.context"
 # Each library's file here; it is imported only for data of that library, which is loaded then.
-_LIBRARIES = {"pandas": "pandas", "polars": "polars", "pyarrow": "arrow", "numpy": "numpy"}
+_LIBRARIES = {"pandas": "pandas", "polars": "polars", "pyarrow": "arrow", "numpy": "numpy", "xgboost": "xgboost"}
 _MOST_PARTS = 1000
 _SHOWN = 3
 
@@ -49,6 +49,11 @@ def log_input(  # noqa: PLR0917  the parameters of `ActiveRun.log_input`
     number = outlet.source
     outlet.record(records.input_record(checked, number))
     return checked.dataset
+
+
+def is_data(value: object) -> bool:
+    """Whether a value is of a library whose data are known here."""
+    return _library(value) is not None
 
 
 def _name(name: str | None) -> str:
@@ -95,7 +100,7 @@ def _describe(data: Any) -> Facts:
         return parts.join({str(key): _part(part) for key, part in items}, named=named)
     raise InvalidInputError(
         f"{type(data).__name__} is no data set that is known here; give a frame of pandas or polars, an array of "
-        "numpy, a table of Arrow, a path or a URL."
+        "numpy, a table of Arrow, a DMatrix of XGBoost, a path or a URL."
     )
 
 
