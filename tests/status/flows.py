@@ -140,7 +140,7 @@ def ticks(until: str) -> None:
 @flow
 def pauses() -> None:
     ml.log_metric("body", 1)
-    pause_flow_run(timeout=60, poll_interval=1, key="once")
+    pause_flow_run(timeout=600, poll_interval=1, key="once")
     ml.log_metric("resumed", 1)
 
 

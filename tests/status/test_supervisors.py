@@ -23,8 +23,8 @@ def doomed(world):
     made.serving = world.script("serve").process
     for pool in made.workers:
         world.deploy(pool, ["hold"])
-        made.runs[f"{pool} lives"] = world.create("hold", pool, until=until)
         made.runs[f"{pool} dies"] = world.create("hold", pool)
+    made.runs["killed lives"] = world.create("hold", "killed", until=until)
     world.served("hold", "served")
     for name in ("cancelled", "killed", "lives", "dies"):
         made.runs[f"served {name}"] = world.create("hold", "served", **({"until": until} if name == "lives" else {}))
@@ -51,13 +51,11 @@ def test_a_worker_is_killed(world, doomed):
 
 
 def test_a_worker_is_terminated(world, doomed):
-    lives, dies = doomed.runs["stopped lives"], doomed.runs["stopped dies"]
-    for run_id in (lives, dies):
-        world.began(run_id)
+    """It takes its flows with it."""
+    world.began(doomed.runs["stopped dies"])
     doomed.workers["stopped"].terminate()
     doomed.workers["stopped"].wait(90)
-    for run_id in (lives, dies):
-        world.ended(run_id, RunStatus.KILLED, "CRASHED")
+    world.ended(doomed.runs["stopped dies"], RunStatus.KILLED, "CRASHED")
 
 
 def test_served_and_cancelled(world, doomed):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import sys
 import time
 import uuid
@@ -53,6 +56,10 @@ class World:
         self._deployments: dict[str, str] = {}
 
     def close(self) -> None:
+        """Let nothing live on that was started with our mark, whatever the tests found."""
+        for pid in self.living():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.store.close()
 
     def deploy(self, pool: str, names: Sequence[str] = DEPLOYED) -> None:
@@ -180,17 +187,14 @@ class World:
         """All processes that live, those that ended and were not waited for left out."""
         return {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal() and _lives(folder)}
 
-    def living(self, *programs: str) -> list[str]:
-        """The command lines of all processes of these programs that were started with our mark and live."""
-        found = []
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdecimal() and _lives(folder):
-                try:
-                    mine = self.mark.encode() in (folder / "environ").read_bytes().split(b"\0")
-                    line = (folder / "cmdline").read_text().replace("\0", " ")
-                except OSError:
-                    continue
-                found += [line] if mine and any(program in line for program in programs) else []
+    def living(self) -> dict[int, str]:
+        """The command lines of all processes that were started with our mark and live, by process id."""
+        found = {}
+        for pid in self.pids() - {os.getpid()}:
+            with contextlib.suppress(OSError):
+                folder = Path("/proc") / str(pid)
+                if self.mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    found[pid] = (folder / "cmdline").read_text().replace("\0", " ")
         return found
 
     def story(self, run_id: str) -> str:

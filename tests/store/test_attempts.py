@@ -137,3 +137,15 @@ def test_unknown_runs(store):
         store.get_attempts("never")
     with pytest.raises(NotFoundError):
         store.presume_ended("never", "a", RunStatus.KILLED, 1)
+
+
+def test_a_presumed_end_is_corrected_by_who_knows_better(store):
+    store.apply_journal(
+        JournalSpan("j", 0, 1), [RunBatch("r", RunStart("e", "n", "u", 100, {}, Attempt("r", "a", 1, 100)))]
+    )
+    assert store.presume_ended("r", "a", RunStatus.KILLED, 150)
+    assert not store.presume_ended("r", "a", RunStatus.SCHEDULED, 160)
+    assert store.presume_ended("r", "a", RunStatus.FINISHED, 160, anew=True)
+    [attempt] = store.get_attempts("r")
+    assert (attempt.outcome, attempt.end_time, attempt.presumed) == (RunStatus.FINISHED, 160, True)
+    assert (store.get_run("r").status, store.get_run("r").end_time) == (RunStatus.FINISHED, 160)

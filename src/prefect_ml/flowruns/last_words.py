@@ -18,7 +18,8 @@ from prefect_ml.tracking.reaper import end_left
 logger = logging.getLogger(__name__)
 
 _PAUSE = 10.0
-_PATIENCE = 3600.0
+# A process of this kind takes about 100 MB.
+_PATIENCE = 600.0
 # Told of each attempt: the API that orchestrates it, "" when that lived and died with the process.
 API = "prefect_api_url"
 

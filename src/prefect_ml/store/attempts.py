@@ -51,18 +51,26 @@ class AttemptRows(Rows):
             return [_attempt(row.run_id, row) for row in rows]
 
     def presume_ended(
-        self, run_id: str, attempt_id: str, status: RunStatus, end_time: int, *, seen: int | None = None
+        self,
+        run_id: str,
+        attempt_id: str,
+        status: RunStatus,
+        end_time: int,
+        *,
+        seen: int | None = None,
+        anew: bool = False,
     ) -> bool:
         def work(connection: Connection) -> bool:
             run = run_row(connection, run_id)
-            mine = (attempts.c.attempt_id == attempt_id) & (attempts.c.run == run.id) & attempts.c.end_time.is_(None)
+            open_ = attempts.c.end_time.is_(None) | (attempts.c.presumed & anew)
+            mine = (attempts.c.attempt_id == attempt_id) & (attempts.c.run == run.id) & open_
             if seen is not None:
                 mine &= attempts.c.seen == seen
             values = {"end_time": end_time, "outcome": RunStatus(status), "presumed": True}
             if not connection.execute(update(attempts).where(mine).values(values)).rowcount:
                 return False
             newest = newest_attempt(connection, run.id)
-            if newest is not None and newest.attempt_id == attempt_id and run.status == RunStatus.RUNNING:
+            if newest is not None and newest.attempt_id == attempt_id and (anew or run.status == RunStatus.RUNNING):
                 set_status(connection, run.id, status, end_time)
             return True
 

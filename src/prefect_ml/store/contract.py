@@ -159,11 +159,19 @@ class RunStore(Protocol):
         ...
 
     def presume_ended(
-        self, run_id: str, attempt_id: str, status: RunStatus, end_time: int, *, seen: int | None = None
+        self,
+        run_id: str,
+        attempt_id: str,
+        status: RunStatus,
+        end_time: int,
+        *,
+        seen: int | None = None,
+        anew: bool = False,
     ) -> bool:
         """End an attempt that nobody ended, and its run when it is RUNNING and this is its latest attempt.
 
-        False, and nothing changes, when it has ended, or gave another sign of life than `seen`.
+        False, and nothing changes, when it has ended, or gave another sign of life than `seen`. With `anew`, an end
+        that was presumed before is corrected, by one who knows it better.
         """
         ...
 

@@ -86,10 +86,10 @@ def _end_one(entry: Mapping[str, str], died_at: int, how: Callable[[Mapping[str,
     try:
         store = open_store(entry["store_url"])
         deliver_folder(store, Path(entry["folder"]), mark=False)
-        if _lives(store, entry):
+        if _is_open(store, entry):
             time.sleep(_GRACE)
-            if _lives(store, entry):
-                store.presume_ended(entry["run_id"], entry["attempt_id"], how(entry), died_at)
+            if _is_open(store, entry):
+                store.presume_ended(entry["run_id"], entry["attempt_id"], how(entry), died_at, anew=True)
     except StoreUnavailableError as error:
         logger.debug("The end of run %s waits: %s", entry["run_id"], error)
         return False
@@ -98,9 +98,10 @@ def _end_one(entry: Mapping[str, str], died_at: int, how: Callable[[Mapping[str,
     return True
 
 
-def _lives(store: Store, entry: Mapping[str, str]) -> bool:
-    attempts = store.get_attempts(entry["run_id"])
-    return any(attempt.attempt_id == entry["attempt_id"] and attempt.end_time is None for attempt in attempts)
+def _is_open(store: Store, entry: Mapping[str, str]) -> bool:
+    """Whether nobody who was there has told the end; those who found a journal without its process only presume it."""
+    mine = [each for each in store.get_attempts(entry["run_id"]) if each.attempt_id == entry["attempt_id"]]
+    return any(attempt.end_time is None or attempt.presumed for attempt in mine)
 
 
 if __name__ == "__main__":
