@@ -156,16 +156,17 @@ def fails_once(marker: str) -> None:
 
 
 @task(cache_policy=NO_CACHE)
-def outlives(seconds: float) -> None:
+def outlives(until: str) -> None:
     ml.set_tag("child", os.getpid())
-    time.sleep(seconds)
+    while not Path(until).exists():
+        time.sleep(0.1)
     ml.log_metric("outlived", 1)
 
 
 @ml.track(experiment="status")
 @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
-def pool(seconds: float) -> None:
-    outlives.submit(seconds).wait()
+def pool(until: str) -> None:
+    outlives.submit(until).wait()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def scripts(world):
     started = {name: world.script("hold") for name in ("sigterm", "sigint", "sigkill")}
     started["cancelled"] = world.script("hold", until=str(go))
     started["paused"] = world.script("pauses")
-    started["pool"] = world.script("pool", seconds=10)
+    started["pool"] = world.script("pool", until=str(world.folder / "go-child"))
     started["raises"] = world.script("raises")
     started["typed"] = world.script("typed", number="no number")
     started["retried"] = world.script("retried", marker=str(world.folder / "retried-script"))
@@ -90,6 +90,7 @@ def test_a_child_outlives_its_killed_parent(world, scripts):
     until(lambda: (run := world.run(run_id)) and "child" in run.tags, "the child's start")
     scripts["pool"].process.kill()
     world.ended(run_id, RunStatus.KILLED, "CRASHED", at=time.time())
+    (world.folder / "go-child").touch()
     until(lambda: "outlived" in world.run(run_id).metrics, "the end of the child")
     assert world.run(run_id).status is RunStatus.KILLED
 

@@ -53,9 +53,10 @@ def test_a_worker_is_killed(world, doomed):
 def test_a_worker_is_terminated(world, doomed):
     """It takes its flows with it."""
     world.began(doomed.runs["stopped dies"])
+    at = time.time()
     doomed.workers["stopped"].terminate()
     doomed.workers["stopped"].wait(90)
-    world.ended(doomed.runs["stopped dies"], RunStatus.KILLED, "CRASHED")
+    world.ended(doomed.runs["stopped dies"], RunStatus.KILLED, "CRASHED", at=at)
 
 
 def test_served_and_cancelled(world, doomed):
