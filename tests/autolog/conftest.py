@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import prefect_ml as ml
@@ -38,3 +40,20 @@ def begin():
 def stored():
     """A run as the store has it."""
     return lambda run: ml.get_run(run.run_id)
+
+
+@pytest.fixture
+def inputs():
+    """Name, context and rows of each input of a run."""
+
+    def found(run):
+        used = ml.get_run(run.run_id).inputs
+        profiles = [json.loads(each.dataset.profile) for each in used]
+        listed = [
+            (each.dataset.name, each.tags["mlflow.data.context"], profile["num_rows"])
+            for each, profile in zip(used, profiles, strict=True)
+        ]
+        assert len(set(listed)) == len(listed)
+        return set(listed)
+
+    return found

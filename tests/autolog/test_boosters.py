@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
 
 import lightgbm
 import numpy as np
@@ -37,7 +38,7 @@ def importances(run):
     return json.loads(open_artifacts(run.artifact_uri).read("feature_importance.json"))
 
 
-def test_xgboost_train(begin, stored, cancer):
+def test_xgboost_train(begin, stored, inputs, cancer):
     x, y = cancer
     data, test = xgboost.DMatrix(x[50:], y[50:]), xgboost.DMatrix(x[:50], y[:50])
     history, own = {}, xgboost.callback.EvaluationMonitor(show_stdv=False)
@@ -60,16 +61,17 @@ def test_xgboost_train(begin, stored, cancer):
     assert importances(found)["gain"] == pytest.approx(booster.get_score(importance_type="gain"))
     loaded = ml.load_model(f"runs:/{run.run_id}/model")
     assert np.array_equal(loaded.predict(x), booster.predict(xgboost.DMatrix(x)))
-    assert found.tags[TAG].startswith("xgboost: 5 params, 8 metrics, ")
+    assert inputs(run) == {("training", "training", 250), ("test", "evaluation", 50)}
+    assert found.tags[TAG].startswith("xgboost: 5 params, 8 metrics, 2 inputs, ")
     assert found.tags[TAG].endswith("model")
 
 
-def test_xgboost_estimators(begin, stored, cancer):
+def test_xgboost_estimators(begin, stored, inputs, cancer):
     x, y = cancer
     autolog.enable(["xgboost", "sklearn"])
     with begin() as run:
         model = xgboost.XGBClassifier(n_estimators=5, eval_metric="logloss")
-        assert model.fit(x, y, eval_set=[(x, y)], verbose=False) is model
+        assert model.fit(x, y, eval_set=[(x, y), (x[:50], y[:50])], verbose=False) is model
     found = stored(run)
     assert curve(run, "validation_0-logloss") == list(enumerate(model.evals_result()["validation_0"]["logloss"]))
     assert found.metrics["training_accuracy_score"] == pytest.approx(metrics.accuracy_score(y, model.predict(x)))
@@ -78,11 +80,12 @@ def test_xgboost_estimators(begin, stored, cancer):
     loaded = ml.load_model(f"runs:/{run.run_id}/model")
     assert np.array_equal(loaded.predict(x), model.predict(x))
     assert loaded.input_example.equals(x[:5])
+    assert inputs(run) == {("training", "training", 300), ("validation_1", "evaluation", 50)}
     assert found.tags[TAG].count("xgboost:") == 1
     assert "sklearn" not in found.tags[TAG]
 
 
-def test_lightgbm_train(begin, stored, cancer):
+def test_lightgbm_train(begin, stored, inputs, cancer):
     x, y = cancer
     data = lightgbm.Dataset(x[50:], y[50:])
     test = data.create_valid(x[:50], y[:50])
@@ -104,10 +107,11 @@ def test_lightgbm_train(begin, stored, cancer):
     assert (found.params["learning_rate"], found.params["num_boost_round"]) == ("0.9", "60")
     split = dict(zip(booster.feature_name(), booster.feature_importance("split").tolist(), strict=True))
     assert importances(found)["split"] == split
+    assert inputs(run) == {("training", "training", 250), ("test", "evaluation", 50)}
     assert np.array_equal(ml.load_model(f"runs:/{run.run_id}/model").predict(x), booster.predict(x))
 
 
-def test_lightgbm_estimators(begin, stored, cancer):
+def test_lightgbm_estimators(begin, stored, inputs, cancer):
     x, y = cancer
     autolog.enable()
     with begin() as run:
@@ -118,7 +122,51 @@ def test_lightgbm_estimators(begin, stored, cancer):
     assert found.metrics["training_r2_score"] == pytest.approx(metrics.r2_score(y, model.predict(x)))
     assert found.params["n_estimators"] == "6"
     assert np.array_equal(ml.load_model(f"runs:/{run.run_id}/model").predict(x), model.predict(x))
+    assert inputs(run) == {("training", "training", 300), ("valid_0", "evaluation", 50)}
     assert found.tags[TAG].count("lightgbm:") == 1
+
+
+@pytest.mark.parametrize("given", ["eval_set", "several", "named"])
+def test_lightgbm_names_what_it_evaluates_on(begin, inputs, cancer, given):
+    x, y = cancer
+    evaluated = {
+        "eval_set": {"eval_set": (x[:50], y[:50])},
+        "several": {"eval_X": (x[:50], x[:60]), "eval_y": (y[:50], y[:60])},
+        "named": {"eval_X": x[:50], "eval_y": y[:50], "eval_names": ["held out"]},
+    }[given]
+    expected = {
+        "eval_set": {("valid_0", "evaluation", 50)},
+        "several": {("valid_0", "evaluation", 50), ("valid_1", "evaluation", 60)},
+        "named": {("held out", "evaluation", 50)},
+    }[given]
+    autolog.enable(["lightgbm"])
+    with begin() as run, warnings.catch_warnings(category=lightgbm.basic.LGBMDeprecationWarning, action="ignore"):
+        lightgbm.LGBMClassifier(n_estimators=2, **QUIET).fit(x, y, **evaluated)
+    assert inputs(run) == expected | {("training", "training", 300)}
+
+
+def test_data_that_a_library_has_read_and_freed_are_no_input(begin, stored, cancer, caplog):
+    data = lightgbm.Dataset(*cancer)
+    autolog.enable(["lightgbm"])
+    with begin() as first:
+        lightgbm.train(QUIET, data, 2)
+    with begin() as second:
+        lightgbm.train(QUIET, data, 2, [data])
+    assert len(stored(first).inputs) == 1
+    assert not stored(second).inputs
+    assert "could not record" not in caplog.text
+
+
+def test_evaluation_sets_are_bounded(begin, stored, inputs, cancer, monkeypatch):
+    monkeypatch.setattr("prefect_ml.tracking.autolog.fit.MOST_EVALUATIONS", 2)
+    x, y = cancer
+    autolog.enable(["xgboost"])
+    with begin() as run:
+        sets = [(x[:rows], y[:rows]) for rows in (50, 60, 70)]
+        xgboost.XGBClassifier(n_estimators=1).fit(x, y, eval_set=sets, verbose=False)
+    assert len(inputs(run)) == 3
+    assert "3 inputs, " in stored(run).tags[TAG]
+    assert "2 of 3 evaluation sets" in stored(run).tags[TAG]
 
 
 def test_names_that_a_run_cannot_hold_are_changed(begin, stored):

@@ -218,11 +218,12 @@ def net(keras):
     return make
 
 
-def test_keras(begin, stored, keras, net, points, tmp_path):
+def test_keras(begin, stored, inputs, keras, net, points, tmp_path):
     model = net()
     autolog.enable(["keras"])
     with begin() as run:
         history = model.fit(*points, batch_size=16, epochs=3, validation_split=0.25, verbose=0)
+        net().fit(*points, verbose=0, validation_data=(points[0][:8], points[1][:8]))
     found = stored(run)
     assert set(history.history) == {"loss", "mae", "val_loss", "val_mae"}
     for name, values in history.history.items():
@@ -234,6 +235,8 @@ def test_keras(begin, stored, keras, net, points, tmp_path):
     path = tmp_path / "model.keras"
     path.write_bytes(open_artifacts(found.artifact_uri).read("model.keras"))
     assert np.allclose(keras.saving.load_model(path).predict(points[0], verbose=0), model.predict(points[0], verbose=0))
+    assert inputs(run) == {("training", "training", len(points[0])), ("validation", "evaluation", 8)}
+    assert "; fit-2: keras: " in found.tags[TAG]
     assert found.tags[TAG].endswith("model.keras")
 
 

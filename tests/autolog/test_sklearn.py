@@ -16,11 +16,12 @@ import threading
 import numpy as np
 import pytest
 import sklearn.base
+from scipy.sparse import csr_matrix
 from sklearn import metrics
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - makes the halving searches importable
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -39,6 +40,21 @@ from prefect_ml.tracking.autolog.fit import TAG
 def cancer():
     data = load_breast_cancer(as_frame=True)
     return data.data.iloc[:200, :8], data.target[:200]
+
+
+class Overwriting(sklearn.base.BaseEstimator):
+    def fit(self, X, y=None):
+        np.multiply(X, 0, out=X)
+        return self
+
+    def predict(self, X):
+        return len(X)
+
+
+class Unreadable(np.ndarray):
+    @property
+    def flat(self):
+        raise OSError("no such cells")
 
 
 def own_metrics(run):
@@ -87,7 +103,48 @@ def test_the_training_data_is_an_input(begin, stored, cancer):
     assert (same.dataset.name, same.dataset.digest == changed.dataset.digest) == ("training", False)
     assert x.columns[0] in same.dataset.schema
     assert not stored(run).inputs
-    assert "1 data set" in stored(other).tags[TAG]
+    assert ", 7 metrics, 1 input, model" in stored(other).tags[TAG]
+
+
+def test_data_that_evaluate_a_fit_are_inputs_too(begin, stored, inputs, cancer):
+    x, y = cancer
+    autolog.enable(["sklearn"])
+    with begin() as run:
+        HistGradientBoostingClassifier(max_iter=3, early_stopping=True).fit(
+            x[50:], y[50:], X_val=x[:50], y_val=y[:50]
+        )  # fmt: skip
+    assert inputs(run) == {("training", "training", 150), ("validation", "evaluation", 50)}
+    assert "2 inputs" in stored(run).tags[TAG]
+
+
+def test_the_input_is_the_data_as_they_were_before_the_fit(begin, stored):
+    x = np.random.default_rng(0).random((30, 3))
+    autolog.enable(["sklearn"])
+    with begin() as run:
+        before = run.log_input(x.copy(), "before")
+        Overwriting().fit(x)
+    assert x.max() == 0
+    assert [each.dataset.digest for each in stored(run).inputs] == [before.digest] * 2
+
+
+@pytest.mark.parametrize("of", [np.ndarray.tolist, csr_matrix])
+def test_what_is_no_container_of_data_is_no_input(begin, stored, caplog, of):
+    x, y = load_iris(return_X_y=True)
+    autolog.enable(["sklearn"])
+    with begin() as run:
+        LogisticRegression(max_iter=3000).fit(of(x), y)
+    assert not stored(run).inputs
+    assert "input" not in stored(run).tags[TAG]
+    assert "could not record" not in caplog.text
+
+
+def test_data_that_cannot_be_read_do_not_disturb_the_fit(begin, stored, caplog):
+    x = np.random.default_rng(0).random((30, 3)).view(Unreadable)
+    autolog.enable(["sklearn"])
+    with begin() as run:
+        assert Overwriting().fit(x).predict(x) == 30
+    assert [each.dataset.name for each in stored(run).inputs] == ["training"]
+    assert "recorded without its content" in caplog.text
 
 
 def test_weights_of_rows_weigh_the_metrics(begin, stored, cancer):

@@ -49,10 +49,11 @@ def listening(fit: Fit, call: Call) -> Call:
 
 
 def evaluations(call: Call) -> list[tuple[str, Any, Any]]:
-    x, y, pairs = (call.given.get(name) for name in ("eval_X", "eval_y", "eval_set"))
+    given: Mapping[str, Any] = call.given
+    x, y, pairs = given.get("eval_X"), given.get("eval_y", ()), given.get("eval_set")
     if x is not None:
         pairs = zip(x, y, strict=True) if isinstance(x, tuple) else [(x, y)]
-    return _named([pairs] if isinstance(pairs, tuple) else pairs or (), call.given.get("eval_names"))
+    return _named([pairs] if isinstance(pairs, tuple) else pairs or (), given.get("eval_names"))
 
 
 def before_train(fit: Fit, call: Call) -> None:
