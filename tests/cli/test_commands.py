@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from prefect_ml.entities import Metric
+from prefect_ml.cli.output import duration
+from prefect_ml.entities import Dataset, DatasetInput, Metric
 from prefect_ml.models.folder import save_model
 from prefect_ml.store import open_store
+from prefect_ml.tracking.run import ActiveRun
 
 COMMAND = str(Path(sys.executable).parent / "prefect-ml")
 
@@ -29,6 +31,12 @@ def store(home):
     opened = open_store()
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """A terminal in which no cell is folded."""
+    monkeypatch.setenv("COLUMNS", "240")
 
 
 @pytest.fixture
@@ -59,6 +67,38 @@ def test_runs_are_listed_shown_and_compared(runs):
     run("runs", "delete", runs[0])
     assert [r["run_id"] for r in json.loads(run("runs", "list", "--json"))] == [runs[1]]
     run("runs", "restore", runs[0])
+
+
+def test_data_sets_are_shown_and_compared(store, runs, wide):
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "y": [0, 1, 0]})
+    for run_id, rows in zip(runs, (3, 2), strict=True):
+        active = ActiveRun(run_id)
+        active.log_input(frame[:rows], "churn", source="s3://lake/churn.parquet")
+        active.log_input(frame, "same", context="evaluation")
+        assert active.flush(20)
+    foreign = Dataset("odd [b]", "d1", "other", "no JSON", profile="[3]")
+    store.log_inputs(runs[0], [DatasetInput(foreign)])
+    used = {each.dataset.name: each.dataset for each in store.get_run(runs[0]).inputs}
+
+    shown = run("runs", "show", runs[0])
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.partition("Data sets")[2].splitlines()]
+    assert ["churn", used["churn"].digest, "training", "3", "2", "s3://lake/churn.parquet"] in rows
+    assert ["odd [b]", "d1", "-", "-", "-", "no JSON"] in rows
+    assert next(row for row in rows if row[:1] == ["same"])[2:5] == ["evaluation", "3", "2"]
+    assert "Data sets" in shown
+
+    differing = run("runs", "compare", *runs)
+    assert "churn (training)" in differing
+    assert f"{used['churn'].digest} (3 rows)" in differing
+    assert "(2 rows)" in differing
+    assert "same (evaluation)" not in differing
+    assert "same (evaluation)" in run("runs", "compare", *runs, "--all")
+    for found in (
+        json.loads(run("runs", "show", runs[0], "--json")),
+        json.loads(run("runs", "compare", *runs, "--json"))[0],
+    ):
+        assert [each["dataset"]["name"] for each in found["inputs"]] == ["churn", "odd [b]", "same"]
+        assert found["inputs"][0]["tags"] == {"mlflow.data.context": "training"}
 
 
 def test_experiments_are_made_renamed_deleted_and_restored(store):
@@ -110,6 +150,10 @@ def test_a_policy_of_a_yaml_file_protects_an_alias(store, tmp_path):
     assert json.loads(run("requests", "--json")) == []
     assert "whole" in run("audit", "verify")
     assert "policy-saved" in run("audit", "list")
+
+
+def test_what_never_started_took_no_time():
+    assert [duration(*times) for times in ((1000, 2500), (1000, None), (None, 2500))] == ["1.5 s", None, None]
 
 
 def test_upgrade_and_sync_say_what_they_did(store):

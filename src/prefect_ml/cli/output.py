@@ -77,9 +77,9 @@ def when(milliseconds: int | None) -> str | None:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def duration(start: int, end: int | None) -> str | None:
-    """Seconds between two times in ms."""
-    return None if end is None else f"{(end - start) / 1000:.1f} s"
+def duration(start: int | None, end: int | None) -> str | None:
+    """Seconds between two times in ms; None for what has not ended, or was ended before it started."""
+    return None if start is None or end is None else f"{(end - start) / 1000:.1f} s"
 
 
 def emit(entities: Any, *, json: bool, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -9,6 +9,7 @@ from cyclopts import App
 from rich.text import Text
 
 from prefect_ml.artifacts import open_artifacts
+from prefect_ml.cli.inputs import COLUMNS, by_use, input_row
 from prefect_ml.cli.output import Json, duration, emit, fields_of, print_fields, print_json, print_table, show, when
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.store import open_store
@@ -51,7 +52,7 @@ def list_runs(
 
 @app.command(name="show")
 def show_run(run_id: str, *, json: Json = False) -> None:
-    """Show one run: params, metrics, tags and artifacts."""
+    """Show one run: params, metrics, tags, data sets and artifacts."""
     run = open_store().get_run(run_id)
     files = open_artifacts(run.artifact_uri).list()
     if json:
@@ -73,6 +74,8 @@ def show_run(run_id: str, *, json: Json = False) -> None:
     for title, values in (("Params", run.params), ("Metrics", run.metrics), ("Tags", run.tags)):
         if values:
             print_fields(title, dict(sorted(values.items())))
+    if run.inputs:
+        print_table("Data sets", COLUMNS, [input_row(used) for used in run.inputs])
 
 
 @app.command
@@ -133,7 +136,11 @@ def compare(*run_ids: str, all: bool = False, json: Json = False) -> None:
         print_json(runs)
         return
     columns = ("", *(f"{run.name}\n{run.run_id[:8]}" for run in runs))
-    for title, values in (("Metrics", [r.metrics for r in runs]), ("Params", [r.params for r in runs])):
+    for title, values in (
+        ("Metrics", [r.metrics for r in runs]),
+        ("Params", [r.params for r in runs]),
+        ("Data sets", [by_use(r.inputs) for r in runs]),
+    ):
         rows = list(_side_by_side(values, everything=all))
         if rows:
             print_table(title, columns, rows)
