@@ -157,6 +157,21 @@ def test_data_that_a_library_has_read_and_freed_are_no_input(begin, stored, canc
     assert "could not record" not in caplog.text
 
 
+def test_evaluation_sets_of_a_step_of_a_pipeline_are_inputs_and_odd_ones_are_the_librarys_business(
+    begin, inputs, cancer, caplog
+):
+    x, y = (data.to_numpy() for data in cancer)
+    pipeline = make_pipeline(StandardScaler(), xgboost.XGBClassifier(n_estimators=1))
+    autolog.enable()
+    with begin() as run:
+        pipeline.fit(x, y, xgbclassifier__eval_set=[(x[:50], y[:50])], xgbclassifier__verbose=False)
+    assert inputs(run) == {("training", "training", 300), ("validation_0", "evaluation", 50)}
+    with begin() as run, pytest.raises(ValueError, match="unpack"):
+        pipeline.fit(x, y, xgbclassifier__eval_set=[(x, y, x)])
+    assert inputs(run) == {("training", "training", 300)}
+    assert "could not record the evaluation data" in caplog.text
+
+
 def test_evaluation_sets_are_bounded(begin, stored, inputs, cancer, monkeypatch):
     monkeypatch.setattr("prefect_ml.tracking.autolog.fit.MOST_EVALUATIONS", 2)
     x, y = cancer

@@ -19,7 +19,7 @@ from prefect_ml.tracking.autolog.sklearn_search import record_search
 from prefect_ml.tracking.autolog.values import first_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import FunctionType, ModuleType
 
     from prefect_ml.tracking.autolog.fit import Fit
@@ -69,7 +69,7 @@ class _Data(NamedTuple):
     y: Any = None
     weights: Any = None
     example: Any = None
-    evaluations: Sequence[tuple[str, Any, Any]] = ()
+    evaluations: Iterable[tuple[str, Any, Any]] = ()
 
 
 def _subclasses(class_: type) -> Iterator[type]:
@@ -127,7 +127,7 @@ def _given(original: Any, estimator: Any, args: tuple[Any, ...], kwargs: Mapping
     positional = list(bound.arguments.values())
     x = named.get("X", positional[1] if len(positional) > 1 else None)
     weights = [value for name, value in named.items() if name.rpartition("__")[2] == "sample_weight"]
-    return _Data(x, named.get("y"), weights[-1] if weights else None, first_rows(x), list(_evaluations(named)))
+    return _Data(x, named.get("y"), weights[-1] if weights else None, first_rows(x), _evaluations(named))
 
 
 def _evaluations(named: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
