@@ -97,5 +97,6 @@ def test_a_child_outlives_its_killed_parent(world, scripts):
 
 def test_nothing_is_left(world, scripts):
     for script in scripts.values():
+        script.process.terminate()
         script.process.wait(60)
     until(lambda: not [line for line in world.living().values() if " worker start " not in line], "the end of all")
