@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.metadata
 import uuid
 
@@ -23,17 +22,7 @@ BLOCKS = {
     TrackingServer: {"store_url": URL, "artifact_root": "/data/artifacts"},
 }
 
-# Prefect leaves sockets to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def collected():
-    yield
-    gc.collect()
+pytestmark = pytest.mark.usefixtures("what_prefect_leaves")
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__name__)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -12,18 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 import prefect_ml as ml
 from prefect_ml.entities import RunStatus
 
-# Prefect's async engine leaves sockets to the garbage collector.
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def collected():
-    yield
-    gc.collect()
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 def only_run(experiment):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -25,18 +24,7 @@ from prefect_ml.store import open_store
 FEATURES, TARGET = load_diabetes(return_X_y=True, as_frame=True)
 COMMAND = Path(sys.executable).with_name("prefect-ml")
 
-# Prefect leaves sockets to the garbage collector.
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def collected():
-    yield
-    gc.collect()
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 @pytest.fixture

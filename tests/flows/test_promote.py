@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 
 import pytest
@@ -27,18 +26,7 @@ from prefect_ml.tasks import register_model as register_task
 FEATURES, TARGET = load_diabetes(return_X_y=True, as_frame=True)
 MODEL = "diabetes"
 
-# Prefect leaves sockets to the garbage collector.
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def collected():
-    yield
-    gc.collect()
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import runpy
@@ -22,18 +21,7 @@ from prefect_ml.flows.sweep import sweep
 sys.path.append(str(Path(__file__).parent))
 import trainings
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def collected():
-    """Collect what Prefect leaves, so that it is not collected in another room's test."""
-    yield
-    gc.collect()
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 def children(experiment, sweep_run_id):

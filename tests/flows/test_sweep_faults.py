@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -23,20 +22,9 @@ from prefect_ml.flows.sweep import sweep
 sys.path.append(str(Path(__file__).parent))
 import trainings
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 HERE = Path(__file__).parent
 TRIALS = 6
-
-
-@pytest.fixture(autouse=True)
-def collected():
-    """Collect what Prefect leaves, so that it is not collected in another room's test."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture

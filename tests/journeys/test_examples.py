@@ -133,8 +133,6 @@ def test_a_training_flow_with_mapped_tasks_and_retries():
 
 
 @pytest.mark.usefixtures("prefect_api")
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 def test_an_asynchronous_flow_that_asks_an_api_which_is_busy_at_first():
     module = example("async_prices.py")
     server = module["start_catalogue"]()

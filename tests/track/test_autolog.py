@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 
@@ -15,19 +14,13 @@ import prefect_ml as ml
 sys.path.append(str(Path(__file__).parent))
 import flows_for_autolog as flows
 
-# Prefect's async engine leaves sockets to the garbage collector.
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 @pytest.fixture(autouse=True)
 def restored():
     yield
     ml.autolog(disable=True)
-    gc.collect()
 
 
 def fitted():

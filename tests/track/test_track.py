@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import logging
 import os
@@ -27,19 +26,7 @@ from prefect_ml.errors import InvalidInputError, NoActiveRunError, ParamConflict
 sys.path.append(str(Path(__file__).parent))
 import flows_for_pools as pools
 
-# Prefect's async engine leaves sockets to the garbage collector.
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def collected():
-    """Collect what Prefect leaves, so that it is not collected in another room's test."""
-    yield
-    gc.collect()
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 def only_run(experiment: str):
