@@ -297,7 +297,7 @@ def test_nothing_is_overwritten(tmp_path, fitted):
 
 
 def test_an_unknown_flavor_is_named(tmp_path, fitted):
-    with pytest.raises(InvalidInputError, match="known are sklearn, python"):
+    with pytest.raises(InvalidInputError, match="known are xgboost, lightgbm, sklearn, python"):
         save_model(fitted, tmp_path / "m", flavor="fortran")
 
 

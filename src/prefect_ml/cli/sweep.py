@@ -95,7 +95,7 @@ def _rank(trial: Any, direction: str) -> tuple[bool, float]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text(), _Numbers)  # noqa: S506 - a SafeLoader
+        content = _Numbers(path.read_text()).get_single_data()
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"The space cannot be read from {str(path)!r}: {error}") from error
     if not isinstance(content, dict):
