@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 # Whoever else learns of an end, such as the orchestrator's worker, knows better how it came, and may need so long.
 _GRACE = 3.0
 _LONGEST_PAUSE = 60.0
-_PATIENCE = 3600.0
+_PATIENCE = 600.0
 
 
 def end_silent(
