@@ -37,7 +37,7 @@ def test_numbers_of_all_kinds(value):
 @pytest.mark.parametrize(
     "value",
     ["0.5", None, True, np.bool_(1), b"1", 1j, [1.0], {}, np.array([1, 2]), np.str_("a"), 10**400, object()],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_number_is_refused_by_name(value):
     with pytest.raises(InvalidInputError, match="The metric 'auc' must be a number, not"):
