@@ -162,4 +162,4 @@ def test_the_folder_of_the_journals_is_unreadable_for_a_while(training, wait_unt
     assert len(account.warned("cannot be recorded")) == 1
     assert set(verdict.wrong) == {"lost"}
     assert len(verdict.lost) >= 100
-    assert len(verdict.lost) == int(run.tags[MISSING_TAG]) - 1, "each call is one record, and one is the start"
+    assert len(verdict.lost) == int(run.tags[MISSING_TAG]), "each call is one record"

@@ -67,12 +67,12 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore")
 def without_address(value):
     """Text of a value that is the same in every process."""
     return re.sub(" at 0x[0-9a-f]+", "", str(value))
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{type(e).__name__}-{str(e)[:12]!r}")
 def test_infers_what_mlflow_infers(example):
     from mlflow.models import infer_signature
