@@ -24,6 +24,7 @@ def doomed(world):
     for pool in made.workers:
         world.deploy(pool, ["hold"])
         made.runs[f"{pool} dies"] = world.create("hold", pool)
+    made.runs["killed lives"] = world.create("hold", "killed", until=until)
     world.served("hold", "served")
     for name in ("cancelled", "killed", "lives", "dies"):
         made.runs[f"served {name}"] = world.create("hold", "served", **({"until": until} if name == "lives" else {}))
@@ -37,12 +38,16 @@ def kill(world, run_id, number=signal.SIGKILL):
 
 
 def test_a_worker_is_killed(world, doomed):
-    dies = doomed.runs["killed dies"]
-    world.began(dies)
+    lives, dies = doomed.runs["killed lives"], doomed.runs["killed dies"]
+    for run_id in (lives, dies):
+        world.began(run_id)
     doomed.workers["killed"].kill()
     doomed.workers["killed"].wait(10)
     at = kill(world, dies)
     world.ended(dies, RunStatus.KILLED, "CRASHED", at=at)
+    doomed.until.touch()
+    world.state(lives, "COMPLETED")
+    world.ended(lives, RunStatus.FINISHED, "COMPLETED")
 
 
 def test_a_worker_is_terminated(world, doomed):

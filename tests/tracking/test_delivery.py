@@ -179,12 +179,42 @@ def test_sqlite_away_during_logging(home, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING), ml.start_run("away") as run:
         for n in range(100):
             run.log_metric("loss", n, step=n)
-        time.sleep(0.3)
+        deadline = time.monotonic() + 20
+        while "The store is away" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)  # for a second one to come
     assert caplog.text.count("The store is away") == 1
     blocker.unlink()
     assert run.flush(20)
     assert steps(run.run_id) == list(range(100))
     assert ml.get_run(run.run_id).status is RunStatus.FINISHED
+
+
+def test_a_console_whose_reader_is_gone_does_not_end_the_delivery(start, home, tmp_path, monkeypatch):
+    """A worker that reads the output of its flow may die before it; rich then raises SystemExit where it prints."""
+    home.mkdir(parents=True)
+    blocker = home / "away"
+    blocker.write_text("a file where the store's folder should be")
+    monkeypatch.setenv("PREFECT_ML_STORE_URL", f"sqlite:///{blocker}/store.db")
+    process = start("""
+import logging, os, pathlib, sys, time
+from rich.console import Console
+from rich.logging import RichHandler
+import prefect_ml as ml
+reader, writer = os.pipe()
+os.close(reader)
+os.dup2(writer, 2)
+logging.getLogger().addHandler(RichHandler(console=Console(stderr=True)))
+with ml.start_run("outlives") as run:
+    run.log_metric("loss", 1)
+    time.sleep(1.5)  # the delivery says that the store is away
+    os.unlink(os.environ["PREFECT_ML_STORE_URL"].removeprefix("sqlite:///").removesuffix("/store.db"))
+    pathlib.Path(sys.argv[1]).write_text(f"{run.run_id} {run.flush(20)}")
+""", str(tmp_path / "told"))  # fmt: skip
+    assert process.wait(60) == 0
+    run_id, flushed = (tmp_path / "told").read_text().split()
+    assert flushed == "True"
+    assert ml.get_run(run_id).status is RunStatus.FINISHED
 
 
 def test_postgres_away_during_logging(postgres_url, postgres_server, monkeypatch, caplog):

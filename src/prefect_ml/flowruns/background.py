@@ -17,6 +17,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL
 
+from prefect_ml.tracking.console import outlasting_console
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -62,7 +64,8 @@ class _Sender:
             try:
                 context.run(send)
             except Exception as error:  # noqa: BLE001 - what Prefect is told must not decide how a program goes on
-                self.complain(error)
+                with outlasting_console():
+                    self.complain(error)
             finally:
                 self.queue.task_done()
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 
 from prefect_ml.errors import PrefectMLError
+from prefect_ml.tracking.console import outlasting_console
 
 logger = logging.getLogger("prefect_ml.track")
 
@@ -17,6 +18,8 @@ def harmless(what: str) -> Iterator[None]:
     try:
         yield
     except PrefectMLError as error:
-        logger.warning("%s; the flow goes on. %s", what, error)
+        with outlasting_console():
+            logger.warning("%s; the flow goes on. %s", what, error)
     except Exception:  # tracking must not change the outcome of the user's flow
-        logger.warning("%s; the flow goes on.", what, exc_info=True)
+        with outlasting_console():
+            logger.warning("%s; the flow goes on.", what, exc_info=True)

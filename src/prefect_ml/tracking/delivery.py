@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from prefect_ml.errors import PrefectMLError, StoreUnavailableError
 from prefect_ml.store import open_store
+from prefect_ml.tracking.console import outlasting_console
 from prefect_ml.tracking.outbox import Outbox, deliver_folder, remove_if_empty
 from prefect_ml.tracking.pulse import Pulse
 from prefect_ml.tracking.records import leave_record
@@ -152,7 +153,9 @@ class Delivery:
                 if self._asked == tried:
                     self._changed.wait(pause)
                 tried = self._asked
-            done = self._round()
+            done = False
+            with outlasting_console():
+                done = self._round()
             with self._changed:
                 if done:
                     self._answered, pause = tried, self._interval
@@ -161,7 +164,8 @@ class Delivery:
                     waiting = self._asked > self._answered
                     pause = self._interval if waiting else min(pause * 2, _LONGEST_PAUSE)
                 self._changed.notify_all()
-            self._do_later()
+            with outlasting_console():
+                self._do_later()
 
     def _do_later(self) -> None:
         with self._changed:

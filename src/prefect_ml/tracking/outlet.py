@@ -18,6 +18,7 @@ from prefect_ml.settings import Settings
 from prefect_ml.tracking import records
 from prefect_ml.tracking.attribution import source_of
 from prefect_ml.tracking.capture import Found
+from prefect_ml.tracking.console import outlasting_console
 from prefect_ml.tracking.delivery import Delivery, Offline
 from prefect_ml.tracking.journal import JournalWriter
 from prefect_ml.tracking.place import place_of
@@ -117,11 +118,12 @@ class Outlet:
             self._missing += 1
             if not self._warned:
                 self._warned = True
-                logger.warning(
-                    "Run %s cannot be recorded in %s (%s); the program goes on, and records are missing "
-                    "until that is cured. The run's tag %r will say how many.",
-                    self.run_id, self._folder, error.strerror, MISSING_TAG,
-                )  # fmt: skip
+                with outlasting_console():
+                    logger.warning(
+                        "Run %s cannot be recorded in %s (%s); the program goes on, and records are missing "
+                        "until that is cured. The run's tag %r will say how many.",
+                        self.run_id, self._folder, error.strerror, MISSING_TAG,
+                    )  # fmt: skip
 
     @property
     def source(self) -> int:
