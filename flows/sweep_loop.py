@@ -31,6 +31,7 @@ from prefect_ml.tracking.values import now_ms
 # Prefect's worker kills a cancelled flow's process after 30 seconds; by then all must be recorded.
 _GRACE_SECONDS = 12.0
 _FLUSH_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 _LONGEST_LABEL = 120
 
 
@@ -73,6 +74,7 @@ class Loop:
         self._execution = uuid.uuid4().hex
         self._running: dict[Any, int] = {}
         self._done: queue.SimpleQueue[PrefectFuture[Any]] = queue.SimpleQueue()
+        self._pool: set[Any] = set()
         self._started_at = time.monotonic()
 
     @property
@@ -90,13 +92,28 @@ class Loop:
                     while waiting and len(self._running) < self._limits.parallel and not self._stop_rule():
                         self._start(waiting.popleft())
                     if self._running:
-                        self._go_on(self._harvest(self._done.get()))
-            except BaseException:
+                        self._go_on(self._harvest(self._next_done(others)))
+            except BaseException as error:
                 self.stopped = "it was interrupted"
-                self._stop(others)
+                self._stop(others, broken=isinstance(error.__cause__, BrokenExecutor))
                 raise
         if waiting:
             self.stopped = self._stop_rule()
+
+    def _next_done(self, others: set[Any]) -> PrefectFuture[Any]:
+        """Wait for the next trial that is over.
+
+        A pool does not see the death of the process that it started last while nothing else happens: its executor
+        waits for those that it had when it began to wait. So it is looked for here.
+        """
+        while True:
+            try:
+                return self._done.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:
+                living = set(multiprocessing.active_children()) - others
+                if self._pool - living and isinstance(self._runner, ProcessPoolTaskRunner):
+                    self._go_on(BrokenExecutor("A process of the pool is gone."))
+                self._pool |= living
 
     def _recall(self, known: Mapping[int, Trial]) -> deque[int]:
         """Take over what is finished, and say what is left to do."""
@@ -185,8 +202,13 @@ class Loop:
         self._chooser.tell(self.trials[number])
         return outcome
 
-    def _stop(self, others: set[Any]) -> None:
-        """Tell the trials that run to stop, wait a while, and end what did not."""
+    def _stop(self, others: set[Any], *, broken: bool) -> None:
+        """Tell the trials that run to stop, wait a while, and end what did not.
+
+        Args:
+            others: child processes that are not the pool's.
+            broken: whether the pool lost a process: it then waits for the others, which may not heed its SIGTERM.
+        """
         self._run.set_tag(STOP_TAG, self._execution)
         self._run.flush(_FLUSH_SECONDS, patient=False)
         deadline = time.monotonic() + _GRACE_SECONDS
@@ -195,9 +217,7 @@ class Loop:
                 self._harvest(self._done.get(timeout=left))
             except queue.Empty:
                 break
-        if not self._running:
-            return
-        if isinstance(self._runner, ProcessPoolTaskRunner):
+        if isinstance(self._runner, ProcessPoolTaskRunner) and (self._running or broken):
             for process in set(multiprocessing.active_children()) - others:
                 process.kill()
                 process.join()

@@ -105,6 +105,18 @@ def test_after_kill_9_the_same_key_finishes_every_trial_exactly_once(tmp_path, s
         assert len(steps) == len(set(steps))
 
 
+def test_a_worker_that_is_killed_ends_the_sweep_and_the_next_goes_on(tmp_path, start):
+    process = start("processes", tmp_path, 120.0)
+    until(lambda: len(trial_runs()) == 2)
+    _, pids = until(lambda: starts(tmp_path))
+    os.kill(pids.pop(), signal.SIGKILL)
+    assert process.wait(60) != 0
+    assert {run.status for run in trial_runs()} == {RunStatus.KILLED}
+    assert len(trial_runs()) == 2
+    assert start("processes", tmp_path, 0.1).wait(120) == 0
+    assert [run.status for run in trial_runs()] == [RunStatus.FINISHED] * TRIALS
+
+
 @pytest.mark.parametrize(("runner", "number"), [("threads", signal.SIGINT), ("processes", signal.SIGTERM)])
 def test_a_signal_stops_the_trials_that_run_and_starts_no_other(tmp_path, start, runner, number):
     process = start(runner, tmp_path, 120.0)
