@@ -77,6 +77,7 @@ class Orchestrator:
         self.url = f"http://127.0.0.1:{self._port}/api"
         self.api = Api(httpx.Client(base_url=self.url, timeout=30))
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.pools: set[str] = set()
         self.environment = {
             **os.environ,
             "PREFECT_HOME": str(folder / "prefect"),
@@ -113,7 +114,12 @@ class Orchestrator:
         return process
 
     def start_worker(self, pool: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start a worker of a pool of processes, which is made when it is not there."""
+        """Start a worker of a pool of processes, which is made when it is not there.
+
+        A pool has one worker: two with different environments would take each other's runs.
+        """
+        assert pool not in self.pools, f"the pool {pool} has a worker already"
+        self.pools.add(pool)
         command = (PREFECT, "worker", "start", "--pool", pool, "--type", "process", "--name", pool)
         process = self.start(f"worker-{pool}", *command, environment=environment)
         until(lambda: self.api.client.get(f"/work_pools/{pool}").is_success, f"the pool of the worker {pool}")

@@ -57,10 +57,13 @@ def deployed(orchestrator, home, tmp_path_factory):
     """What the documentation shows, deployed to a worker; the environment of what runs beside it."""
     tmp_path = tmp_path_factory.mktemp("deployed")
     environment = {**orchestrator.environment, "PREFECT_ML_HOME": str(home)}
-    (tmp_path / "prefect.yaml").write_text(shown("yaml"))
+    documented = shown("yaml")
+    assert "name: ml\n" in documented
+    # A pool of its own: on this server another test's worker may listen to the documented one, with another home.
+    (tmp_path / "prefect.yaml").write_text(documented.replace("name: ml\n", "name: lineage\n"))
     (tmp_path / "checks.py").write_text(shown("python"))
     (tmp_path / "train.py").write_text(textwrap.dedent(TRAIN))
-    orchestrator.start_worker("ml", environment)
+    orchestrator.start_worker("lineage", environment)
     run(environment, tmp_path, PREFECT, "--no-prompt", "deploy", "--all")
     run(environment, tmp_path, sys.executable, "train.py")
     return environment, tmp_path
