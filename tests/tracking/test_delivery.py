@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
+import threading
 import time
 from urllib.parse import urlsplit
 
@@ -238,6 +240,32 @@ def test_postgres_away_during_logging(postgres_url, postgres_server, monkeypatch
     assert ml.get_run(run.run_id).status is RunStatus.FINISHED
     assert "The store is away" in caplog.text
     ml.open_store().close()
+
+
+def test_a_store_that_stays_away_is_asked_less_and_less_once_nobody_waits_for_it(monkeypatch):
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up():
+            while True:
+                try:
+                    listener.accept()[0].close()
+                except OSError:
+                    return
+                asked.append(time.monotonic())
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        monkeypatch.setenv("PREFECT_ML_STORE_URL", f"postgresql://me@127.0.0.1:{listener.getsockname()[1]}/ml")
+        monkeypatch.setenv("PREFECT_ML_FLUSH_TIMEOUT", "0.2")
+        monkeypatch.setenv("PREFECT_ML_FLUSH_INTERVAL", "0.05")
+        with ml.start_run("away") as run:
+            run.log_metric("loss", 1)
+            assert run.flush(5, patient=False) is False
+            asked.clear()
+            time.sleep(2)
+            pauses = len(asked)
+        listener.shutdown(socket.SHUT_RDWR)
+    assert 0 < pauses < 12  # forty, were each asked after the flush interval
 
 
 def test_a_full_disk_is_one_warning_and_a_count_on_the_run(start):

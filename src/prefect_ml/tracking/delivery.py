@@ -51,6 +51,7 @@ class Delivery:
         self._ended: dict[Path, set[str]] = {}
         self._asked = 0
         self._answered = 0
+        self._waiting = 0
         self._away = self._broken = False
         self._failures = 0
 
@@ -116,13 +117,17 @@ class Delivery:
             self._asked += 1
             ticket, failures = self._asked, self._failures
             self._changed.notify_all()
-            while self._answered < ticket:
-                left = deadline - time.monotonic()
-                in_vain = self._failures > failures and not (patient and self._away)
-                if left <= 0 or in_vain:
-                    return False
-                self._changed.wait(left)
-            return True
+            self._waiting += 1
+            try:
+                while self._answered < ticket:
+                    left = deadline - time.monotonic()
+                    in_vain = self._failures > failures and not (patient and self._away)
+                    if left <= 0 or in_vain:
+                        return False
+                    self._changed.wait(left)
+                return True
+            finally:
+                self._waiting -= 1
 
     def close(self, timeout: float) -> None:
         """Close all journals and deliver them, at the end of the process."""
@@ -161,8 +166,7 @@ class Delivery:
                     self._answered, pause = tried, self._interval
                 else:
                     self._failures += 1
-                    waiting = self._asked > self._answered
-                    pause = self._interval if waiting else min(pause * 2, _LONGEST_PAUSE)
+                    pause = self._interval if self._waiting else min(pause * 2, _LONGEST_PAUSE)
                 self._changed.notify_all()
             with outlasting_console():
                 self._do_later()
