@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from prefect_ml.entities.execution import Attempt, Source, Step
 from prefect_ml.entities.journal import JournalSpan, Recorded, Rejection, RunBatch, RunEnd, RunStart
+from prefect_ml.entities.logged_models import LoggedModel, LoggedModelOrder, LoggedModelStatus, ModelMetric
 from prefect_ml.entities.registry import (
     Alias,
     AliasMove,
@@ -19,7 +20,16 @@ from prefect_ml.entities.registry import (
     PromotionRequest,
     RegisteredModel,
 )
-from prefect_ml.entities.runs import ArtifactInfo, Dataset, DatasetInput, Experiment, Metric, Run
+from prefect_ml.entities.runs import (
+    ArtifactInfo,
+    Dataset,
+    DatasetInput,
+    DatasetSummary,
+    Experiment,
+    Metric,
+    ModelOutput,
+    Run,
+)
 from prefect_ml.entities.words import LifecycleStage, Page, RequestStatus, RunStatus, Stage, ViewType
 
 __all__ = [
@@ -30,12 +40,18 @@ __all__ = [
     "AuditEntry",
     "Dataset",
     "DatasetInput",
+    "DatasetSummary",
     "Decision",
     "Experiment",
     "GateResult",
     "JournalSpan",
     "LifecycleStage",
+    "LoggedModel",
+    "LoggedModelOrder",
+    "LoggedModelStatus",
     "Metric",
+    "ModelMetric",
+    "ModelOutput",
     "ModelVersion",
     "Page",
     "Policy",

@@ -24,7 +24,11 @@ class RegisteredModel:
 class ModelVersion:
     """A version of a registered model; `source` is the URI of its model folder.
 
-    `artifact_digest` is the digest over the folder's list of file digests ("sha256:<hex>"), "" when unknown.
+    Attributes:
+        artifact_digest: digest over the folder's list of file digests ("sha256:<hex>"), "" when unknown.
+        model_id: the logged model that it is of; "" when unknown.
+        run_link: a URL of the run, where that is not of this store.
+        location: where its files are when `source` is another version or a logged model; "" for `source` itself.
     """
 
     name: str
@@ -38,6 +42,9 @@ class ModelVersion:
     artifact_digest: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: Sequence[str] = ()
+    model_id: str = ""
+    run_link: str = ""
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,13 @@ class Experiment:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+class ModelOutput(NamedTuple):
+    """That a run made a logged model, at a step of its training."""
+
+    model_id: str
+    step: int = 0
+
+
 class Metric(NamedTuple):
     """One point of a curve; value may be NaN or infinite, timestamp is in ms."""
 
@@ -31,7 +38,13 @@ class Metric(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run with its params, tags and the latest value of each metric."""
+    """A run with its params, tags and the latest point of each metric, by key.
+
+    Attributes:
+        latest: the point of each metric with the largest (step, timestamp, value).
+        model_inputs: ids of the logged models that it used.
+        model_outputs: the logged models that it made.
+    """
 
     run_id: str
     experiment_id: str
@@ -43,9 +56,16 @@ class Run:
     artifact_uri: str
     lifecycle_stage: LifecycleStage
     params: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    latest: Sequence[Metric] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     inputs: Sequence[DatasetInput] = ()
+    model_inputs: Sequence[str] = ()
+    model_outputs: Sequence[ModelOutput] = ()
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The latest value of each metric."""
+        return {metric.key: metric.value for metric in self.latest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +95,16 @@ class DatasetInput:
 
     dataset: Dataset
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """That runs of an experiment used a data set for something ("training", "evaluation", …; "" when unsaid)."""
+
+    experiment_id: str
+    name: str
+    digest: str
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ Errors raised are those of `prefect_ml.errors`; each docstring names the ones th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from prefect_ml.entities import (
     Alias,
@@ -15,11 +15,14 @@ from prefect_ml.entities import (
     Attempt,
     AuditEntry,
     DatasetInput,
+    DatasetSummary,
     Decision,
     Experiment,
     GateResult,
     JournalSpan,
     Metric,
+    ModelMetric,
+    ModelOutput,
     ModelVersion,
     Page,
     Policy,
@@ -35,13 +38,24 @@ from prefect_ml.entities import (
     Step,
     ViewType,
 )
+from prefect_ml.store.logged_model_contract import LoggedModelStore
 
 
 class ExperimentStore(Protocol):
     """Experiments. A fresh store holds id "0" named "Default"; ids count up and are never reused."""
 
-    def create_experiment(self, name: str, tags: Mapping[str, str] | None = None) -> str:
-        """Create one and return its id; `AlreadyExistsError` also when a deleted one has the name."""
+    def create_experiment(
+        self, name: str, tags: Mapping[str, str] | None = None, artifact_location: str | None = None
+    ) -> str:
+        """Create one and return its id; `AlreadyExistsError` also when a deleted one has the name.
+
+        Args:
+            name: 1 to 500 characters.
+            tags: of the experiment.
+            artifact_location: an absolute URI or folder where its artifacts are; below the artifact root by default.
+                The store keeps the text and never opens it. `InvalidInputError` when it is relative, or a URI with a
+                fragment or query, or a place behind a server, which only the server gives out.
+        """
         ...
 
     def get_experiment(self, experiment_id: str) -> Experiment: ...
@@ -63,12 +77,20 @@ class ExperimentStore(Protocol):
 
     def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None: ...
 
+    def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
+        """Remove a tag; `NotFoundError` when it is not there."""
+        ...
+
     def delete_experiment(self, experiment_id: str) -> None:
         """Mark it and all its runs deleted."""
         ...
 
     def restore_experiment(self, experiment_id: str) -> None:
         """Make it and all its runs active again."""
+        ...
+
+    def search_datasets(self, experiment_ids: Sequence[str]) -> Sequence[DatasetSummary]:
+        """What active runs of these experiments used, each once; at most 1,000."""
         ...
 
 
@@ -112,21 +134,34 @@ class RunStore(Protocol):
         metrics: Sequence[Metric] = (),
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
+        model_metrics: Sequence[ModelMetric] = (),
     ) -> None:
         """Apply all of it or nothing; `ParamConflictError` when a param already has another value.
 
         An identical point leaves one; the latest value of a key is the one with the largest (step, timestamp, value).
+        `model_metrics` are points of logged models, besides `metrics`; `NotFoundError` when there is no such model.
         """
         ...
 
-    def log_inputs(self, run_id: str, inputs: Sequence[DatasetInput]) -> None:
-        """Note which data sets a run used; the same again changes nothing.
+    def log_inputs(self, run_id: str, inputs: Sequence[DatasetInput], *, models: Sequence[str] = ()) -> None:
+        """Note which data sets and logged models a run used; the same again changes nothing.
 
-        Within a run, name and digest name an input: of two, the later one's facts stay, and its values of tags.
+        Within a run, name and digest name an input: of two, the first one's facts and values of tags stay.
         """
+        ...
+
+    def log_outputs(self, run_id: str, outputs: Sequence[ModelOutput]) -> None:
+        """Note which logged models a run made; of two steps of one model, the later call's stays."""
         ...
 
     def delete_tag(self, run_id: str, key: str) -> None: ...
+
+    def append_to_tag(self, run_id: str, key: str, value: Any) -> None:
+        """Add a JSON value to the JSON list in a tag, which is begun when it is not there; its text is never cut.
+
+        `InvalidInputError` when the tag holds something else, or the list grows beyond a million characters.
+        """
+        ...
 
     def apply_journal(self, span: JournalSpan, batches: Sequence[RunBatch]) -> Sequence[Rejection]:
         """Apply what was read from a journal, exactly once, and return what was refused for good.
@@ -197,6 +232,16 @@ class RunStore(Protocol):
         """At most `max_points` points evenly over the curve, always with the first and the last."""
         ...
 
+    def sample_metric_histories(
+        self, run_ids: Sequence[str], key: str, steps: tuple[int, int] | None, max_points: int
+    ) -> Sequence[tuple[str, Sequence[Metric]]]:
+        """Points of one metric of several runs at the same steps, run by run in the order of their ids.
+
+        At most `max_points` steps, evenly over all that the runs have, and the last step of each run; `steps` are the
+        first and the last to look at, all when None. A run has at most `max_points` points and its last one.
+        """
+        ...
+
     def search_runs(  # noqa: PLR0917  MLflow's parameters, in MLflow's order
         self,
         experiment_ids: Sequence[str],
@@ -250,8 +295,14 @@ class ModelStore(Protocol):
         description: str = "",
         artifact_digest: str = "",
         tags: Mapping[str, str] | None = None,
+        model_id: str = "",
+        run_link: str = "",
     ) -> ModelVersion:
-        """Add the next version (from 1, never reused) to an existing model."""
+        """Add the next version (from 1, never reused) to an existing model.
+
+        Where the source is `models:/<name>/<version>` or `models:/<model id>`, the version's `location` is that of the
+        other version, or of the logged model; `NotFoundError` when there is none.
+        """
         ...
 
     def get_model_version(self, name: str, version: int) -> ModelVersion: ...
@@ -379,7 +430,7 @@ class PromotionStore(Protocol):
         ...
 
 
-class Store(ExperimentStore, RunStore, ModelStore, PromotionStore, Protocol):
+class Store(ExperimentStore, RunStore, LoggedModelStore, ModelStore, PromotionStore, Protocol):
     """All of it. `SqlStore` is one; a server's client is another."""
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from prefect_ml.entities import Dataset, DatasetInput, LifecycleStage, Run, RunStatus
+from prefect_ml.entities import Dataset, DatasetInput, LifecycleStage, Metric, Run, RunStatus
 from prefect_ml.store.input_tables import datasets, input_tags, inputs
 from prefect_ml.store.tables import latest_metrics, metric_keys, params, tags
 
@@ -29,11 +29,9 @@ def load_runs(connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
         numbers = [row.id for row in part]
         all_params = _pairs(connection, params, numbers)
         all_tags = _pairs(connection, tags, numbers)
-        metrics = _latest(connection, numbers)
+        latest = _latest(connection, numbers)
         used = _inputs(connection, numbers)
-        found += [
-            _run(row, all_params[row.id], all_tags[row.id], metrics[row.id], used.get(row.id, ())) for row in part
-        ]
+        found += [_run(row, all_params[row.id], all_tags[row.id], latest[row.id], used.get(row.id, ())) for row in part]
     return found
 
 
@@ -41,7 +39,7 @@ def _run(
     row: Row[Any],
     params: dict[str, str],
     tags: dict[str, str],
-    metrics: dict[str, float],
+    latest: list[Metric],
     used: Sequence[DatasetInput],
 ) -> Run:
     return Run(
@@ -55,7 +53,7 @@ def _run(
         artifact_uri=row.artifact_uri,
         lifecycle_stage=LifecycleStage(row.lifecycle_stage),
         params=params,
-        metrics=metrics,
+        latest=latest,
         tags=tags,
         inputs=used,
     )
@@ -69,13 +67,14 @@ def _pairs(connection: Connection, table: Table, numbers: list[int]) -> dict[int
     return found
 
 
-def _latest(connection: Connection, numbers: list[int]) -> dict[int, dict[str, float]]:
-    found: dict[int, dict[str, float]] = {number: {} for number in numbers}
+def _latest(connection: Connection, numbers: list[int]) -> dict[int, list[Metric]]:
+    found: dict[int, list[Metric]] = {number: [] for number in numbers}
     latest = latest_metrics.c
-    query = select(latest.run, metric_keys.c.name, latest.value, latest.is_nan)
+    query = select(latest.run, metric_keys.c.name, latest.value, latest.is_nan, latest.timestamp, latest.step)
     query = query.join_from(latest_metrics, metric_keys, latest.key == metric_keys.c.id)
-    for run, name, value, is_nan in connection.execute(query.where(latest.run.in_(numbers))):
-        found[run][name] = math.nan if is_nan else value
+    query = query.where(latest.run.in_(numbers)).order_by(latest.run, metric_keys.c.name)
+    for run, name, value, is_nan, timestamp, step in connection.execute(query):
+        found[run].append(Metric(name, math.nan if is_nan else value, timestamp, step))
     return found
 
 
