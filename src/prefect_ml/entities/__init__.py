@@ -30,6 +30,15 @@ from prefect_ml.entities.runs import (
     ModelOutput,
     Run,
 )
+from prefect_ml.entities.webhooks import (
+    Delivery,
+    DeliveryStatus,
+    Webhook,
+    WebhookAction,
+    WebhookEntity,
+    WebhookEvent,
+    WebhookStatus,
+)
 from prefect_ml.entities.words import LifecycleStage, Page, RequestStatus, RunStatus, Stage, ViewType
 
 __all__ = [
@@ -42,6 +51,8 @@ __all__ = [
     "DatasetInput",
     "DatasetSummary",
     "Decision",
+    "Delivery",
+    "DeliveryStatus",
     "Experiment",
     "GateResult",
     "JournalSpan",
@@ -69,4 +80,9 @@ __all__ = [
     "Stage",
     "Step",
     "ViewType",
+    "Webhook",
+    "WebhookAction",
+    "WebhookEntity",
+    "WebhookEvent",
+    "WebhookStatus",
 ]
