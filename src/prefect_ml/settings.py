@@ -95,6 +95,21 @@ class Settings(BaseSettings):
         default=20, gt=0, description="Seconds that a server told to stop goes on answering what it has in hand."
     )
 
+    server_token: SecretStr | None = Field(
+        default=None, description="Token that the tracking server asks for; needed to listen beyond this machine."
+    )
+    server_threads: int = Field(default=16, gt=0, description="Requests that a server process works on at a time.")
+    server_max_body: int = Field(
+        default=32 << 20,
+        gt=0,
+        description="Bytes that a request's body may have, files aside; more is answered 413.",
+    )
+    server_drain: int = Field(
+        default=20,
+        gt=0,
+        description="Seconds that a tracking server told to stop goes on answering what it has in hand.",
+    )
+
     @field_validator("trusted_origins", "track_flows_except", "capture", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -14,17 +14,17 @@ PACKAGE = ROOT / "src" / "prefect_ml"
 # Rooms that may be imported from, left to right; rooms of one tuple stand side by side.
 ORDER: list[tuple[str, ...]] = [
     ("entities", "errors", "settings"),
-    ("query",),
+    ("query", "http"),
     ("store", "artifacts"),
     ("models", "registry"),
-    ("tracking", "serving"),
+    ("tracking", "serving", "protocol"),
     ("lineage", "sweeps"),
     ("flowruns",),
     ("track",),
     ("api",),
     ("plugin", "tasks"),
     ("blocks",),
-    ("flows",),
+    ("flows", "server"),
     ("cli",),
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
@@ -35,9 +35,9 @@ ALLOWED = {
     "sqlalchemy": {"store"},
     "alembic": {"store"},
     "boto3": {"artifacts"},
-    "fastapi": {"serving"},
-    "starlette": {"serving"},
-    "uvicorn": {"serving"},
+    "fastapi": {"http", "serving", "protocol", "server"},
+    "starlette": {"http", "serving", "protocol", "server"},
+    "uvicorn": {"http", "serving", "protocol", "server"},
     "sklearn": {"models", "tracking", "flows"},
     "skops": {"models"},
     "cloudpickle": {"models"},

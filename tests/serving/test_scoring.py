@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from prefect_ml.serving.encoding import encode
-from prefect_ml.serving.refusal import ModelFailedError
+from prefect_ml.serving.failure import ModelFailedError
 from prefect_ml.settings import Settings
 
 BODY_LIMIT = Settings().serve_max_body

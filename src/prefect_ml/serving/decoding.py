@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from prefect_ml.errors import InvalidInputError
+from prefect_ml.http.refusal import RefusedError
 from prefect_ml.serving.cells import typed_cells
-from prefect_ml.serving.refusal import RefusedError
 from prefect_ml.serving.tables import Layout
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import orjson
 
 from prefect_ml.models.infer import data_kind
 from prefect_ml.models.values import is_null
-from prefect_ml.serving.refusal import ModelFailedError
+from prefect_ml.serving.failure import ModelFailedError
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 

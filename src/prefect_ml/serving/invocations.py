@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from prefect_ml.errors import InvalidInputError
-from prefect_ml.serving.gate import refuse, respond
-from prefect_ml.serving.refusal import ModelFailedError, RefusedError
+from prefect_ml.http.refusal import RefusedError, refuse, respond
+from prefect_ml.serving.failure import ModelFailedError
 from prefect_ml.serving.threads import Threads
 
 if TYPE_CHECKING:

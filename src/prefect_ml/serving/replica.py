@@ -11,7 +11,7 @@ from prefect_ml.errors import InvalidInputError
 from prefect_ml.registry.resolve import load_resolved
 from prefect_ml.serving.decoding import Decoder
 from prefect_ml.serving.encoding import encode
-from prefect_ml.serving.refusal import ModelFailedError
+from prefect_ml.serving.failure import ModelFailedError
 
 if TYPE_CHECKING:
     from prefect_ml.models.folder import LoadedModel

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import logging
-import signal
-import socket
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from prefect_ml.errors import InvalidInputError
+from prefect_ml.http.gate import LOCAL_NAMES, Gate
+from prefect_ml.http.listener import listening, log_to_stderr, stopped_in_order, url_of
 from prefect_ml.models.uri import ModelUri, UriKind
 from prefect_ml.registry.resolve import ResolvedModel, resolve
 from prefect_ml.serving.app import build_app
 from prefect_ml.serving.follow import Follower, Served
-from prefect_ml.serving.gate import LOCAL_NAMES, Gate
 from prefect_ml.serving.invocations import Limits
 from prefect_ml.serving.replica import load_replica
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from prefect_ml.store.contract import Store
 
-# Connections that wait to be accepted, those during the loading of the model included.
-_BACKLOG = 2048
 _FOLLOWED = (UriKind.ALIAS, UriKind.STAGE, UriKind.LATEST)
 
 
@@ -52,10 +46,14 @@ def run_server(model_uri: str, *, host: str = "127.0.0.1", port: int = 5001, set
         PrefectMLError: the model cannot be fetched or loaded, or fails on its own input example.
     """
     settings = settings or Settings()
-    _log_to_stderr()
-    with _listening(host, port, settings) as listener, _store_of(model_uri, settings) as store:
+    log_to_stderr("prefect_ml.serving")
+    guarded = settings.serve_token is not None
+    with (
+        listening(host, port, guarded=guarded, setting="PREFECT_ML_SERVE_TOKEN") as listener,
+        _store_of(model_uri, settings) as store,
+    ):
         server = ModelServer(model_uri, listener, settings, store)
-        with _stopped_in_order(server):
+        with stopped_in_order(server):
             server.run(sockets=[listener])
 
 
@@ -74,10 +72,10 @@ class ModelServer(uvicorn.Server):
         self.served = Served(load_replica(_resolve(store, model_uri), settings))
         followed = ModelUri.parse(model_uri).kind in _FOLLOWED
         follower = Follower(self.served, store, settings) if store is not None and followed else None
-        host, port = listener.getsockname()[:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.url = url_of(listener)
         token = settings.serve_token.get_secret_value() if settings.serve_token else None
-        gate = Gate(build_app(self.served, limits, follower), token=token, hosts={*LOCAL_NAMES, host})
+        hosts = {*LOCAL_NAMES, listener.getsockname()[0]}
+        gate = Gate(build_app(self.served, limits, follower), token=token, hosts=hosts)
         super().__init__(
             uvicorn.Config(
                 gate,
@@ -121,61 +119,3 @@ def _resolve(store: Store | None, model_uri: str) -> ResolvedModel:
         path = str(ModelUri.parse(model_uri))
         return ResolvedModel(uri=path, source=path)
     return resolve(store, model_uri)
-
-
-@contextlib.contextmanager
-def _listening(host: str, port: int, settings: Settings) -> Iterator[socket.socket]:
-    """A listening socket, made before the model is loaded, so that a taken port is known at once."""
-    if not 0 <= port < 2**16:  # getaddrinfo would take the rest of a division
-        raise InvalidInputError(f"{port} is no port to listen on; choose one up to 65535, or 0 for a free one.")
-    try:
-        family, type_, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
-        )[0]
-    except (OSError, OverflowError, UnicodeError) as error:
-        raise InvalidInputError(f"{host!r} with port {port} is no address to listen on: {error}.") from error
-    if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback and settings.serve_token is None:
-        raise InvalidInputError(
-            f"{host!r} can be reached from other machines: set PREFECT_ML_SERVE_TOKEN to the secret that clients shall "
-            "send, or listen on 127.0.0.1."
-        )
-    # asyncio turns Nagle's algorithm off, which costs 40 ms an answer, only where the socket names TCP as its protocol.
-    with socket.socket(family, type_, proto) as listener:
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(_BACKLOG)
-        except OSError as error:
-            raise InvalidInputError(f"Cannot listen on {host} port {port}: {error}; choose another port.") from error
-        yield listener
-
-
-def _log_to_stderr() -> None:
-    """Show what the server does, unless the process logs already in its own way."""
-    log = logging.getLogger("prefect_ml.serving")
-    if not log.hasHandlers():
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-
-
-@contextlib.contextmanager
-def _stopped_in_order(server: uvicorn.Server) -> Iterator[None]:
-    """Within, SIGTERM and SIGINT stop the server, and are spent when it has drained.
-
-    uvicorn raises the signal again after the drain, which would end the process as if it had failed.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        server.should_exit = True
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)

@@ -15,6 +15,9 @@ from prefect_ml.store.upgrade import upgrade
 if TYPE_CHECKING:
     from prefect_ml.store.contract import Store
 
+# What clients call the artifact root of the server that they talk to, from MLflow's protocol.
+SERVED_ROOT = "mlflow-artifacts:"
+
 _stores: dict[tuple[int, str], SqlStore] = {}
 _lock = threading.Lock()
 
@@ -39,15 +42,24 @@ def open_store(url: str | None = None) -> Store:
         return store
 
 
+def open_served_store(settings: Settings) -> SqlStore:
+    """The store of a server, whose new experiments keep their artifacts behind it (`mlflow-artifacts:/<id>`)."""
+    return _made(settings.resolved_store_url, settings, SERVED_ROOT)
+
+
 def _opened(url: str) -> SqlStore:
     settings = Settings()
+    return _made(url, settings, _absolute(settings.resolved_artifact_root))
+
+
+def _made(url: str, settings: Settings, artifact_root: str) -> SqlStore:
     database = Database(url, settings.sqlite_synchronous)
     try:
         upgrade(database)
     except BaseException:
         database.close()
         raise
-    return SqlStore(database, _absolute(settings.resolved_artifact_root))
+    return SqlStore(database, artifact_root)
 
 
 def _absolute(root: str) -> str:

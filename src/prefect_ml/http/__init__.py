@@ -1,0 +1,1 @@
+"""What the servers share: the gate that every request passes, and how a request is refused."""

@@ -1,0 +1,149 @@
+"""From an ASGI request to its route and back: the hot path of the server.
+
+Paths without parameters, which are nearly all, are found in one look at a dictionary; FastAPI's own routing costs
+more than the write that most requests are about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+import orjson
+
+from prefect_ml.http.refusal import RefusedError, refuse, respond
+from prefect_ml.protocol.refusals import refusal
+from prefect_ml.protocol.wire import from_body, from_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from prefect_ml.protocol.backend import Backend
+    from prefect_ml.protocol.route import Route
+
+_PARAMETER = re.compile(r"\{(\w+)\}")
+_JSON = b"application/json"
+
+
+class Dispatch:
+    """The ASGI application of the routes; what is none of them goes to `otherwise`.
+
+    Args:
+        routes: all of them.
+        backend: what they work on.
+        otherwise: the application of all other paths.
+        threads: how many requests are worked on at a time; the others wait.
+        body: bytes that a request's body may have; more is answered 413.
+    """
+
+    def __init__(
+        self, routes: Iterable[Route], backend: Backend, otherwise: ASGIApp, *, threads: int, body: int
+    ) -> None:
+        self._backend = backend
+        self._otherwise = otherwise
+        self._body = body
+        self._threads = ThreadPoolExecutor(threads, "prefect-ml-request")
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
+        patterns: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            for path in route.paths:
+                place = (patterns if "{" in path else self._exact).setdefault(path, {})
+                place.update(dict.fromkeys(route.methods, route))
+        for path, methods in patterns.items():
+            self._patterns.append((_pattern(path), methods))
+
+    def close(self) -> None:
+        """Give the threads back."""
+        self._threads.shutdown(wait=True, cancel_futures=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found, path = self._find(scope["path"]) if scope["type"] == "http" else (None, {})
+        if found is None:
+            await self._otherwise(scope, receive, send)
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            route = _route(scope, found)
+            body = b"" if scope["method"] == "GET" else await self._read(scope, receive)
+            answer = await loop.run_in_executor(self._threads, self._work, route, scope, body, path)
+        except Exception as error:  # noqa: BLE001  every failure is answered
+            await refuse(send, refusal(error, scope.get("request_id", "")))
+        else:
+            await respond(send, 200, answer, {})
+
+    def _find(self, path: str) -> tuple[dict[str, Route] | None, Mapping[str, str]]:
+        if (exact := self._exact.get(path)) is not None:
+            return exact, {}
+        for pattern, methods in self._patterns:
+            if match := pattern.fullmatch(path):
+                return methods, match.groupdict()
+        return None, {}
+
+    def _work(self, route: Route, scope: Scope, body: bytes, path: Mapping[str, str]) -> bytes:
+        if scope["method"] == "GET":
+            query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            request = from_query(route.request, query, path)
+        else:
+            request = from_body(route.request, body, path)
+        return orjson.dumps(route.work(self._backend, request))
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        headers = dict(scope["headers"])
+        _check_type(headers)
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > self._body:
+            raise self._too_large()
+        message = await receive()
+        if not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+        else:
+            parts = bytearray(message.get("body", b""))
+            while message.get("more_body", False) and len(parts) <= self._body:
+                message = await receive()
+                parts += message.get("body", b"")
+            body = bytes(parts)
+        if len(body) > self._body:
+            raise self._too_large()
+        return body
+
+    def _too_large(self) -> RefusedError:
+        return RefusedError(
+            413,
+            "INVALID_PARAMETER_VALUE",
+            f"The body has more than {self._body:,} bytes; send it in parts, or have the server take more "
+            "(PREFECT_ML_SERVER_MAX_BODY).",
+            {"Connection": "close"},
+        )
+
+
+def _check_type(headers: dict[bytes, bytes]) -> None:
+    given = headers.get(b"content-type")
+    if given is None:
+        if headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers:
+            return
+        raise RefusedError(400, "INVALID_PARAMETER_VALUE", "Bad Request. Content-Type header is missing.")
+    if given.partition(b";")[0].strip().lower() != _JSON:
+        raise RefusedError(
+            400, "INVALID_PARAMETER_VALUE", "Bad Request. Content-Type must be one of ['application/json']."
+        )
+
+
+def _route(scope: Scope, found: Mapping[str, Route]) -> Route:
+    if route := found.get(scope["method"]):
+        return route
+    allowed = ", ".join(sorted(found))
+    sentence = f"{scope['method']} is not answered here; use {allowed}."
+    raise RefusedError(405, "BAD_REQUEST", sentence, {"Allow": allowed})
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    parts = _PARAMETER.split(path)
+    # Every second part is the name of a parameter, which takes one part of the path.
+    texts = (re.escape(part) if at % 2 == 0 else f"(?P<{part}>[^/]+)" for at, part in enumerate(parts))
+    return re.compile("".join(texts))

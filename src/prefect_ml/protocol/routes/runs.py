@@ -1,0 +1,280 @@
+"""Runs, and what is logged to them."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import Field
+
+from prefect_ml.entities import Dataset, DatasetInput, Metric, ModelMetric, ModelOutput, RunStatus, ViewType
+from prefect_ml.errors import InvalidInputError
+from prefect_ml.protocol.answers import runs as answers
+from prefect_ml.protocol.answers.common import Empty
+from prefect_ml.protocol.backend import Backend
+from prefect_ml.protocol.fields import Double, Identifier, Int64, Text
+from prefect_ml.protocol.pairs import PairField, last_wins, mapping
+from prefect_ml.protocol.route import Routes
+from prefect_ml.protocol.wire import Request
+
+routes = Routes("Runs")
+
+# What a batch may hold, from MLflow's protocol.
+MAX_METRICS = 1000
+MAX_PAIRS = 100
+MAX_ENTITIES = 1000
+LOGGED_MODELS_TAG = "mlflow.log-model.history"
+
+
+class CreateRun(Request):
+    experiment_id: Identifier = Field("0", examples=["1"])
+    user_id: Text = ""
+    run_name: Text = ""
+    start_time: Int64 = 0
+    tags: list[PairField] = Field(default_factory=list)
+
+
+class RunId(Request):
+    run_id: Text = Field("", examples=["0f6d3a4f9f5c4d8f8d2a2f1c9d1f7a55"])
+    run_uuid: Text = Field("", description="The same; either alone does.")
+
+    @property
+    def id(self) -> str:
+        if not (self.run_id or self.run_uuid):
+            raise InvalidInputError("Missing value for required parameter 'run_id'. Name the run.")
+        return self.run_id or self.run_uuid
+
+
+class UpdateRun(RunId):
+    status: RunStatus | None = None
+    end_time: Int64 | None = None
+    run_name: Text = ""
+
+
+class MetricField(Request):
+    key: Text = Field(examples=["auc"])
+    value: Double = Field(examples=[0.91])
+    timestamp: Int64 = Field(examples=[1732620000000])
+    step: Int64 = 0
+    model_id: Text = ""
+    dataset_name: Text = ""
+    dataset_digest: Text = ""
+
+    @property
+    def metric(self) -> Metric:
+        return Metric(self.key, self.value, self.timestamp, self.step)
+
+    @property
+    def of_model(self) -> ModelMetric:
+        return ModelMetric(self.model_id, self.metric, self.dataset_name, self.dataset_digest)
+
+
+class LogMetric(RunId, MetricField):
+    pass
+
+
+class LogPair(RunId, PairField):
+    pass
+
+
+class TagKey(RunId):
+    key: Text
+
+
+class LogBatch(RunId):
+    metrics: list[MetricField] = Field(default_factory=list)
+    params: list[PairField] = Field(default_factory=list)
+    tags: list[PairField] = Field(default_factory=list)
+
+
+class LogModel(RunId):
+    model_json: Text = Field(description="The MLmodel file of what was logged, as JSON.")
+
+
+class DatasetField(Request):
+    name: Text
+    digest: Text
+    source_type: Text
+    source: Text
+    schema_: Text = Field("", alias="schema")
+    profile: Text = ""
+
+
+class DatasetInputField(Request):
+    dataset: DatasetField
+    tags: list[PairField] = Field(default_factory=list)
+
+    @property
+    def used(self) -> DatasetInput:
+        given = self.dataset
+        dataset = Dataset(given.name, given.digest, given.source_type, given.source, given.schema_, given.profile)
+        return DatasetInput(dataset, last_wins(self.tags))
+
+
+class ModelInputField(Request):
+    model_id: Text
+
+
+class LogInputs(RunId):
+    datasets: list[DatasetInputField] = Field(default_factory=list)
+    models: list[ModelInputField] = Field(default_factory=list)
+
+
+class ModelOutputField(Request):
+    model_id: Text
+    step: Int64 = 0
+
+
+class LogOutputs(RunId):
+    models: list[ModelOutputField] = Field(default_factory=list)
+
+
+class SearchRuns(Request):
+    experiment_ids: list[Identifier] = Field(default_factory=list)
+    filter: Text = Field("", examples=["metrics.auc > 0.9 AND params.model = 'gbm'"])
+    run_view_type: ViewType = ViewType.ACTIVE_ONLY
+    max_results: Int64 = Field(1000, description="1 to 50,000.")
+    order_by: list[Text] = Field(default_factory=list, examples=[["metrics.auc DESC"]])
+    page_token: Text = ""
+
+
+@routes.on("POST", "runs/create")
+def create_run(here: Backend, request: CreateRun) -> answers.OneRun:
+    """Create a run."""
+    run = here.store.create_run(
+        request.experiment_id,
+        name=request.run_name or None,
+        user_id=request.user_id,
+        start_time=request.start_time,
+        tags=last_wins(request.tags),
+    )
+    return {"run": answers.run(run)}
+
+
+@routes.on("GET", "runs/get")
+def get_run(here: Backend, request: RunId) -> answers.OneRun:
+    """Get a run with its params, tags, inputs, outputs and the latest value of each metric."""
+    return {"run": answers.run(here.store.get_run(request.id))}
+
+
+@routes.on("POST", "runs/update")
+def update_run(here: Backend, request: UpdateRun) -> answers.OneRunInfo:
+    """Change status, end time or name of a run; what is absent stays."""
+    run = here.store.update_run(
+        request.id, status=request.status, end_time=request.end_time, name=request.run_name or None
+    )
+    return {"run_info": answers.info(run)}
+
+
+@routes.on("POST", "runs/delete")
+def delete_run(here: Backend, request: RunId) -> Empty:
+    """Mark a run deleted."""
+    here.store.delete_run(request.id)
+    return {}
+
+
+@routes.on("POST", "runs/restore")
+def restore_run(here: Backend, request: RunId) -> Empty:
+    """Make a deleted run active again."""
+    here.store.restore_run(request.id)
+    return {}
+
+
+@routes.on("POST", "runs/log-metric")
+def log_metric(here: Backend, request: LogMetric) -> Empty:
+    """Log one point of a metric."""
+    of_model = [request.of_model] if request.model_id else []
+    here.store.log_batch(request.id, metrics=[request.metric], model_metrics=of_model)
+    return {}
+
+
+@routes.on("POST", "runs/log-parameter")
+def log_parameter(here: Backend, request: LogPair) -> Empty:
+    """Log a param, which never changes afterwards."""
+    here.store.log_batch(request.id, params={request.key: request.value})
+    return {}
+
+
+@routes.on("POST", "runs/set-tag")
+def set_tag(here: Backend, request: LogPair) -> Empty:
+    """Set a tag of a run."""
+    here.store.log_batch(request.id, tags={request.key: request.value})
+    return {}
+
+
+@routes.on("POST", "runs/delete-tag")
+def delete_tag(here: Backend, request: TagKey) -> Empty:
+    """Delete a tag of a run."""
+    here.store.delete_tag(request.id, request.key)
+    return {}
+
+
+@routes.on("POST", "runs/log-batch")
+def log_batch(here: Backend, request: LogBatch) -> Empty:
+    """Log metrics, params and tags together: all of them or none."""
+    _check_size(request)
+    here.store.log_batch(
+        request.id,
+        metrics=[each.metric for each in request.metrics],
+        params=mapping(request.params, "param"),
+        tags=last_wins(request.tags),
+        model_metrics=[each.of_model for each in request.metrics if each.model_id],
+    )
+    return {}
+
+
+@routes.on("POST", "runs/log-model")
+def log_model(here: Backend, request: LogModel) -> Empty:
+    """Note that a run logged a model, in the tag `mlflow.log-model.history`."""
+    try:
+        model = json.loads(request.model_json)
+    except ValueError as error:
+        raise InvalidInputError(f"Malformed model info. 'model_json' is no JSON: {error}.") from error
+    missing = sorted({"artifact_path", "flavors", "utc_time_created", "run_id"} - set(model))
+    if missing:
+        raise InvalidInputError(f"Model json is missing mandatory fields: {missing}. Send the MLmodel file as JSON.")
+    here.store.append_to_tag(request.id, LOGGED_MODELS_TAG, model)
+    return {}
+
+
+@routes.on("POST", "runs/log-inputs")
+def log_inputs(here: Backend, request: LogInputs) -> Empty:
+    """Note which data sets and models a run used."""
+    models = [each.model_id for each in request.models]
+    here.store.log_inputs(request.id, [each.used for each in request.datasets], models=models)
+    return {}
+
+
+@routes.on("POST", "runs/outputs")
+def log_outputs(here: Backend, request: LogOutputs) -> Empty:
+    """Note which models a run made."""
+    here.store.log_outputs(request.id, [ModelOutput(each.model_id, each.step) for each in request.models])
+    return {}
+
+
+@routes.on("POST", "runs/search")
+def search_runs(here: Backend, request: SearchRuns) -> answers.SomeRuns:
+    """Search runs, the newest first unless an order is given."""
+    page = here.store.search_runs(
+        request.experiment_ids,
+        request.filter,
+        request.order_by,
+        request.run_view_type,
+        request.max_results,
+        request.page_token or None,
+    )
+    return answers.some_runs(page)
+
+
+def _check_size(request: LogBatch) -> None:
+    sizes = {"metrics": len(request.metrics), "params": len(request.params), "tags": len(request.tags)}
+    for what, limit in (("metrics", MAX_METRICS), ("params", MAX_PAIRS), ("tags", MAX_PAIRS)):
+        if sizes[what] > limit:
+            raise InvalidInputError(
+                f"A batch logging request can contain at most {limit} {what}. Got {sizes[what]} {what}. Please split "
+                f"up {what} across multiple requests and try again."
+            )
+    if (total := sum(sizes.values())) > MAX_ENTITIES:
+        raise InvalidInputError(
+            f"A batch logging request can contain at most {MAX_ENTITIES} metrics, params and tags altogether. Got "
+            f"{total}. Please split them up across multiple requests and try again."
+        )

@@ -1,0 +1,103 @@
+"""The server's application: assembly only.
+
+A request passes the gate, then the table of the protocol's routes; what is none of them goes to a FastAPI application
+with health, version and documentation.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
+
+from prefect_ml.http.gate import LOCAL_NAMES, Gate
+from prefect_ml.http.refusal import RefusedError
+from prefect_ml.protocol.absent import refuse_absent
+from prefect_ml.protocol.dispatch import Dispatch
+from prefect_ml.protocol.openapi import document
+from prefect_ml.protocol.table import ROUTES
+from prefect_ml.server.health import Health
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp
+
+    from prefect_ml.protocol.backend import Backend
+    from prefect_ml.settings import Settings
+
+# The page of FastAPI's documentation gets its script and style from there.
+_DOCS_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' "
+    "https://cdn.jsdelivr.net; img-src 'self' data: https://fastapi.tiangolo.com; connect-src 'self'; "
+    "frame-ancestors 'none'"
+)
+_NOT_FOUND = "<!doctype html><title>404 Not Found</title><h1>Not Found</h1><p>There is no such page."
+
+
+def build_app(backend: Backend, settings: Settings, hosts: Collection[str] = ()) -> ASGIApp:
+    """The whole application.
+
+    Args:
+        backend: the store and the artifacts that it serves.
+        settings: limits and the token.
+        hosts: names of this machine that are served without a token, beside those of loopback.
+    """
+    pages = _pages(backend)
+    dispatch = Dispatch(ROUTES, backend, pages, threads=settings.server_threads, body=settings.server_max_body)
+    token = settings.server_token.get_secret_value() if settings.server_token else None
+    pages.state.dispatch = dispatch
+    return Gate(
+        dispatch,
+        token=token,
+        hosts={*LOCAL_NAMES, *hosts},
+        open_paths=("/health",),
+        setting="PREFECT_ML_SERVER_TOKEN",
+    )
+
+
+def _pages(backend: Backend) -> FastAPI:
+    health = Health(backend)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        app.state.dispatch.close()
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app.openapi = lambda: document(ROUTES)  # type: ignore[method-assign]  # FastAPI's way to give another document
+    app.add_exception_handler(HTTPException, _refused)
+
+    @app.get("/health", include_in_schema=False)
+    def check_health() -> Response:
+        return health.answer()
+
+    @app.get("/version", include_in_schema=False)
+    async def version() -> Response:
+        return PlainTextResponse(installed_version("prefect-ml"))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        page = get_swagger_ui_html(openapi_url="/openapi.json", title="prefect-ml")
+        page.headers["content-security-policy"] = _DOCS_POLICY
+        return page
+
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """An unknown path and a wrong method, as clients of the protocol know them: by the status of a page."""
+    try:
+        refuse_absent(request.url.path)
+    except RefusedError as refused:
+        return JSONResponse({"error_code": refused.code, "message": str(refused)}, refused.status)
+    status: int = error.status_code  # type: ignore[attr-defined]
+    headers: Any = error.headers  # type: ignore[attr-defined]
+    return HTMLResponse(_NOT_FOUND.replace("404 Not Found", str(status)), status, headers)

@@ -1,0 +1,85 @@
+"""Experiments over the wire, in the words that MLflow's clients look for."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+
+@pytest.fixture
+def name():
+    return f"experiment {uuid.uuid4().hex}"
+
+
+def test_a_fresh_server_holds_the_default_experiment(api):
+    found = api.get("experiments/get", experiment_id="0")["experiment"]
+    assert found["name"] == "Default"
+    assert found["artifact_location"] == "mlflow-artifacts:/0"
+    assert found["lifecycle_stage"] == "active"
+    assert "tags" not in found
+
+
+def test_created_found_renamed_deleted_and_restored(api, name):
+    made = api.post("experiments/create", name=name, tags=[{"key": "team", "value": "growth"}])["experiment_id"]
+    assert isinstance(made, str)
+    by_name = api.get("experiments/get-by-name", experiment_name=name)["experiment"]
+    assert by_name["experiment_id"] == made
+    assert by_name["tags"] == [{"key": "team", "value": "growth"}]
+    assert by_name["artifact_location"] == f"mlflow-artifacts:/{made}"
+    assert isinstance(by_name["creation_time"], int)
+    assert api.post("experiments/update", experiment_id=made, new_name=name + "!") == {}
+    assert api.post("experiments/delete", experiment_id=made) == {}
+    deleted = api.get("experiments/get-by-name", experiment_name=name + "!")["experiment"]
+    assert deleted["lifecycle_stage"] == "deleted"
+    status, code, message = api.refused("experiments/set-experiment-tag", experiment_id=made, key="a", value="b")
+    assert (status, code) == (400, "INVALID_PARAMETER_VALUE")
+    assert "must be in the 'active' state" in message
+    assert api.post("experiments/restore", experiment_id=made) == {}
+    assert api.get("experiments/get", experiment_id=made)["experiment"]["lifecycle_stage"] == "active"
+
+
+def test_a_tag_is_set_and_deleted(api, name):
+    made = api.post("experiments/create", name=name)["experiment_id"]
+    api.post("experiments/set-experiment-tag", experiment_id=made, key="a", value="b")
+    assert api.get("experiments/get", experiment_id=made)["experiment"]["tags"] == [{"key": "a", "value": "b"}]
+    api.post("experiments/delete-experiment-tag", experiment_id=made, key="a")
+    assert "tags" not in api.get("experiments/get", experiment_id=made)["experiment"]
+
+
+def test_what_is_refused_says_so_in_mlflows_words(api, name):
+    api.post("experiments/create", name=name)
+    assert api.refused("experiments/create", name=name)[:2] == (400, "RESOURCE_ALREADY_EXISTS")
+    assert f"Experiment(name={name}) already exists" in api.refused("experiments/create", name=name)[2]
+    assert "Missing value for required parameter 'name'" in api.refused("experiments/create")[2]
+    assert "Invalid value 123 for parameter 'name' supplied" in api.refused("experiments/create", name=123)[2]
+    assert "Invalid value \"5\" for parameter 'tags'" in api.refused("experiments/create", name=name, tags="5")[2]
+    assert api.refused("experiments/get", "GET", experiment_id="999999") == (
+        404,
+        "RESOURCE_DOES_NOT_EXIST",
+        "No Experiment with id=999999 exists.",
+    )
+    location = {"name": name + "2", "artifact_location": "s3://bucket/a#b"}
+    assert "can't include fragments or params" in api.refused("experiments/create", **location)[2]
+    assert api.refused("experiments/create", name=name + "3", artifact_location="mlflow-artifacts:/0/x")[0] == 400
+
+
+def test_search_by_name_and_tag_page_by_page(api, name):
+    made = [api.post("experiments/create", name=f"{name} {n}", tags=[{"key": "n", "value": str(n)}]) for n in range(5)]
+    asked = {"filter": f"attribute.name LIKE '{name}%' AND tag.n != '2'", "order_by": ["name DESC"], "max_results": 3}
+    first = api.post("experiments/search", **asked)
+    assert [each["name"][-1] for each in first["experiments"]] == ["4", "3", "1"]
+    second = api.post("experiments/search", **asked, page_token=first["next_page_token"])
+    assert [each["experiment_id"] for each in second["experiments"]] == [made[0]["experiment_id"]]
+    assert "next_page_token" not in second
+    assert api.get("experiments/search", filter="name = 'there is none'", max_results="1000") == {}
+    assert "It must be a positive integer" in api.refused("experiments/search", max_results=0)[2]
+    assert "It must be at most 50000" in api.refused("experiments/search", max_results=50001)[2]
+    bad = api.refused("experiments/search", page_token="evilhax")
+    assert bad[:2] == (400, "INVALID_PARAMETER_VALUE")
+    assert "Invalid page token, could not base64-decode" in bad[2]
+
+
+def test_the_other_prefix_answers_alike(api):
+    answer = api.send("POST", "experiments/search", {"max_results": 1}, prefix="/ajax-api/2.0/mlflow/")
+    assert answer.json()["experiments"]
