@@ -75,7 +75,7 @@ def test_search_by_name_and_tag_page_by_page(api, name):
     assert api.get("experiments/search", filter="name = 'there is none'", max_results="1000") == {}
     assert "It must be a positive integer" in api.refused("experiments/search", max_results=0)[2]
     assert "It must be at most 50000" in api.refused("experiments/search", max_results=50001)[2]
-    bad = api.refused("experiments/search", page_token="evilhax")
+    bad = api.refused("experiments/search", page_token="evilhax")  # noqa: S106  no password
     assert bad[:2] == (400, "INVALID_PARAMETER_VALUE")
     assert "Invalid page token, could not base64-decode" in bad[2]
 

@@ -31,8 +31,13 @@ def test_a_taken_port_is_said_in_a_sentence(model_folder):
         run_server(str(model_folder), port=other.getsockname()[1])
 
 
+@pytest.mark.parametrize("header", ["Bearer secret", "bearer secret", "Basic YW55Ym9keTpzZWNyZXQ="])
+def test_the_token_is_a_bearer_token_or_the_password_of_anybody(guarded_client, header):
+    assert guarded_client.get("/version", headers={"authorization": header}).status_code == 200
+
+
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-@pytest.mark.parametrize("header", [None, "Bearer wrong", "bearer secret", "secret", "Bearer secret2"])
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic c2VjcmV0", "secret", "Bearer secret2"])
 def test_every_route_but_ping_asks_for_the_token(guarded_client, method, path, header):
     headers = {} if header is None else {"authorization": header}
     answer = guarded_client.request(method, path, headers=headers)
