@@ -16,6 +16,7 @@ PrefectMLError
 │   ├── NotAllowedError       this actor may not decide this request
 │   └── StaleRequestError     artifact, evidence or alias changed since the request
 ├── ArtifactError             an artifact cannot be written or read
+│   ├── ArtifactConflictError a name cannot be both a file and a folder
 │   └── CorruptArtifactError  bytes differ from their recorded digest
 ├── UntrustedModelError       loading would unpickle from an origin that is not trusted
 ├── JournalOffsetError        a journal batch does not start where the store stands
@@ -85,6 +86,10 @@ class StaleRequestError(PromotionError):
 
 class ArtifactError(PrefectMLError):
     """An artifact cannot be written or read."""
+
+
+class ArtifactConflictError(ArtifactError):
+    """A name is a folder's where a file is meant, or the other way round."""
 
 
 class CorruptArtifactError(ArtifactError):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.entities import ArtifactInfo
-from prefect_ml.errors import ArtifactError, InvalidNameError, NotFoundError
+from prefect_ml.errors import ArtifactError, InvalidInputError, InvalidNameError, NotFoundError
 
 BAD_NAMES = [
     "../x",
@@ -137,7 +137,7 @@ def test_a_name_is_a_file_or_a_folder(artifacts):
         artifacts.put("d", b"2")
     with pytest.raises(ArtifactError, match="both a file and a folder"):
         artifacts.put("f/x", b"2")
-    with pytest.raises(ArtifactError):
+    with pytest.raises(NotFoundError):
         artifacts.read("d")
     assert artifacts.read("d/a") == artifacts.read("f") == b"1"
 
@@ -186,6 +186,86 @@ class _Broken(io.RawIOBase):
         if self._calls > 1:
             raise ConnectionResetError(104, "Connection reset by peer")
         return b"half"
+
+
+def test_a_file_is_written_in_pieces_and_seen_at_the_commit(artifacts):
+    artifacts.put("f", b"old")
+    pieces = [b"one", b"", b"x" * 3_000_000, b"end"]
+    with artifacts.writer("f") as writer:
+        for piece in pieces:
+            writer.write(piece)
+        assert artifacts.read("f") == b"old"
+        info = writer.commit()
+    whole = b"".join(pieces)
+    assert info == ArtifactInfo("f", is_folder=False, size=len(whole), digest=sha(whole))
+    assert artifacts.read("f") == whole
+
+
+@pytest.mark.parametrize("size", [3, 20_000_000])
+def test_an_aborted_write_leaves_what_was_there(artifacts, size):
+    artifacts.put("f", b"old")
+    for name in ("f", "g/new"):
+        with artifacts.writer(name) as writer:
+            writer.write(bytes(size))
+        writer.abort()
+    assert artifacts.read("f") == b"old"
+    assert [i.name for i in artifacts.list()] == ["f"]
+
+
+def test_a_write_that_is_not_what_was_announced_is_refused(artifacts):
+    artifacts.put("f", b"old")
+    with artifacts.writer("f") as writer:
+        writer.write(b"new")
+        with pytest.raises(InvalidInputError, match="announced"):
+            writer.commit(sha(b"other"))
+    assert artifacts.read("f") == b"old"
+    with artifacts.writer("f") as writer:
+        writer.write(b"new")
+        writer.commit(sha(b"new"))
+    assert artifacts.read("f") == b"new"
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, (2 << 20) + 7])
+def test_a_file_is_read_in_pieces_and_parts(artifacts, size):
+    content = bytes(range(251)) * (size // 251 + 1)
+    content = content[:size]
+    artifacts.put("d/f", content)
+    with artifacts.reader("d/f") as reader:
+        assert (reader.info.name, reader.info.size) == ("d/f", size)
+        assert reader.info.digest == sha(content)
+        pieces = list(reader.pieces())
+        assert b"".join(pieces) == content
+        assert max(map(len, pieces), default=0) <= 1 << 20
+        for start, stop in ((0, size // 2), (size // 2, None), (size // 3, size // 2), (size, None)):
+            assert b"".join(reader.pieces(start, stop)) == content[start:stop]
+
+
+def test_a_reader_keeps_to_the_version_that_it_opened_or_says_so(artifacts):
+    old = b"a" * 3_000_000
+    artifacts.put("f", old)
+    with artifacts.reader("f") as reader:
+        pieces = reader.pieces()
+        first = next(pieces)
+        artifacts.put("f", b"b" * 3_000_000)
+        try:
+            rest = b"".join(pieces)
+        except ArtifactError as error:
+            rest, why = None, str(error)
+    assert first + rest == old if rest is not None else "replaced" in why
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_nothing_is_opened_under_a_name_that_leaves_the_root(artifacts, name):
+    for call in (artifacts.reader, artifacts.writer):
+        with pytest.raises(InvalidNameError):
+            call(name)
+
+
+@pytest.mark.parametrize("name", [".prefect-ml", "a/.prefect-ml/f", ".PREFECT-ML/digests/f"])
+def test_what_a_store_keeps_for_itself_cannot_be_reached(artifacts, name):
+    for call in (artifacts.reader, artifacts.writer, artifacts.list, artifacts.delete):
+        with pytest.raises(InvalidNameError, match="reserved"):
+            call(name)
 
 
 def test_a_cut_upload_leaves_what_was_there(artifacts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import resource
 import signal
@@ -130,7 +131,48 @@ def test_the_hidden_tree_cannot_be_reached(store, root):
             store.put(name, b"x")
         with pytest.raises(InvalidNameError, match="reserved"):
             store.delete(name)
-    store.put(f"sub/{hidden}", b"only the first segment is reserved")
+
+
+def test_a_file_keeps_its_digest_seen_from_a_store_above_its_root(root):
+    run = LocalArtifactStore(root / "1/run/artifacts")
+    run.put("d/f", b"of the run")
+    whole = LocalArtifactStore(root)
+    name = "1/run/artifacts/d/f"
+    assert whole.list("1/run/artifacts/d") == [dataclasses.replace(run.list("d")[0], name=name)]
+    assert [i.name for i in whole.list("1/run/artifacts")] == ["1/run/artifacts/d"]
+    whole.put(name, b"through the store above")
+    assert run.read("d/f") == b"through the store above"
+    (root / name).write_bytes(b"damaged")
+    for store, known_as in ((run, "d/f"), (whole, name)):
+        with pytest.raises(CorruptArtifactError):
+            store.read(known_as)
+    whole.delete("1/run")
+    assert run.list() == []
+    run.put("d/f", b"again")
+    assert whole.read(name) == b"again"
+
+
+def test_a_corrupt_file_is_handed_out_without_its_end(store, root):
+    content = os.urandom((2 << 20) + 5)
+    store.put("f", content)
+    (root / "f").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with store.reader("f") as reader:
+        pieces = reader.pieces()
+        assert next(pieces) + next(pieces) == content[: 2 << 20]
+        with pytest.raises(CorruptArtifactError):
+            next(pieces)
+
+
+def test_the_next_writer_sweeps_what_killed_ones_left(store, root):
+    store.put("f", b"1")
+    scratch = root / ".prefect-ml/partial"
+    old, young = scratch / ".old.partial", scratch / ".young.partial"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    a_day_ago = time.time() - 25 * 3600
+    os.utime(old, (a_day_ago, a_day_ago))
+    store.put("g", b"1")
+    assert list(scratch.iterdir()) == [young]
 
 
 def test_what_others_put_there_is_read_without_a_digest(store, root):

@@ -8,13 +8,16 @@ writers of one root.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from prefect_ml.artifacts.durable import FILE_MODE, make_folder, sync_folder, write_text
+from prefect_ml.artifacts.names import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +28,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-HIDDEN = ".prefect-ml"
+# A writer that lives adds to its partial file; one that has not for a day is dead.
+_ABANDONED = 24 * 3600
 
 
 class DigestNotes:
@@ -44,10 +48,16 @@ class DigestNotes:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return ()
 
-    def commit(self, segments: tuple[str, ...], digest: str, partial: Path, target: Path) -> None:
-        """Rename `partial` to `target` with its digest noted, whenever a crash comes."""
+    def commit(self, segments: tuple[str, ...], digest: str, partial: Path, target: Path) -> bool:
+        """Rename `partial` to `target` with its digest noted, whenever a crash comes.
+
+        False, with nothing done, when a folder has that name or a file the name of a folder above it.
+        """
         note = self._folder.joinpath(*segments)
         with self._locked():
+            if target.is_dir() or any(parent.is_file() for parent in target.parents):
+                return False
+            make_folder(target.parent)
             before = self.accepted(segments) if target.exists() else ()
             self._make_way(note)
             write_text(note, "\n".join((digest, *before)), self.scratch)
@@ -56,15 +66,27 @@ class DigestNotes:
             sync_folder(target.parent)
             if before:
                 write_text(note, digest, self.scratch)
+        return True
 
-    def forget(self, segments: tuple[str, ...]) -> None:
-        """Drop the note of a file, or all notes of a folder; the file itself must be gone."""
+    def delete(self, segments: tuple[str, ...], target: Path) -> None:
+        """Delete a file or folder, and then its notes; a crash in between leaves notes of nothing."""
         note = self._folder.joinpath(*segments)
         with self._locked():
-            if note.is_dir():
-                shutil.rmtree(note)
-            else:
-                note.unlink(missing_ok=True)
+            for path in (target, note):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    # A name below a file is a name of nothing.
+                    with contextlib.suppress(NotADirectoryError):
+                        path.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Delete what writers left that were killed a day ago or earlier."""
+        with contextlib.suppress(FileNotFoundError):
+            for path in self.scratch.iterdir():
+                with contextlib.suppress(FileNotFoundError):  # another writer sweeps too, or finishes
+                    if time.time() - path.lstat().st_mtime > _ABANDONED:
+                        path.unlink()
 
     def _make_way(self, note: Path) -> None:
         """Remove notes of what is gone: of a folder where a file comes, of a file where a folder comes."""

@@ -2,195 +2,189 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import os
-import shutil
-import uuid
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
-from prefect_ml.artifacts.digests import HIDDEN, DigestNotes
-from prefect_ml.artifacts.durable import copy_hashed, make_folder, open_to_read, settle, temporary
-from prefect_ml.artifacts.names import resolve, split_name
+from prefect_ml.artifacts.digests import DigestNotes
+from prefect_ml.artifacts.durable import CHUNK, open_to_read, settle, temporary
+from prefect_ml.artifacts.explained import conflict, explained
+from prefect_ml.artifacts.names import HIDDEN, own_name, resolve
+from prefect_ml.artifacts.streamed import StreamedStore
+from prefect_ml.artifacts.verified import ALGORITHM, Tally, corrupt, verified
 from prefect_ml.entities import ArtifactInfo
-from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidNameError, NotFoundError
+from prefect_ml.errors import ArtifactError, InvalidNameError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# How often a read starts again because the file was replaced under it.
-_ATTEMPTS = 5
+# How often an opening starts again because the file was replaced under it.
+_ATTEMPTS = 20
 
 
-class LocalArtifactStore:
+class LocalArtifactStore(StreamedStore):
     """An `ArtifactStore` in a folder; files are 0600, folders 0700.
 
-    Files that something else put there are read as they are, with `digest` None in `list`.
+    Files that something else put there are read as they are, with `digest` None in `list`. A file keeps its digest
+    whether it is reached from this root or from a folder above it that is the root of another store.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = Path(root).absolute()
 
-    def __repr__(self) -> str:
-        return f"LocalArtifactStore({str(self._root)!r})"
-
     @property
     def uri(self) -> str:
         return str(self._root)
 
-    @property
-    def _notes(self) -> DigestNotes:
-        return DigestNotes(self._root)
-
-    def put(self, name: str, source: Path | bytes | BinaryIO) -> ArtifactInfo:
-        """Write one file in chunks; see `ArtifactStore.put`."""
-        target, segments = self._locate(name)
-        with _explained(f"write artifact {name!r}"), _opened(source) as stream:
+    def writer(self, name: str) -> LocalWriter:
+        """Begin to write one file; what killed writers left a day ago is swept away."""
+        target, notes, segments = self._locate(name)
+        with explained(f"write artifact {name!r}"):
             if target.is_dir() or any(parent.is_file() for parent in target.parents):
-                raise ArtifactError(
-                    f"The artifact {name!r} cannot be both a file and a folder; delete the other first."
-                )
-            with temporary(self._notes.scratch) as (partial, handle):
-                size, digest = copy_hashed(stream, handle)
-                settle(handle)
-                make_folder(target.parent)
-                self._notes.commit(segments, digest, partial, target)
-        return ArtifactInfo(name, is_folder=False, size=size, digest=f"sha256:{digest}")
+                raise conflict(name)
+            notes.sweep()
+            return LocalWriter(name, target, notes, segments)
 
-    def put_folder(self, folder: Path, name: str = "") -> Sequence[ArtifactInfo]:
-        """Write every file below `folder`; all of them are checked before the first is written."""
-        prefix = f"{name}/" if name else ""
-        files = [(prefix + relative, path) for relative, path in files_below(Path(folder))]
-        for full_name, _ in files:
-            self._locate(full_name)
-        return [self.put(full_name, path) for full_name, path in files]
-
-    def read(self, name: str) -> bytes:
-        content = io.BytesIO()
-        self._copy_verified(name, content)
-        return content.getvalue()
-
-    def download(self, name: str, target: Path) -> Path:
-        """Copy a file or folder ("" is the whole root); a new target comes into being at the end."""
-        source = self._root if name == "" else self._locate(name)[0]
-        target = Path(target)
-        if not source.is_dir():
-            with _explained(f"download artifact {name!r}"), temporary(target.parent) as (partial, handle):
-                self._copy_verified(name, handle)
-                settle(handle)
-                partial.replace(target)
-            return target
-        with _explained(f"download artifacts {name!r}"):
-            self._download_folder(name, target)
-        return target
+    def reader(self, name: str) -> LocalReader:
+        """Open one file and learn its digest, in one state of both."""
+        path, notes, segments = self._locate(name)
+        for _ in range(_ATTEMPTS):
+            with explained(f"read artifact {name!r}"):
+                if path.is_dir():
+                    raise NotFoundError(f"The artifact {name!r} is a folder; name a file in it.")
+                stream = open_to_read(path)
+            seen = os.fstat(stream.fileno())
+            accepted = [f"{ALGORITHM}{digest}" for digest in notes.accepted(segments)]
+            # The notes are those of what lay there when they were read: of this file, if it still does.
+            if _same_file(path, seen):
+                return LocalReader(name, self.uri, stream, seen.st_size, accepted)
+            stream.close()
+        raise ArtifactError(f"The artifact {name!r} is being replaced all the time; read it again.")
 
     def list(self, name: str = "") -> Sequence[ArtifactInfo]:
         folder = self._root if name == "" else self._locate(name)[0]
         try:
-            with os.scandir(folder) as entries:
+            with explained(f"list artifacts {name!r}"), os.scandir(folder) as entries:
                 found = [self._describe(name, entry) for entry in entries]
-        except (FileNotFoundError, NotADirectoryError):
+        except NotFoundError:
             return []
         return sorted((info for info in found if info is not None), key=lambda info: info.name)
 
     def delete(self, name: str) -> None:
-        target, segments = self._locate(name)
-        with _explained(f"delete artifact {name!r}"):
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
+        target, notes, segments = self._locate(name)
+        with explained(f"delete artifact {name!r}"):
             if self._root.is_dir():
-                self._notes.forget(segments)
+                notes.delete(segments, target)
 
-    def _locate(self, name: str) -> tuple[Path, tuple[str, ...]]:
-        segments = split_name(name)
-        # Folded, since on some file systems names that differ in case alone are one file.
-        if segments[0].casefold() == HIDDEN:
-            raise InvalidNameError(f"The artifact name {name!r} is reserved; choose one outside {HIDDEN!r}.")
-        return resolve(self._root, name), segments
+    def _locate(self, name: str) -> tuple[Path, DigestNotes, tuple[str, ...]]:
+        """The path of a file, and the notes of its digest with its name there.
 
-    def _copy_verified(self, name: str, target: BinaryIO) -> None:
-        """Write a file's bytes to `target`; raises after writing when they are not the recorded ones."""
-        path, segments = self._locate(name)
-        for _ in range(_ATTEMPTS):
-            with _explained(f"read artifact {name!r}"), open_to_read(path) as stream:
-                seen = os.fstat(stream.fileno())
-                target.seek(0)
-                target.truncate()
-                _, digest = copy_hashed(stream, target)
-            accepted = self._notes.accepted(segments)
-            if not accepted or digest in accepted:
-                return
-            if _same_file(path, seen):
-                break
-        raise CorruptArtifactError(
-            f"The artifact {name!r} of {self.uri} has SHA-256 {digest}, but {accepted[0]} was written; "
-            "restore it from a copy or write it again."
-        )
-
-    def _download_folder(self, name: str, target: Path) -> None:
-        make_folder(target.parent)
-        partial = target.parent / f".{target.name}.{uuid.uuid4().hex}.partial"
-        try:
-            make_folder(partial)
-            for file_name in self._walk(name):
-                self.download(file_name, partial / (file_name[len(name) + 1 :] if name else file_name))
-            if target.is_dir() and any(target.iterdir()):
-                for relative, path in files_below(partial):
-                    make_folder((target / relative).parent)
-                    path.replace(target / relative)
-            else:
-                partial.replace(target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-    def _walk(self, name: str) -> Iterator[str]:
-        for info in self.list(name):
-            if info.is_folder:
-                yield from self._walk(info.name)
-            else:
-                yield info.name
+        These are in the nearest folder above it that has notes: it may be the root of a run, which another process
+        opens as a store of its own.
+        """
+        segments = own_name(name)
+        path = resolve(self._root, name)
+        for depth in range(len(segments) - 1, 0, -1):
+            root = self._root.joinpath(*segments[:depth])
+            if (root / HIDDEN).is_dir():
+                return path, DigestNotes(root), segments[depth:]
+        return path, DigestNotes(self._root), segments
 
     def _describe(self, folder: str, entry: os.DirEntry[str]) -> ArtifactInfo | None:
         """The entry as others see it; None for our own tree, for links and for what has no name here."""
         name = f"{folder}/{entry.name}" if folder else entry.name
-        if entry.is_symlink() or (not folder and entry.name == HIDDEN):
+        if entry.is_symlink():
             return None
         try:
-            segments = split_name(name)
+            _, notes, segments = self._locate(name)
         except InvalidNameError:
             return None
         if entry.is_dir():
             return ArtifactInfo(name, is_folder=True)
-        accepted = self._notes.accepted(segments)
-        digest = f"sha256:{accepted[0]}" if accepted else None
+        accepted = notes.accepted(segments)
+        digest = f"{ALGORITHM}{accepted[0]}" if accepted else None
         return ArtifactInfo(name, is_folder=False, size=entry.stat(follow_symlinks=False).st_size, digest=digest)
 
 
-def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Each file below a folder by relative POSIX name, sorted.
+class LocalWriter:
+    """An `ArtifactWriter` into a partial file beside the notes."""
 
-    Raises:
-        NotFoundError: there is no such folder.
-        InvalidNameError: a link leaves the folder or points to a folder, or an entry is no regular file.
-    """
-    if not folder.is_dir():
-        raise NotFoundError(f"There is no folder {str(folder)!r}; give the path of an existing one.")
-    real = folder.resolve()
-    for parent, folders, names in os.walk(real):
-        folders.sort()
-        for entry in sorted((*folders, *names)):
-            path = Path(parent, entry)
-            if path.is_dir() and not path.is_symlink():
-                continue
-            actual = path.resolve()
-            if not actual.is_relative_to(real) or not actual.is_file():
-                raise InvalidNameError(
-                    f"{str(path)!r} is a link that leaves its folder or no regular file; replace it by a plain file."
-                )
-            yield path.relative_to(real).as_posix(), actual
+    def __init__(self, name: str, target: Path, notes: DigestNotes, segments: tuple[str, ...]) -> None:
+        self._name = name
+        self._target = target
+        self._notes = notes
+        self._segments = segments
+        self._tally = Tally()
+        self._open = contextlib.ExitStack()
+        self._partial, self._handle = self._open.enter_context(temporary(notes.scratch))
+
+    def write(self, piece: bytes) -> None:
+        with explained(f"write artifact {self._name!r}"):
+            self._handle.write(piece)
+        self._tally.add(piece)
+
+    def commit(self, expected: str | None = None) -> ArtifactInfo:
+        self._tally.check(self._name, expected)
+        with explained(f"write artifact {self._name!r}"):
+            settle(self._handle)
+            if not self._notes.commit(self._segments, self._tally.hex, self._partial, self._target):
+                raise conflict(self._name)
+        self.abort()
+        return ArtifactInfo(self._name, is_folder=False, size=self._tally.size, digest=self._tally.digest)
+
+    def abort(self) -> None:
+        # What was buffered may not fit on the disk; the file goes all the same.
+        with contextlib.suppress(OSError):
+            self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abort()
+
+
+class LocalReader:
+    """An `ArtifactReader` of an open file."""
+
+    def __init__(self, name: str, uri: str, stream: BinaryIO, size: int, accepted: Sequence[str]) -> None:
+        self._uri = uri
+        self._stream = stream
+        digest = accepted[0] if accepted else None
+        if len(accepted) > 1:  # a writer was killed between two notes: only the bytes tell
+            tally = Tally()
+            while piece := stream.read(CHUNK):
+                tally.add(piece)
+            digest = tally.digest
+            if digest not in accepted:
+                stream.close()
+                raise corrupt(name, uri, digest, accepted[0])
+        self.info = ArtifactInfo(name, is_folder=False, size=size, digest=digest)
+
+    def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        stop = self.info.size if stop is None else stop
+        raw = self._raw(start, stop)
+        if (start, stop) != (0, self.info.size):
+            return raw
+        return verified(raw, self.info.digest, self.info.name, self._uri)
+
+    def _raw(self, start: int, stop: int | None) -> Iterator[bytes]:
+        left = (stop or 0) - start
+        with explained(f"read artifact {self.info.name!r}"):
+            self._stream.seek(start)
+            while left > 0 and (piece := self._stream.read(min(CHUNK, left))):
+                left -= len(piece)
+                yield piece
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _same_file(path: Path, seen: os.stat_result) -> bool:
@@ -200,25 +194,3 @@ def _same_file(path: Path, seen: os.stat_result) -> bool:
     except FileNotFoundError:
         return False
     return (now.st_ino, now.st_mtime_ns, now.st_size) == (seen.st_ino, seen.st_mtime_ns, seen.st_size)
-
-
-@contextmanager
-def _opened(source: Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
-    if isinstance(source, bytes):
-        yield io.BytesIO(source)
-    elif isinstance(source, (str, Path)):
-        with Path(source).open("rb") as stream:
-            yield stream
-    else:
-        yield source
-
-
-@contextmanager
-def _explained(action: str) -> Iterator[None]:
-    """Turn what the operating system says into an error of ours."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFoundError(f"Cannot {action}: {error.filename!r} does not exist.") from error
-    except OSError as error:
-        raise ArtifactError(f"Cannot {action}: {error.strerror or error} ({error.filename!r}).") from error

@@ -10,6 +10,8 @@ from prefect_ml.errors import InvalidNameError
 
 MAX_NAME_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
+# Where stores keep what is not for readers: digests and partial files.
+HIDDEN = ".prefect-ml"
 
 # A scheme or a Windows drive at the start of a name means another place than "below the root".
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:(/|$)|[A-Za-z]:")
@@ -30,6 +32,19 @@ def split_name(name: str) -> tuple[str, ...]:
             f"The artifact name {name!r} {reason}; use a relative name with forward slashes, like 'plots/roc.png'."
         )
     return tuple(name.split("/"))
+
+
+def own_name(name: str) -> tuple[str, ...]:
+    """The segments of a name that a caller gives a file or folder.
+
+    Raises:
+        InvalidNameError: as `split_name`, or a segment is the name of what stores keep beside the files.
+    """
+    segments = split_name(name)
+    # Folded, since on some file systems names that differ in case alone are one file.
+    if any(segment.casefold() == HIDDEN for segment in segments):
+        raise InvalidNameError(f"The artifact name {name!r} is reserved; choose one without {HIDDEN!r}.")
+    return segments
 
 
 def resolve(root: Path, name: str) -> Path:
