@@ -17,7 +17,9 @@ from prefect_ml.errors import InvalidInputError, NotFoundError, StoreUnavailable
 from prefect_ml.store import open_store
 from prefect_ml.store.database import Database
 from prefect_ml.store.migrations import FOLDER, revisions
+from prefect_ml.store.sql import SqlStore
 from prefect_ml.store.tables import metadata
+from prefect_ml.store.upgrade import upgrade
 
 
 def test_the_same_store_is_shared_until_it_is_closed(empty_url):
@@ -184,8 +186,22 @@ def test_importing_the_room_does_not_import_sqlalchemy():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_writes_that_wait_share_a_transaction_and_one_that_fails_hurts_no_other(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
+@pytest.fixture(params=[False, True], ids=["thread", "leader"])
+def uninterrupted(request):
+    """Whether a thread of its own commits, or that of the first write."""
+    return request.param
+
+
+@pytest.fixture
+def sqlite_store(tmp_path, uninterrupted):
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}", uninterrupted=uninterrupted)
+    upgrade(database)
+    yield SqlStore(database, str(tmp_path / "artifacts"))
+    database.close()
+
+
+def test_writes_that_wait_share_a_transaction_and_one_that_fails_hurts_no_other(tmp_path, uninterrupted):
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}", uninterrupted=uninterrupted)
     database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
     began, go = threading.Event(), threading.Event()
 
@@ -224,8 +240,8 @@ def test_writes_that_wait_share_a_transaction_and_one_that_fails_hurts_no_other(
     database.close()
 
 
-def test_closing_while_others_write_loses_nothing(tmp_path):
-    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+def test_closing_while_others_write_loses_nothing(sqlite_store):
+    store = sqlite_store
     run = store.create_run("0").run_id
     with ThreadPoolExecutor(5) as pool:
         writes = [pool.submit(store.log_batch, run, params={f"p{n}": "1"}) for n in range(200)]
@@ -237,15 +253,33 @@ def test_closing_while_others_write_loses_nothing(tmp_path):
     store.close()
 
 
-def test_a_write_inside_a_write_is_a_mistake(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
+def test_a_write_inside_a_write_is_a_mistake(tmp_path, uninterrupted):
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}", uninterrupted=uninterrupted)
     with pytest.raises(RuntimeError, match="inside a write"):
         database.write(lambda _: database.write(lambda _: None))
     database.close()
 
 
-def test_a_full_disk_loses_nothing_acknowledged_and_heals(tmp_path):
-    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+def test_many_threads_write_one_after_the_other_and_all_at_once(sqlite_store):
+    run = sqlite_store.create_run("0").run_id
+
+    def write(number):
+        for n in range(50):
+            sqlite_store.log_batch(run, metrics=[Metric(f"m{number}", float(n), n, n)])
+            if n % 10 == 0:
+                with pytest.raises(NotFoundError):
+                    sqlite_store.log_batch("none", params={"a": "b"})
+        return number
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(write, range(8))) == list(range(8))
+    assert sqlite_store.get_run(run).metrics == {f"m{number}": 49.0 for number in range(8)}
+    for number in range(8):
+        assert len(sqlite_store.get_metric_history(run, f"m{number}").items) == 50
+
+
+def test_a_full_disk_loses_nothing_acknowledged_and_heals(sqlite_store):
+    store = sqlite_store
     run = store.create_run("0").run_id
     database = store.database
     pages = database.write(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())

@@ -6,6 +6,8 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from prefect_ml.store.driver import execute
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -34,9 +36,7 @@ class Bulk(NamedTuple):
         found: list[Any] = []
         for part in _parts(rows):
             sql, parameters = prepare(self, part)
-            result = connection.exec_driver_sql(sql, (*first, *parameters))
-            if result.returns_rows:
-                found += result.all()
+            found += execute(connection, sql, (*first, *parameters))
         return found
 
 

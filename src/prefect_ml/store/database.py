@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError
+from prefect_ml.store.leader import Leader
 from prefect_ml.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Database:
     Args:
         url: SQLAlchemy URL; `postgresql:` means `postgresql+psycopg:`.
         synchronous: SQLite's PRAGMA of that name, "NORMAL" or "FULL".
+        uninterrupted: whether no signal and no asynchronous exception reaches the threads that write, as in a server;
+            then they commit to SQLite by themselves, which is faster than a thread of its own.
 
     Attributes:
         url: where it is, without the password.
@@ -49,15 +52,17 @@ class Database:
         StoreUnavailableError: the SQLite file's folder cannot be made.
     """
 
-    def __init__(self, url: str, synchronous: str = "NORMAL") -> None:
+    def __init__(self, url: str, synchronous: str = "NORMAL", *, uninterrupted: bool = False) -> None:
         self._url = _checked(url)
         self.url = _shown(self._url)
         self.dialect = self._url.get_backend_name()
         self.closed = False
         self._synchronous = synchronous
+        self._uninterrupted = uninterrupted
+        self._joined = threading.local()
         self._pid = 0
         self._lock: threading.Lock
-        self._writer: Writer | None
+        self._writer: Writer | Leader | None
         self._engine: Engine
         self._start()
 
@@ -67,6 +72,9 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one unchanging snapshot for as long as the context lasts."""
+        if (joined := self._joined_connection) is not None:
+            yield joined
+            return
         with self._named_failures(), self._reading().connect() as connection, connection.begin():
             yield connection
 
@@ -82,13 +90,28 @@ class Database:
         Raises:
             StoreUnavailableError: the database cannot be reached, or stayed locked for 30 seconds.
         """
+        if (joined := self._joined_connection) is not None:
+            if serializable:
+                raise RuntimeError("A serializable write cannot join a transaction that is not.")
+            with joined.begin_nested():
+                return work(joined)
         with self._named_failures():
             if self.dialect == "sqlite":
-                # Another thread may close the writer between the two steps; then there is a new one.
-                while (answer := self._writing().submit(work)) is None:
-                    continue
-                return answer.result()
+                return self._write_in_group(work)
             return self._write_with_retries(work, serializable=serializable)
+
+    @contextmanager
+    def joined(self, connection: Connection) -> Iterator[None]:
+        """Within, what this thread reads and writes is part of the transaction of a connection.
+
+        A write that raises undoes what it did itself. Failures of the database are not named before the outer write
+        has seen them, which may have to be run again.
+        """
+        self._joined.connection = connection
+        try:
+            yield
+        finally:
+            self._joined.connection = None
 
     @contextmanager
     def bare(self) -> Iterator[Any]:
@@ -116,6 +139,10 @@ class Database:
         """How many connections are in use now."""
         return self._engine.pool.checkedout()  # type: ignore[attr-defined, no-any-return]  # QueuePool has it
 
+    @property
+    def _joined_connection(self) -> Connection | None:
+        return getattr(self._joined, "connection", None)
+
     def _start(self) -> None:
         self._lock = threading.Lock()
         self._writer = None
@@ -128,11 +155,21 @@ class Database:
             self._start()
         return self._engine
 
-    def _writing(self) -> Writer:
+    def _write_in_group(self, work: Callable[[Connection], T]) -> T:
+        while True:
+            writer = self._writing()
+            if isinstance(writer, Leader):
+                return writer.run(work)
+            # Another thread may close the writer between the two steps; then there is a new one.
+            if (answer := writer.submit(work)) is not None:
+                return answer.result()
+
+    def _writing(self) -> Writer | Leader:
         engine = self._reading()
         with self._lock:
             if self._writer is None:
-                self._writer = Writer(engine, Path(self._url.database or "").name)
+                name = Path(self._url.database or "").name
+                self._writer = Leader(engine) if self._uninterrupted else Writer(engine, name)
             return self._writer
 
     def _write_with_retries(self, work: Callable[[Connection], T], *, serializable: bool) -> T:

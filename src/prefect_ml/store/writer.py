@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Job = tuple["Callable[[Connection], Any]", "Future[Any]"]
 
+# What a write gave, or how it failed.
+Outcome = tuple[Any, "BaseException | None"]
+
 # So many writes share a transaction at most; more would make the first ones wait too long.
-_GROUP = 256
+GROUP = 256
 
 
 class Writer:
@@ -67,24 +70,30 @@ class Writer:
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
-            jobs, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
+            jobs, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
             return jobs
 
-    def _commit(self, jobs: Sequence[Job]) -> list[tuple[Any, BaseException | None]]:
+    def _commit(self, jobs: Sequence[Job]) -> list[Outcome]:
         """The result or error of each job, after they are committed together."""
         try:
-            with (
-                self._engine.connect().execution_options(begin="BEGIN IMMEDIATE") as connection,
-                connection.begin(),
-            ):
-                if len(jobs) == 1:
-                    return [(jobs[0][0](connection), None)]
-                return [_in_savepoint(connection, work) for work, _ in jobs]
+            with self._engine.connect().execution_options(begin="BEGIN IMMEDIATE") as connection:
+                return commit(connection, [work for work, _ in jobs])
         except BaseException as error:  # noqa: BLE001  whoever waits for the answer gets it
             return [(None, error)] * len(jobs)
 
 
-def _in_savepoint(connection: Connection, work: Callable[[Connection], T]) -> tuple[T | None, BaseException | None]:
+def commit(connection: Connection, works: Sequence[Callable[[Connection], Any]]) -> list[Outcome]:
+    """Do writes in one transaction of a connection, and say what came of each once it is committed."""
+    try:
+        with connection.begin():
+            if len(works) == 1:
+                return [(works[0](connection), None)]
+            return [_in_savepoint(connection, work) for work in works]
+    except BaseException as error:  # noqa: BLE001  whoever waits for the answer gets it
+        return [(None, error)] * len(works)
+
+
+def _in_savepoint(connection: Connection, work: Callable[[Connection], Any]) -> Outcome:
     connection.exec_driver_sql("SAVEPOINT job")
     try:
         result = work(connection)

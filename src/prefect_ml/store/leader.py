@@ -1,0 +1,110 @@
+"""Group commit without a thread of its own, for a process whose threads nobody interrupts."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from prefect_ml.store.writer import GROUP, Outcome, commit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Engine
+
+T = TypeVar("T")
+
+_NOBODY = 0
+_CHOSEN = -1
+
+
+class _Write:
+    """A write that waits; `ready` is held until it is committed, or until its thread shall commit."""
+
+    __slots__ = ("leads", "outcome", "ready", "work")
+
+    def __init__(self, work: Callable[[Connection], Any]) -> None:
+        self.work = work
+        self.outcome: Outcome = (None, None)
+        self.leads = False
+        self.ready = threading.Lock()
+        self.ready.acquire()
+
+
+class Leader:
+    """Commits all writes that wait, in one transaction, in the thread of the one that came first.
+
+    A write that waits for nobody changes no thread, which halves its cost. What comes in during a commit is committed
+    next, by the thread of its first write. A signal or an asynchronous exception in a leading thread would fail the
+    writes of others, so this is for a server's request threads; see `Writer` for all others.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._mutex = threading.Lock()
+        self._waiting: list[_Write] = []
+        self._leader = _NOBODY
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in the next transaction, and return its result once that is committed."""
+        own = threading.get_ident()
+        if self._leader == own:
+            raise RuntimeError("A write was started inside a write; pass the connection on instead.")
+        write = _Write(work)
+        with self._mutex:
+            self._waiting.append(write)
+            if self._leader == _NOBODY:
+                self._leader = own
+                write.leads = True
+        if not write.leads:
+            write.ready.acquire()
+        if write.leads:
+            self._lead()
+        result, error = write.outcome
+        if error is not None:
+            raise error
+        found: T = result
+        return found
+
+    def close(self) -> None:
+        """Finish what is being written and give the connection back."""
+        while True:
+            with self._mutex:
+                if self._leader == _NOBODY:
+                    self._let_go()
+                    return
+            self.run(lambda _: None)  # returns once what waits now is committed
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _lead(self) -> None:
+        """Commit what waits, this thread's own write among it, and leave the rest to the thread of its first one."""
+        with self._mutex:
+            self._leader = threading.get_ident()
+            group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
+        for write, outcome in zip(group, self._commit(group), strict=True):
+            write.outcome = outcome
+        with self._mutex:
+            successor = self._waiting[0] if self._waiting else None
+            self._leader = _NOBODY if successor is None else _CHOSEN
+        if successor is not None:
+            successor.leads = True
+            successor.ready.release()
+        for write in group:
+            if not write.leads:
+                write.ready.release()
+
+    def _commit(self, group: list[_Write]) -> list[Outcome]:
+        try:
+            if self._connection is None:
+                self._connection = self._engine.connect().execution_options(begin="BEGIN IMMEDIATE")
+        except BaseException as error:  # noqa: BLE001  whoever waits for the answer gets it
+            return [(None, error)] * len(group)
+        outcomes = commit(self._connection, [write.work for write in group])
+        if self._connection.invalidated or self._connection.in_transaction():
+            self._let_go()
+        return outcomes
