@@ -51,6 +51,7 @@ class TrackingServer:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.stop()
+        self._close()
 
     def start(self) -> None:
         """Start it, and return when it serves; after a stop, on the port that it had."""
@@ -62,6 +63,7 @@ class TrackingServer:
         if not line:
             self.process.kill()
             self.process.wait(10)
+            self._close()
             raise AssertionError(f"The server did not start:\n{self.log()}")
         self.url = line.split()[-1]
         self._port = int(self.url.rpartition(":")[2])
@@ -83,6 +85,10 @@ class TrackingServer:
     def log(self) -> str:
         """What it wrote to its standard error."""
         return (self.folder / "server.log").read_text()
+
+    def _close(self) -> None:
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def _begun(self, command: list[str | Path]) -> subprocess.Popen[str]:
         with (self.folder / "server.log").open("ab") as log:

@@ -19,8 +19,8 @@ class PairField(Request):
     value: Text = ""
 
 
-def mapping(pairs: Iterable[PairField], what: str) -> dict[str, str]:
-    """The pairs by key.
+def params(pairs: Iterable[PairField]) -> dict[str, str]:
+    """The params by key.
 
     Raises:
         InvalidInputError: a key has two values.
@@ -29,8 +29,8 @@ def mapping(pairs: Iterable[PairField], what: str) -> dict[str, str]:
     for pair in pairs:
         if found.setdefault(pair.key, pair.value) != pair.value:
             raise InvalidInputError(
-                f"Duplicate {what} keys have been submitted: ['{pair.key}']. Please ensure the request contains only "
-                f"one {what} value per {what} key."
+                f"Duplicate parameter keys have been submitted: ['{pair.key}']. Please ensure the request contains only "
+                "one param value per param key."
             )
     return found
 

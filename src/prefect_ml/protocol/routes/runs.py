@@ -12,7 +12,7 @@ from prefect_ml.protocol.answers import runs as answers
 from prefect_ml.protocol.answers.common import Empty
 from prefect_ml.protocol.backend import Backend
 from prefect_ml.protocol.fields import Double, Identifier, Int64, Text
-from prefect_ml.protocol.pairs import PairField, last_wins, mapping
+from prefect_ml.protocol.pairs import PairField, last_wins, params
 from prefect_ml.protocol.route import Routes
 from prefect_ml.protocol.wire import Request
 
@@ -215,7 +215,7 @@ def log_batch(here: Backend, request: LogBatch) -> Empty:
     here.store.log_batch(
         request.id,
         metrics=[each.metric for each in request.metrics],
-        params=mapping(request.params, "param"),
+        params=params(request.params),
         tags=last_wins(request.tags),
         model_metrics=[each.of_model for each in request.metrics if each.model_id],
     )

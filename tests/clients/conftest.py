@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))
+from served import TrackingServer
+
+# What a client reads when it is made; a request that fails is told at once, not after a minute of retries.
+CLIENT_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    with TrackingServer(tmp_path_factory.mktemp("server")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def mlflow(server):
+    """MLflow's client of this process, pointed at the server; afterwards as it was."""
+    before = {name: os.environ.get(name) for name in [*CLIENT_SETTINGS, "MLFLOW_TRACKING_URI"]}
+    os.environ.update(CLIENT_SETTINGS)
+    import mlflow
+
+    mlflow.set_tracking_uri(server.url)
+    yield mlflow
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def client(mlflow):
+    return mlflow.MlflowClient()
+
+
+@pytest.fixture
+def experiment(mlflow, request):
+    """A new experiment of the test's name, which the fluent functions use."""
+    found = mlflow.set_experiment(f"{request.node.name} {os.urandom(4).hex()}")
+    yield found
+    while mlflow.active_run():
+        mlflow.end_run()
