@@ -32,7 +32,13 @@ class Settings(BaseSettings):
         default=None, description="SQLAlchemy URL of the store; SQLite below `home` when unset."
     )
     artifact_root: str | None = Field(
-        default=None, description="Folder of all artifacts; `artifacts` below `home` when unset."
+        default=None, description="Folder or URL of all artifacts; `artifacts` below `home` when unset."
+    )
+    s3_endpoint: str | None = Field(
+        default=None, description="URL of a storage that speaks S3's protocol; Amazon's own when unset."
+    )
+    s3_kms_key: str | None = Field(
+        default=None, description="Id of the customer's KMS key that artifacts in S3 are encrypted with."
     )
     sqlite_synchronous: Literal["NORMAL", "FULL"] = Field(
         default="NORMAL",
@@ -104,13 +110,31 @@ class Settings(BaseSettings):
         gt=0,
         description="Bytes that a request's body may have, files aside; more is answered 413.",
     )
+    server_max_file: int = Field(
+        default=128 << 30, gt=0, description="Bytes that an uploaded file may have; more is answered 413."
+    )
     server_drain: int = Field(
         default=20,
         gt=0,
         description="Seconds that a tracking server told to stop goes on answering what it has in hand.",
     )
 
-    @field_validator("trusted_origins", "track_flows_except", "capture", mode="before")
+    webhook_key: SecretStr | None = Field(
+        default=None,
+        description="Fernet key that the secrets of webhooks are encrypted with; of several, separated by commas, the "
+        "first encrypts and all decrypt.",
+    )
+    webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("*",),
+        description="Comma-separated hosts that webhooks may call, with `*` and `?`; `*` alone is every public one.",
+    )
+    webhook_http: bool = Field(default=False, description="Whether webhooks may call `http:` URLs, in clear text.")
+    webhook_timeout: float = Field(default=10.0, gt=0, description="Seconds that a call of a webhook may take.")
+    webhook_attempts: int = Field(
+        default=16, gt=0, description="Attempts to tell a webhook of a change before it is given up."
+    )
+
+    @field_validator("trusted_origins", "track_flows_except", "capture", "webhook_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 
@@ -38,7 +39,7 @@ def test_bytes_come_back_with_size_and_digest(artifacts):
     info = artifacts.put("a/b.bin", b"content")
     assert info == ArtifactInfo("a/b.bin", is_folder=False, size=7, digest=sha(b"content"))
     assert artifacts.read("a/b.bin") == b"content"
-    assert artifacts.list("a") == [info]
+    assert artifacts.list("a") in ([info], [dataclasses.replace(info, digest=None)])
 
 
 @pytest.mark.parametrize("source", ["path", "bytes", "stream"])
@@ -280,7 +281,7 @@ def test_a_cut_upload_leaves_what_was_there(artifacts):
 names = st.lists(st.text("ab.é#% ", min_size=1, max_size=4), min_size=1, max_size=3).map("/".join)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 @given(st.lists(st.tuples(names, st.binary(max_size=50)), max_size=6))
 def test_the_last_write_of_each_name_is_read(root_uri, writes):
     store = open_artifacts(root_uri)

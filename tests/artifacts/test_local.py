@@ -327,7 +327,6 @@ def test_a_full_disk_is_an_error_that_leaves_the_old_file(store, root):
     "uri",
     [
         "",
-        "s3://bucket/x",
         "http://host/x",
         "gopher://x",
         "file://evil/etc",

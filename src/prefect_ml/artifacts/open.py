@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from prefect_ml.artifacts.local import LocalArtifactStore
+from prefect_ml.artifacts.remote import open_remote
+from prefect_ml.artifacts.s3 import S3ArtifactStore
+from prefect_ml.artifacts.s3_client import client_of, place_of
 from prefect_ml.errors import InvalidInputError
+from prefect_ml.settings import Settings
 
 if TYPE_CHECKING:
     from prefect_ml.artifacts.contract import ArtifactStore
@@ -17,13 +21,23 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):")
 
 
 def open_artifacts(uri: str) -> ArtifactStore:
-    """Open the store at a folder path or `file:` URI; the folder is made by the first write.
+    """Open the store at a URI; a folder is made by the first write, a bucket must be there.
+
+    Args:
+        uri: a folder path, `file:///folder`, `s3://bucket/folder`, or the like for another cloud
+            (`prefect_ml.artifacts.remote.SCHEMES`).
 
     Raises:
-        InvalidInputError: another scheme, a `file:` URI with a host, query or fragment, or a path with `..`
-            in it.
+        InvalidInputError: another scheme, a URI with a user, query or fragment, or a path with `..` in it.
+        ArtifactError: the library for the scheme is not installed.
     """
-    return LocalArtifactStore(local_path(uri))
+    scheme = match.group(1).lower() if uri and (match := _SCHEME.match(uri)) else "file"
+    if scheme == "file":
+        return LocalArtifactStore(local_path(uri))
+    if scheme == "s3":
+        settings = Settings()
+        return S3ArtifactStore(*place_of(uri), client_of(settings.s3_endpoint), settings.s3_kms_key)
+    return open_remote(uri)
 
 
 def local_path(uri: str) -> Path:
