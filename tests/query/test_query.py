@@ -79,7 +79,7 @@ def test_a_filter_of_runs_becomes_its_comparisons(text, expected):
         (
             "params.c = 'a' OR params.c = 'b'",
             RUNS,
-            r"Invalid clause\(s\) in filter string: 'OR'. Expected .* separated by 'AND' at position 15",
+            r"Invalid clause\(s\) in filter string: 'OR'. Invalid filter string: .* separated by 'AND' at position 15",
         ),
         ("params.c = 'a", RUNS, "not closed at position 11"),
         ("run_id IN ()", RUNS, "non-empty list of string values, but got empty list"),

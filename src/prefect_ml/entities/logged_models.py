@@ -66,8 +66,8 @@ class LoggedModelOrder:
     """One sort key of a search for logged models.
 
     Attributes:
-        field_name: an attribute such as "creation_timestamp", or "metrics.auc", "params.depth", "tags.team".
-        ascending: whether the smallest comes first; models that lack the key come last in either direction.
+        field_name: an attribute such as "creation_timestamp", or a metric such as "metrics.auc".
+        ascending: whether the smallest comes first; models that lack the metric come last in either direction.
         dataset_name: of a metric: only as measured on a data set of this name; "" for on any or none.
         dataset_digest: of a metric: only as measured on the data set of this digest.
     """

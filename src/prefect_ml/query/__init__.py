@@ -8,12 +8,13 @@ order      = identifier [ ASC | DESC ]
 ```
 """
 
-from prefect_ml.query.grammar import EXPERIMENTS, MODEL_VERSIONS, REGISTERED_MODELS, RUNS, Grammar
+from prefect_ml.query.grammar import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, REGISTERED_MODELS, RUNS, Grammar
 from prefect_ml.query.parser import parse_filter, parse_order_by
 from prefect_ml.query.tree import Comparison, OrderBy
 
 __all__ = [
     "EXPERIMENTS",
+    "LOGGED_MODELS",
     "MODEL_VERSIONS",
     "REGISTERED_MODELS",
     "RUNS",

@@ -59,12 +59,14 @@ class Grammar:
         entities: which entities besides attributes there are.
         aliases: other spellings of attributes.
         sortable: attributes that may be ordered by.
+        pair_operators: what params and tags take.
     """
 
     attributes: Mapping[str, Kind]
     entities: frozenset[Entity]
     sortable: frozenset[str]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    pair_operators: tuple[Operator, ...] = TEXT
 
     def operators(self, entity: Entity, key: str) -> tuple[Operator, ...]:
         """The operators that an identifier takes."""
@@ -72,7 +74,7 @@ class Grammar:
             return self.attributes[key].operators
         if entity == "dataset":
             return TEXT_OR_LIST
-        return NUMERIC if entity == "metric" else TEXT
+        return NUMERIC if entity == "metric" else self.pair_operators
 
 
 RUNS = Grammar(
@@ -96,7 +98,12 @@ RUNS = Grammar(
     },
 )
 EXPERIMENTS = Grammar(
-    attributes={"name": Kind.TEXT, "creation_time": Kind.NUMBER, "last_update_time": Kind.NUMBER},
+    attributes={
+        "name": Kind.TEXT,
+        "experiment_id": Kind.ID,
+        "creation_time": Kind.NUMBER,
+        "last_update_time": Kind.NUMBER,
+    },
     entities=frozenset({"tag"}),
     sortable=frozenset({"name", "experiment_id", "creation_time", "last_update_time"}),
 )
@@ -115,4 +122,39 @@ MODEL_VERSIONS = Grammar(
     },
     entities=frozenset({"tag"}),
     sortable=frozenset({"name", "version_number", "creation_timestamp", "last_updated_timestamp"}),
+)
+LOGGED_MODELS = Grammar(
+    attributes={
+        "model_id": Kind.ID,
+        "name": Kind.ID,
+        "model_type": Kind.ID,
+        "status": Kind.ID,
+        "source_run_id": Kind.ID,
+        "experiment_id": Kind.ID,
+        "artifact_location": Kind.ID,
+        "creation_timestamp": Kind.NUMBER,
+        "last_updated_timestamp": Kind.NUMBER,
+    },
+    entities=frozenset({"metric", "param", "tag"}),
+    sortable=frozenset(
+        {
+            "model_id",
+            "name",
+            "model_type",
+            "status",
+            "source_run_id",
+            "experiment_id",
+            "artifact_location",
+            "creation_timestamp",
+            "last_updated_timestamp",
+        }
+    ),
+    aliases={
+        "artifact_uri": "artifact_location",
+        "creation_time": "creation_timestamp",
+        "creation_timestamp_ms": "creation_timestamp",
+        "last_updated_time": "last_updated_timestamp",
+        "last_updated_timestamp_ms": "last_updated_timestamp",
+    },
+    pair_operators=TEXT_OR_LIST,
 )

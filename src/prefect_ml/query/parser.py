@@ -74,7 +74,11 @@ class _Parser:
 
     def expect_and(self) -> None:
         if not self.keyword("AND"):
-            raise self.error(self.peek(), "a list of comparisons separated by 'AND'")
+            token = self.peek()
+            raise InvalidFilterError(
+                f"Invalid clause(s) in filter string: {_shown(token)}. Invalid filter string: {self._text[:200]!r}. "
+                f"Expected a list of comparisons separated by 'AND' at position {token.at}."
+            )
 
     def comparison(self) -> Comparison:
         self._refuse_constant()

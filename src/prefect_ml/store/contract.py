@@ -146,7 +146,8 @@ class RunStore(Protocol):
     def log_inputs(self, run_id: str, inputs: Sequence[DatasetInput], *, models: Sequence[str] = ()) -> None:
         """Note which data sets and logged models a run used; the same again changes nothing.
 
-        Within a run, name and digest name an input: of two, the first one's facts and values of tags stay.
+        Within a run, name and digest name an input: of two, the first one's facts and tags stay, as in MLflow. What a
+        journal says later of an input replaces them instead: there a process speaks of what it did itself.
         """
         ...
 

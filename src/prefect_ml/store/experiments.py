@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from prefect_ml.entities import Experiment, LifecycleStage
 from prefect_ml.errors import AlreadyExistsError, InactiveError, NotFoundError
 from prefect_ml.store import names
+from prefect_ml.store.locations import check_location
 from prefect_ml.store.rows import Rows, now
 from prefect_ml.store.statements import upsert
 from prefect_ml.store.tables import experiment_tags, experiments, runs
@@ -28,12 +29,15 @@ _EXPERIMENT_ID = re.compile(r"[0-9]{1,18}")
 
 
 class ExperimentRows(Rows):
-    def create_experiment(self, name: str, tags: Mapping[str, str] | None = None) -> str:
+    def create_experiment(
+        self, name: str, tags: Mapping[str, str] | None = None, artifact_location: str | None = None
+    ) -> str:
         names.check_experiment_name(name)
         checked = names.check_tags(tags or {}, names.MAX_EXPERIMENT_TAG_VALUE)
+        location = check_location(artifact_location) if artifact_location else ""
 
         def work(connection: Connection) -> int:
-            number = insert_experiment(connection, name, self.artifact_root)
+            number = insert_experiment(connection, name, self.artifact_root, location)
             _set_tags(connection, number, checked)
             return number
 
@@ -75,6 +79,19 @@ class ExperimentRows(Rows):
 
         self.database.write(work)
 
+    def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
+        names.check_key("tag", key)
+
+        def work(connection: Connection) -> None:
+            number = active_experiment(connection, experiment_id).id
+            of = experiment_tags.c
+            gone = delete(experiment_tags).where(of.experiment == number, of.key == key)
+            if connection.execute(gone).rowcount == 0:
+                raise NotFoundError(f"No tag with name: {key} in experiment with id {experiment_id}.")
+            _change(connection, number)
+
+        self.database.write(work)
+
     def delete_experiment(self, experiment_id: str) -> None:
         self._set_stage(experiment_id, LifecycleStage.DELETED)
 
@@ -88,12 +105,17 @@ class ExperimentRows(Rows):
         self.database.write(work)
 
 
-def insert_experiment(connection: Connection, name: str, artifact_root: str) -> int:
-    """Add an active experiment and return its number; `IntegrityError` when another transaction takes the name now."""
+def insert_experiment(connection: Connection, name: str, artifact_root: str, location: str = "") -> int:
+    """Add an active experiment and return its number; `IntegrityError` when another transaction takes the name now.
+
+    Its artifacts are at a checked location, or below the root.
+    """
     if connection.execute(select(experiments.c.id).where(experiments.c.name == name)).first():
         raise _taken(name)
-    (number,) = connection.execute(insert(experiments).values(_new(name))).inserted_primary_key or (0,)
-    _locate(connection, number, artifact_root)
+    values = _new(name) | {"artifact_location": location}
+    (number,) = connection.execute(insert(experiments).values(values)).inserted_primary_key or (0,)
+    if not location:
+        _locate(connection, number, artifact_root)
     return int(number)
 
 

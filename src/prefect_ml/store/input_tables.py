@@ -11,6 +11,9 @@ from sqlalchemy import Column, ForeignKey, Index, PrimaryKeyConstraint, Table, U
 
 from prefect_ml.store.tables import INDEXED_LENGTH, Key, Words, metadata
 
+# The tag by which MLflow says what a data set was used for.
+CONTEXT = "mlflow.data.context"
+
 datasets = Table(
     "datasets",
     metadata,

@@ -9,7 +9,9 @@ from sqlalchemy import Connection
 
 from prefect_ml.store.bulk import Bulk
 from prefect_ml.store.input_names import check_input
+from prefect_ml.store.logged_model_names import check_model_id
 from prefect_ml.store.rows import Rows
+from prefect_ml.store.run_models import write_used_models
 from prefect_ml.store.runs import active_run
 
 if TYPE_CHECKING:
@@ -21,6 +23,12 @@ _ADD_DATASETS = Bulk(
     "INSERT INTO datasets (fingerprint, name, digest, source_type, source, schema, profile)"
     " SELECT f, n, d, t, s, c, p FROM {rows} WHERE true ON CONFLICT (fingerprint) DO NOTHING",
     tuple((column, "text") for column in "fndtscp"),
+)
+_ADD_INPUTS = Bulk(
+    "INSERT INTO inputs (run, name, digest, dataset) SELECT {run}, name, digest, id FROM datasets"
+    " JOIN {rows} ON fingerprint = f WHERE true"
+    " ON CONFLICT (run, name, digest) DO NOTHING RETURNING name, digest",
+    (("f", "text"),),
 )
 _SET_INPUTS = Bulk(
     "INSERT INTO inputs (run, name, digest, dataset) SELECT {run}, name, digest, id FROM datasets"
@@ -37,17 +45,20 @@ _SET_TAGS = Bulk(
 
 
 class InputRows(Rows):
-    def log_inputs(self, run_id: str, inputs: Sequence[DatasetInput]) -> None:
+    def log_inputs(self, run_id: str, inputs: Sequence[DatasetInput], *, models: Sequence[str] = ()) -> None:
         checked = [check_input(given) for given in inputs]
+        model_ids = [check_model_id(model_id) for model_id in models]
 
         def work(connection: Connection) -> None:
-            write_inputs(connection, active_run(connection, run_id), checked)
+            number = active_run(connection, run_id)
+            _add_inputs(connection, number, checked)
+            write_used_models(connection, number, model_ids)
 
         self.database.write(work)
 
 
 def write_inputs(connection: Connection, run: int, given: Sequence[DatasetInput]) -> None:
-    """Note what a run used; of inputs with the same name and digest, the last one's facts and values of tags stay."""
+    """Note what a journal says that a run used: of one input, the last one's facts and values of tags stay."""
     if not given:
         return
     rows: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -59,6 +70,16 @@ def write_inputs(connection: Connection, run: int, given: Sequence[DatasetInput]
     _ADD_DATASETS.execute(connection, None, sorted(rows.values()))
     _SET_INPUTS.execute(connection, run, sorted((fingerprint,) for fingerprint, *_ in rows.values()))
     _SET_TAGS.execute(connection, run, sorted((*key, value) for key, value in tags.items()))
+
+
+def _add_inputs(connection: Connection, run: int, given: Sequence[DatasetInput]) -> None:
+    """Note what a run used; one that is noted already stays as it is, with its tags."""
+    first = {(each.dataset.name, each.dataset.digest): each for each in reversed(given)}
+    rows = {named: _row(each.dataset) for named, each in first.items()}
+    _ADD_DATASETS.execute(connection, None, sorted(rows.values()))
+    added = _ADD_INPUTS.execute(connection, run, sorted((fingerprint,) for fingerprint, *_ in rows.values()))
+    tags = [(*named, *tag) for named in map(tuple, added) for tag in first[named].tags.items()]
+    _SET_TAGS.execute(connection, run, sorted(tags))
 
 
 def _row(dataset: Dataset) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from prefect_ml.entities import Dataset, DatasetInput, LifecycleStage, Metric, Run, RunStatus
 from prefect_ml.store.input_tables import datasets, input_tags, inputs
+from prefect_ml.store.run_models import RunModels, load_run_models
 from prefect_ml.store.tables import latest_metrics, metric_keys, params, tags
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Within the number of parameters that both databases take.
 _CHUNK = 10_000
+_NO_MODELS = RunModels((), ())
 
 
 def load_runs(connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
@@ -31,16 +33,29 @@ def load_runs(connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
         all_tags = _pairs(connection, tags, numbers)
         latest = _latest(connection, numbers)
         used = _inputs(connection, numbers)
-        found += [_run(row, all_params[row.id], all_tags[row.id], latest[row.id], used.get(row.id, ())) for row in part]
+        models = load_run_models(connection, numbers)
+        found += [
+            _run(
+                row,
+                params=all_params[row.id],
+                tags=all_tags[row.id],
+                latest=latest[row.id],
+                used=used.get(row.id, ()),
+                models=models.get(row.id, _NO_MODELS),
+            )
+            for row in part
+        ]
     return found
 
 
 def _run(
     row: Row[Any],
+    *,
     params: dict[str, str],
     tags: dict[str, str],
     latest: list[Metric],
     used: Sequence[DatasetInput],
+    models: RunModels,
 ) -> Run:
     return Run(
         run_id=row.run_id,
@@ -56,6 +71,8 @@ def _run(
         latest=latest,
         tags=tags,
         inputs=used,
+        model_inputs=models.used,
+        model_outputs=models.made,
     )
 
 

@@ -26,17 +26,22 @@ _KINDS = (int, int, float, bool)
 # Of n points numbered from 0, those where floor(number * (k - 1) / (n - 1)) grows are k points, evenly spaced, with
 # the first and the last among them.
 _SAMPLE = text("""
-    WITH size AS (SELECT count(*) AS n FROM metrics WHERE run = :run AND key = :key),
+    WITH size AS (
+        SELECT count(*) AS n FROM metrics WHERE run = :run AND key = :key AND step BETWEEN :first AND :last
+    ),
     numbered AS (
         SELECT step, timestamp, value, is_nan,
                row_number() OVER (ORDER BY step, timestamp, value, is_nan) - 1 AS number
-        FROM metrics WHERE run = :run AND key = :key
+        FROM metrics WHERE run = :run AND key = :key AND step BETWEEN :first AND :last
     )
     SELECT step, timestamp, value, is_nan FROM numbered, size
     WHERE n <= :k OR number = 0
        OR (number * (:k - 1)) / (n - 1) <> ((number - 1) * (:k - 1)) / (n - 1)
     ORDER BY step, timestamp, value, is_nan
 """)
+
+
+ALL_STEPS = (-(2**63), 2**63 - 1)
 
 
 class MetricRows(Rows):
@@ -52,9 +57,9 @@ class MetricRows(Rows):
                 literals = [literal(value, column.type) for value, column in zip(last, _ORDER, strict=True)]
                 query = query.where(tuple_(*_ORDER) > tuple_(*literals))
             if max_results is None:
-                return Page([_metric(key, row) for row in connection.execute(query)])
+                return Page([metric(key, row) for row in connection.execute(query)])
             rows = connection.execute(query.limit(max_results + 1)).all()
-        page = [_metric(key, row) for row in rows[:max_results]]
+        page = [metric(key, row) for row in rows[:max_results]]
         follows = len(rows) > max_results
         return Page(page, encode_token((run_id, key), rows[max_results - 1]) if follows else None)
 
@@ -63,22 +68,29 @@ class MetricRows(Rows):
             raise InvalidInputError(f"max_points must be an integer of at least 2, got {max_points!r}.")
         with self.database.read() as connection:
             run = run_row(connection, run_id).id
-            number = _key_number(connection, key)
-            values = {"run": run, "key": number, "k": max_points}
-            return [_metric(key, row) for row in connection.execute(_SAMPLE, values)]
+            rows = sample_rows(connection, run, key_number(connection, key), ALL_STEPS, max_points)
+            return [metric(key, row) for row in rows]
+
+
+def sample_rows(
+    connection: Connection, run: int, key: int, steps: tuple[int, int], max_points: int
+) -> Sequence[Row[Any]]:
+    """At least 2 points evenly over those of a curve between two steps, with the first and the last."""
+    values = {"run": run, "key": key, "first": steps[0], "last": steps[1], "k": max_points}
+    return connection.execute(_SAMPLE, values).all()
 
 
 def _curve(connection: Connection, run_id: str, key: str) -> Select[Any]:
     run = run_row(connection, run_id).id
-    mine = (metrics.c.run == run) & (metrics.c.key == _key_number(connection, key))
+    mine = (metrics.c.run == run) & (metrics.c.key == key_number(connection, key))
     return select(*_ORDER).where(mine)
 
 
-def _key_number(connection: Connection, key: str) -> int:
+def key_number(connection: Connection, key: str) -> int:
     """The number of a metric name; -1, which no curve has, when it was never logged."""
     number = connection.execute(select(metric_keys.c.id).where(metric_keys.c.name == key)).scalar()
     return -1 if number is None else int(number)
 
 
-def _metric(key: str, row: Row[Any]) -> Metric:
+def metric(key: str, row: Row[Any]) -> Metric:
     return Metric(key, math.nan if row.is_nan else row.value, row.timestamp, row.step)

@@ -18,6 +18,7 @@ from prefect_ml.store.registry_tables import model_version_tags, model_versions
 from prefect_ml.store.requests import supersede_open
 from prefect_ml.store.rows import now
 from prefect_ml.store.statements import upsert
+from prefect_ml.store.version_location import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,8 @@ class ModelVersionRows(RegistryRows):
         description: str = "",
         artifact_digest: str = "",
         tags: Mapping[str, str] | None = None,
+        model_id: str = "",
+        run_link: str = "",
     ) -> ModelVersion:
         names.check_words("The source", source, names.MAX_SOURCE, needed=True)
         names.check_words("The description", description, names.MAX_DESCRIPTION)
@@ -41,15 +44,19 @@ class ModelVersionRows(RegistryRows):
             "run_id": None if run_id is None else check_text("A run id", run_id),
             "description": description,
             "artifact_digest": names.check_words("The digest", artifact_digest),
+            "run_link": names.check_words("The link to a run", run_link),
             "stage": Stage.NONE,
         }
+        names.check_words("The id of a logged model", model_id)
         checked = names.check_tags(tags)
 
         def work(connection: Connection) -> ModelVersion:
             model = find_model(connection, name)
             version = model.last_version + 1
             at = now()
+            origin = origin_of(connection, source)
             row = {"model": model.id, "version": version, "creation_timestamp": at, "last_updated_timestamp": at}
+            row |= {"location": origin.location, "model_id": model_id or origin.model_id}
             connection.execute(insert(model_versions), row | values)
             touch_model(connection, model.id, last_version=version)
             _set_tags(connection, model.id, version, checked)

@@ -126,3 +126,10 @@ def check_time(what: str, value: Any) -> int:
     if type(value) is not int or value not in _INT64:
         raise InvalidInputError(f"{what} must be an integer number of milliseconds, got {value!r}.")
     return value
+
+
+def check_step(what: str, value: Any) -> int:
+    """A step that fits 64 bits."""
+    if type(value) is not int or value not in _INT64:
+        raise InvalidInputError(f"{what} must be an integer of at most 64 bits, got {value!r}.")
+    return value

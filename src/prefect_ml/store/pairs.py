@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, select, text
 
-from prefect_ml.errors import ParamConflictError
+from prefect_ml.errors import InvalidInputError, ParamConflictError
 from prefect_ml.store.bulk import Bulk
+from prefect_ml.store.canonical import canonical
 from prefect_ml.store.tables import tags as tags_table
 
 if TYPE_CHECKING:
@@ -72,3 +74,21 @@ def remove_tag(connection: Connection, run: int, key: str) -> bool:
     """Remove a tag; whether it was there."""
     where = (tags_table.c.run == run) & (tags_table.c.key == key)
     return connection.execute(delete(tags_table).where(where)).rowcount > 0
+
+
+def append_to_tag(connection: Connection, run: int, key: str, value: Any) -> None:
+    """Add a JSON value to the list in a tag of a run that nobody else changes meanwhile.
+
+    Raises:
+        InvalidInputError: the tag holds no list, or the list becomes too long.
+    """
+    of = tags_table.c
+    old = connection.execute(select(of.value).where(of.run == run, of.key == key)).scalar()
+    try:
+        known = [] if old is None else json.loads(old)
+    except ValueError:
+        known = None
+    if not isinstance(known, list):
+        raise InvalidInputError(f"Tag {key!r} holds no JSON list, so nothing can be added to it; delete it first.")
+    text = canonical(f"The list in tag {key!r}", [*known, value])
+    _SET_TAGS.execute(connection, run, [(key, text)])

@@ -78,7 +78,7 @@ def write_points(
     names = {metric.key for _, found in metrics for metric in found}
     if not names:
         return
-    keys = _key_numbers(connection, names)
+    keys = key_numbers(connection, names)
     points: list[Point] = [
         (keys[key], step, timestamp, None if math.isnan(value) else value, source)
         for source, found in metrics
@@ -146,7 +146,7 @@ def _last_point(connection: Connection, run: int, key: int) -> Point | None:
     return None if row is None else (key, row.step, row.timestamp, None if row.is_nan else row.value, 0)
 
 
-def _key_numbers(connection: Connection, names: Iterable[str]) -> dict[str, int]:
+def key_numbers(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """The numbers of metric names, new ones added."""
     # In one order everywhere, so that two transactions that add the same names do not wait for each other.
     wanted = [(name,) for name in sorted(names)]

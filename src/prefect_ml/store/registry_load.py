@@ -108,6 +108,9 @@ def _version(row: Row[Any], tags: dict[str, str], pointing: list[str]) -> ModelV
         artifact_digest=row.artifact_digest,
         tags=tags,
         aliases=tuple(pointing),
+        model_id=row.model_id,
+        run_link=row.run_link,
+        location=row.location,
     )
 
 

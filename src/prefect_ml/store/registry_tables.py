@@ -54,6 +54,10 @@ model_versions = Table(
     Column("stage", Words, nullable=False),
     Column("description", Words, nullable=False),
     Column("artifact_digest", Words, nullable=False),
+    # The defaults are for a release that does not know these columns.
+    Column("model_id", Words, nullable=False, server_default=""),
+    Column("run_link", Words, nullable=False, server_default=""),
+    Column("location", Words, nullable=False, server_default=""),
     PrimaryKeyConstraint("model", "version"),
     Index("ix_model_versions_run_id", "run_id"),
     Index("ix_model_versions_stage", "model", "stage", "version"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, func, literal, select
 
 from prefect_ml.store.compare import compare, compare_indexed, in_view, one_of
-from prefect_ml.store.input_tables import input_tags, inputs
+from prefect_ml.store.input_tables import CONTEXT, input_tags, inputs
 from prefect_ml.store.keyset import Part, Term, missing_last
 from prefect_ml.store.tables import latest_metrics, metric_keys, params, runs, tags
 
@@ -30,9 +30,6 @@ _ATTRIBUTES: dict[str, tuple[ColumnElement[Any], type]] = {
 }
 _PAIRS = {"param": params, "tag": tags}
 _NEWEST = (Term(runs.c.start_time, int, descending=True), Term(runs.c.run_id, str))
-
-# The tag by which MLflow says what a data set was used for.
-_CONTEXT = "mlflow.data.context"
 
 # SQLite knows nothing of how common a value is. When an index finds at most so many runs, a search starts from them;
 # when it finds more, a page is full before the newest runs have all been looked at.
@@ -99,7 +96,7 @@ def _using(dialect: Dialect, given: Comparison, *, of_a_run: bool = False) -> Se
     holds = compare_indexed(dialect, input_tags.c.value, given.operator, given.value)
     # As an expression the key has no index of its own, or else SQLite would look at all inputs for each run.
     key = input_tags.c.key.concat("") if of_a_run and dialect.name == "sqlite" else input_tags.c.key
-    return query.join(input_tags, input_tags.c.input == inputs.c.id).where(key == _CONTEXT, holds)
+    return query.join(input_tags, input_tags.c.input == inputs.c.id).where(key == CONTEXT, holds)
 
 
 def _is_few(connection: Connection, given: Comparison, matching: Select[Any]) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select, text, update
 
-from prefect_ml.entities import LifecycleStage, Metric, Run, RunStatus
+from prefect_ml.entities import LifecycleStage, Metric, ModelMetric, Run, RunStatus
 from prefect_ml.errors import AlreadyExistsError, InactiveError, InvalidInputError, NotFoundError
 from prefect_ml.store import names
+from prefect_ml.store.driver import execute
 from prefect_ml.store.experiments import active_experiment, artifact_location
 from prefect_ml.store.load import load_runs
-from prefect_ml.store.pairs import RUN_NAME_TAG, remove_tag, write_params, write_tags
+from prefect_ml.store.logged_model_names import check_model_metrics
+from prefect_ml.store.logged_model_points import write_model_points
+from prefect_ml.store.pairs import RUN_NAME_TAG, append_to_tag, remove_tag, write_params, write_tags
 from prefect_ml.store.points import write_points
 from prefect_ml.store.rows import Rows, now
 from prefect_ml.store.run_names import made_up_name
@@ -22,7 +25,9 @@ from prefect_ml.store.tables import runs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_FIND = text("SELECT id, lifecycle_stage FROM runs WHERE run_id = :run_id")
+# What two writers must not do to a run at once waits here; on both databases, nothing changes by it.
+_LOCK = text("UPDATE runs SET name = name WHERE id = :run")
+_FIND = "SELECT id, lifecycle_stage FROM runs WHERE run_id = "
 
 
 class RunRows(Rows):
@@ -101,8 +106,10 @@ class RunRows(Rows):
         metrics: Sequence[Metric] = (),
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
+        model_metrics: Sequence[ModelMetric] = (),
     ) -> None:
         points = names.check_metrics(metrics)
+        of_models = check_model_metrics(list(model_metrics))
         checked_params = names.check_params(params or {})
         checked_tags = names.check_tags(tags or {})
 
@@ -112,6 +119,7 @@ class RunRows(Rows):
                 raise conflict.error(run_id)
             write_tags(connection, number, checked_tags)
             write_points(connection, number, [(0, points)])
+            write_model_points(connection, number, of_models)
 
         self.database.write(work)
 
@@ -119,6 +127,16 @@ class RunRows(Rows):
         def work(connection: Connection) -> None:
             if not remove_tag(connection, active_run(connection, run_id), key):
                 raise NotFoundError(f"No tag with name: {key} in run with id {run_id}.")
+
+        self.database.write(work)
+
+    def append_to_tag(self, run_id: str, key: str, value: Any) -> None:
+        names.check_key("tag", key)
+
+        def work(connection: Connection) -> None:
+            number = active_run(connection, run_id)
+            connection.execute(_LOCK, {"run": number})
+            append_to_tag(connection, number, key, value)
 
         self.database.write(work)
 
@@ -150,7 +168,7 @@ def insert_run(
         "status": RunStatus.RUNNING,
         "user_id": user_id,
         "start_time": start_time,
-        "artifact_uri": f"{artifact_location(experiment, artifact_root)}/{run_id}/artifacts",
+        "artifact_uri": f"{artifact_location(experiment, artifact_root).rstrip('/')}/{run_id}/artifacts",
         "lifecycle_stage": LifecycleStage.ACTIVE,
     }
     statement = upsert(connection, runs, ["run_id"], []).values(values).returning(runs.c.id)
@@ -165,9 +183,18 @@ def run_row(connection: Connection, run_id: str) -> Row[Any]:
     return row
 
 
-def find_run(connection: Connection, run_id: str) -> Row[Any] | None:
+class FoundRun(NamedTuple):
+    """What most writes need to know of a run."""
+
+    id: int
+    lifecycle_stage: str
+
+
+def find_run(connection: Connection, run_id: str) -> FoundRun | None:
     """Number and lifecycle stage of a run, if it is there; cheaper than its row."""
-    return connection.execute(_FIND, {"run_id": run_id}).first()
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    found = execute(connection, _FIND + mark, (run_id,))
+    return FoundRun(*found[0]) if found else None
 
 
 def active_run(connection: Connection, run_id: str) -> int:

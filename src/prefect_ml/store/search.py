@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, select
+from sqlalchemy import cast, exists, select
 
 from prefect_ml.entities import Experiment, Page, Run, ViewType
 from prefect_ml.errors import InvalidInputError
@@ -17,7 +17,7 @@ from prefect_ml.store.names import check_text
 from prefect_ml.store.paging import check_page_size
 from prefect_ml.store.rows import Rows
 from prefect_ml.store.run_query import run_parts
-from prefect_ml.store.tables import experiment_tags, experiments
+from prefect_ml.store.tables import Words, experiment_tags, experiments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +90,8 @@ def _parsed(
 
 
 def _experiment_condition(dialect: Dialect, given: Comparison) -> ColumnElement[bool]:
+    if given.entity == "attribute" and given.key == "experiment_id":
+        return compare(dialect, cast(experiments.c.id, Words), given.operator, given.value)
     if given.entity == "attribute":
         return compare(dialect, _EXPERIMENT_ATTRIBUTES[given.key][0], given.operator, given.value)
     of_tag = experiment_tags.c

@@ -5,17 +5,23 @@ from __future__ import annotations
 from prefect_ml.store.aliases import AliasRows
 from prefect_ml.store.attempts import AttemptRows
 from prefect_ml.store.audit import AuditRows
+from prefect_ml.store.dataset_search import DatasetRows
 from prefect_ml.store.experiments import ExperimentRows
 from prefect_ml.store.inputs import InputRows
 from prefect_ml.store.journal import JournalRows
+from prefect_ml.store.logged_model_search import LoggedModelSearchRows
+from prefect_ml.store.logged_models import LoggedModelRows
 from prefect_ml.store.metrics import MetricRows
 from prefect_ml.store.model_versions import ModelVersionRows
+from prefect_ml.store.once import OnceRows
+from prefect_ml.store.outputs import OutputRows
 from prefect_ml.store.policies import PolicyRows
 from prefect_ml.store.promotion_moves import PromotionMoveRows
 from prefect_ml.store.promotions import PromotionRows
 from prefect_ml.store.registered_models import RegisteredModelRows
 from prefect_ml.store.registry_search import RegistrySearchRows
 from prefect_ml.store.runs import RunRows
+from prefect_ml.store.sampled_histories import SampledHistoryRows
 from prefect_ml.store.search import SearchRows
 from prefect_ml.store.stages import StageRows
 from prefect_ml.store.steps import StepRows
@@ -25,11 +31,16 @@ class SqlStore(
     ExperimentRows,
     RunRows,
     MetricRows,
+    SampledHistoryRows,
     InputRows,
+    OutputRows,
+    DatasetRows,
     JournalRows,
     AttemptRows,
     StepRows,
     SearchRows,
+    LoggedModelRows,
+    LoggedModelSearchRows,
     RegisteredModelRows,
     ModelVersionRows,
     StageRows,
@@ -39,6 +50,7 @@ class SqlStore(
     PromotionRows,
     PromotionMoveRows,
     AuditRows,
+    OnceRows,
 ):
     """The store in a SQLite file or PostgreSQL database.
 
@@ -52,6 +64,11 @@ class SqlStore(
     @property
     def url(self) -> str:
         return self.database.url
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called; a closed one still works and opens connections anew."""
+        return self.database.closed
 
     def close(self) -> None:
         self.database.close()
