@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 # Connections that wait to be accepted, those during the start included.
-_BACKLOG = 2048
+BACKLOG = 2048
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def listening(host: str, port: int, *, guarded: bool, setting: str) -> Iterator[
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            listener.listen(_BACKLOG)
+            listener.listen(BACKLOG)
         except OSError as error:
             raise InvalidInputError(f"Cannot listen on {host} port {port}: {error}; choose another port.") from error
         yield listener

@@ -1,0 +1,93 @@
+"""A process that serves: uvicorn's server, with an end at which no client that waits for its answer is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from prefect_ml.http.listener import BACKLOG
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp
+
+    from prefect_ml.server.observed import Observed
+    from prefect_ml.settings import Settings
+
+# Seconds after the listener is closed in which clients that keep a connection busy get an answer that closes it.
+_LEAVE = 0.25
+# Connections that a process takes at a time: more, and the first of several workers to wake would take them all.
+_TAKEN = 4
+
+
+class ServingProcess(uvicorn.Server):
+    """Serves an application on a listening socket until it is told to stop.
+
+    Then it refuses new connections, answers what is in hand, closes each kept connection after an answer that says so,
+    and ends within the setting `server_drain`, or with the process that started it.
+
+    Args:
+        app: what is served.
+        observed: the part of it that tells clients to leave.
+        settings: the time that it may take to end.
+        ready: called once, when it serves.
+        parent: the process that started it, which it does not outlive; None for a process of its own.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        observed: Observed,
+        settings: Settings,
+        ready: Callable[[], None],
+        parent: int | None = None,
+    ) -> None:
+        self._observed = observed
+        self._ready = ready
+        self._parent = parent
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                lifespan="on",
+                ws="none",
+                backlog=_TAKEN,
+                timeout_keep_alive=60,
+                timeout_graceful_shutdown=settings.server_drain,
+                proxy_headers=False,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)  # asyncio made the kernel's queue as short as what it takes at a time
+        if self.started:
+            self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._parent is not None and os.getppid() != self._parent:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._observed.leaving = True
+        # What the kernel has accepted already is taken over before the listener is closed.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE):
+                while self.server_state.connections:  # noqa: ASYNC110  uvicorn tells nobody of their end
+                    await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
