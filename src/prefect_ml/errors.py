@@ -20,6 +20,7 @@ PrefectMLError
 │   └── CorruptArtifactError  bytes differ from their recorded digest
 ├── UntrustedModelError       loading would unpickle from an origin that is not trusted
 ├── JournalOffsetError        a journal batch does not start where the store stands
+├── WouldWaitError            a write that may not wait would have to
 ├── StoreUnavailableError     the store cannot be reached; retrying may help
 └── StoreVersionError         the store's schema is newer than this release
 ```
@@ -110,6 +111,10 @@ class JournalOffsetError(PrefectMLError):
     def __init__(self, expected: int) -> None:
         super().__init__(f"The store holds this journal up to offset {expected}; send the batch that starts there.")
         self.expected = expected
+
+
+class WouldWaitError(PrefectMLError):
+    """The write would have to wait for another one, and was told not to; nothing was done."""
 
 
 class StoreUnavailableError(PrefectMLError):

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from prefect_ml.entities import Metric
-from prefect_ml.errors import InvalidInputError, NotFoundError, StoreUnavailableError, StoreVersionError
+from prefect_ml.errors import InvalidInputError, NotFoundError, StoreUnavailableError, StoreVersionError, WouldWaitError
 from prefect_ml.store import open_store
 from prefect_ml.store.database import Database
 from prefect_ml.store.migrations import FOLDER, revisions
@@ -276,6 +276,38 @@ def test_many_threads_write_one_after_the_other_and_all_at_once(sqlite_store):
     assert sqlite_store.get_run(run).metrics == {f"m{number}": 49.0 for number in range(8)}
     for number in range(8):
         assert len(sqlite_store.get_metric_history(run, f"m{number}").items) == 50
+
+
+def test_a_write_that_may_not_wait_does_so_at_once_or_not_at_all(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}", uninterrupted=True)
+    with database.at_once():
+        database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
+
+    def insert(number):
+        return lambda connection: connection.exec_driver_sql("INSERT INTO t VALUES (?)", (number,))
+
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(WouldWaitError), database.at_once():
+        database.write(insert(1))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(database.write, insert(2))
+        with pytest.raises(WouldWaitError), database.at_once():
+            database.write(insert(3))
+        other.execute("COMMIT")
+        waiting.result(30)
+    with database.at_once():
+        database.write(insert(4))
+    assert [n for (n,) in other.execute("SELECT n FROM t")] == [2, 4]
+    other.close()
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite:///store.db", "postgresql://127.0.0.1:1/none"])
+def test_only_a_servers_own_file_is_written_at_once(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WouldWaitError), Database(url).at_once():
+        pytest.fail("never reached")
 
 
 def test_a_full_disk_loses_nothing_acknowledged_and_heals(sqlite_store):

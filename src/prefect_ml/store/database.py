@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from prefect_ml.errors import InvalidInputError, StoreUnavailableError
+from prefect_ml.errors import InvalidInputError, StoreUnavailableError, WouldWaitError
 from prefect_ml.store.leader import Leader
 from prefect_ml.store.writer import Writer
 
@@ -114,6 +114,21 @@ class Database:
             self._joined.connection = None
 
     @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within, a write of this thread raises `WouldWaitError` where it would wait for another thread or process.
+
+        So an event loop may write by itself, which costs less than the way to another thread and back. A database
+        behind a network is always waited for.
+        """
+        if self.dialect != "sqlite" or not self._uninterrupted:
+            raise WouldWaitError
+        self._joined.at_once = True
+        try:
+            yield
+        finally:
+            self._joined.at_once = False
+
+    @contextmanager
     def bare(self) -> Iterator[Any]:
         """The driver's own connection, outside any transaction."""
         with self._named_failures():
@@ -159,7 +174,7 @@ class Database:
         while True:
             writer = self._writing()
             if isinstance(writer, Leader):
-                return writer.run(work)
+                return writer.run(work, wait=not getattr(self._joined, "at_once", False))
             # Another thread may close the writer between the two steps; then there is a new one.
             if (answer := writer.submit(work)) is not None:
                 return answer.result()
@@ -169,7 +184,7 @@ class Database:
         with self._lock:
             if self._writer is None:
                 name = Path(self._url.database or "").name
-                self._writer = Leader(engine) if self._uninterrupted else Writer(engine, name)
+                self._writer = Leader(engine, _PATIENCE) if self._uninterrupted else Writer(engine, name)
             return self._writer
 
     def _write_with_retries(self, work: Callable[[Connection], T], *, serializable: bool) -> T:

@@ -22,7 +22,7 @@ def execute(connection: Connection, sql: str, parameters: Sequence[Any]) -> list
     if connection.dialect.name != "sqlite":
         result = connection.exec_driver_sql(sql, tuple(parameters))
         return list(result.all()) if result.returns_rows else []
-    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # it is SQLite's
+    driver: sqlite3.Connection = connection.connection.dbapi_connection  # type: ignore[assignment]  # it is SQLite's
     try:
         return driver.execute(sql, parameters).fetchall()
     except sqlite3.Error as error:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prefect_ml.store.writer import GROUP, Outcome, commit
+from sqlalchemy.exc import OperationalError
+
+from prefect_ml.errors import WouldWaitError
+from prefect_ml.store.writer import GROUP, Outcome, do
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, RootTransaction
 
 T = TypeVar("T")
 
 _NOBODY = 0
 _CHOSEN = -1
+# Seconds between two looks at a database that another process writes to, at most.
+_PAUSE = 0.02
 
 
 class _Write:
@@ -39,20 +46,28 @@ class Leader:
     writes of others, so this is for a server's request threads; see `Writer` for all others.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, patience: float) -> None:
+        """Write to the database of an engine, and wait `patience` seconds for other processes that do."""
         self._engine = engine
+        self._patience = patience
         self._connection: Connection | None = None
         self._mutex = threading.Lock()
         self._waiting: list[_Write] = []
         self._leader = _NOBODY
 
-    def run(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in the next transaction, and return its result once that is committed."""
+    def run(self, work: Callable[[Connection], T], *, wait: bool = True) -> T:
+        """Run `work` in the next transaction, and return its result once that is committed.
+
+        Raises:
+            WouldWaitError: it would have to wait for another thread or process, and `wait` is false; nothing is done.
+        """
         own = threading.get_ident()
         if self._leader == own:
             raise RuntimeError("A write was started inside a write; pass the connection on instead.")
         write = _Write(work)
         with self._mutex:
+            if not wait and self._leader != _NOBODY:
+                raise WouldWaitError
             self._waiting.append(write)
             if self._leader == _NOBODY:
                 self._leader = own
@@ -60,7 +75,7 @@ class Leader:
         if not write.leads:
             write.ready.acquire()
         if write.leads:
-            self._lead()
+            self._lead(wait=wait)
         result, error = write.outcome
         if error is not None:
             raise error
@@ -81,12 +96,12 @@ class Leader:
         if connection is not None:
             connection.close()
 
-    def _lead(self) -> None:
+    def _lead(self, *, wait: bool) -> None:
         """Commit what waits, this thread's own write among it, and leave the rest to the thread of its first one."""
         with self._mutex:
             self._leader = threading.get_ident()
             group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
-        for write, outcome in zip(group, self._commit(group), strict=True):
+        for write, outcome in zip(group, self._commit(group, wait=wait), strict=True):
             write.outcome = outcome
         with self._mutex:
             successor = self._waiting[0] if self._waiting else None
@@ -98,13 +113,36 @@ class Leader:
             if not write.leads:
                 write.ready.release()
 
-    def _commit(self, group: list[_Write]) -> list[Outcome]:
+    def _commit(self, group: list[_Write], *, wait: bool) -> list[Outcome]:
         try:
             if self._connection is None:
-                self._connection = self._engine.connect().execution_options(begin="BEGIN IMMEDIATE")
+                self._connection = _own_connection(self._engine)
+            with self._begin(self._connection, wait=wait):
+                return do(self._connection, [write.work for write in group])
         except BaseException as error:  # noqa: BLE001  whoever waits for the answer gets it
+            if not isinstance(error, WouldWaitError):
+                self._let_go()
             return [(None, error)] * len(group)
-        outcomes = commit(self._connection, [write.work for write in group])
-        if self._connection.invalidated or self._connection.in_transaction():
-            self._let_go()
-        return outcomes
+
+    def _begin(self, connection: Connection, *, wait: bool) -> RootTransaction:
+        deadline = time.monotonic() + self._patience
+        pause = _PAUSE / 20
+        while True:
+            try:
+                return connection.begin()
+            except OperationalError as error:
+                if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_BUSY" or time.monotonic() > deadline:
+                    raise
+                if not wait:
+                    raise WouldWaitError from error
+            time.sleep(random.uniform(0, pause))  # noqa: S311  spreads tries, hides nothing
+            pause = min(pause * 2, _PAUSE)
+
+
+def _own_connection(engine: Engine) -> Connection:
+    """A connection outside the pool that never waits by itself for other processes."""
+    connection = engine.connect().execution_options(begin="BEGIN IMMEDIATE")
+    connection.detach()
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    connection.rollback()
+    return connection

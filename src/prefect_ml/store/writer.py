@@ -86,11 +86,16 @@ def commit(connection: Connection, works: Sequence[Callable[[Connection], Any]])
     """Do writes in one transaction of a connection, and say what came of each once it is committed."""
     try:
         with connection.begin():
-            if len(works) == 1:
-                return [(works[0](connection), None)]
-            return [_in_savepoint(connection, work) for work in works]
+            return do(connection, works)
     except BaseException as error:  # noqa: BLE001  whoever waits for the answer gets it
         return [(None, error)] * len(works)
+
+
+def do(connection: Connection, works: Sequence[Callable[[Connection], Any]]) -> list[Outcome]:
+    """Do writes in the transaction of a connection; of several, each may fail by itself."""
+    if len(works) == 1:
+        return [(works[0](connection), None)]
+    return [_in_savepoint(connection, work) for work in works]
 
 
 def _in_savepoint(connection: Connection, work: Callable[[Connection], Any]) -> Outcome:
