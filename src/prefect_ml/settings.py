@@ -105,6 +105,22 @@ class Settings(BaseSettings):
         default=None, description="Token that the tracking server asks for; needed to listen beyond this machine."
     )
     server_threads: int = Field(default=16, gt=0, description="Requests that a server process works on at a time.")
+    server_waiting: int = Field(
+        default=512,
+        ge=0,
+        description="Requests that wait for one of these threads; one more is answered 503 with Retry-After.",
+    )
+    server_rate: float = Field(
+        default=0.0,
+        ge=0,
+        description="Requests a second that a server process takes from each client address; 0 for no bound.",
+    )
+    server_body_timeout: float = Field(
+        default=30.0, gt=0, description="Seconds without progress after which the body of a request is given up (408)."
+    )
+    server_log: Literal["json", "text", "off"] = Field(
+        default="text", description="The log of requests: all as JSON, those that failed as text, or none."
+    )
     server_max_body: int = Field(
         default=32 << 20,
         gt=0,
