@@ -14,19 +14,24 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _LOCAL = frozenset({"", "file"})
+# What MLflow's clients give for a version of a prompt, whose text is in a tag.
+_OF_PROMPTS = "dummy-source"
 # As often as anything on the way might decode it.
 _DECODINGS = 5
 
 
-def check_source(here: Backend, source: str, run_id: str, model_id: str) -> None:
+def check_source(here: Backend, source: str, run_id: str, model_id: str, *, prompt: bool) -> None:
     """Refuse the source of a version that would be a file of the server's own, or that leaves its place by `..`.
 
-    A local path must lie in the artifacts of the run or logged model that is named with it.
+    A local path must lie in the artifacts of the run or logged model that is named with it. A version of a prompt may
+    have the placeholder that clients send, which is no place at all.
 
     Raises:
         InvalidInputError: it is such a source.
         NotFoundError: the run or logged model of a local path does not exist.
     """
+    if prompt and source == _OF_PROMPTS:
+        return
     scheme = match.group()[:-1].lower() if (match := _SCHEME.match(source)) else ""
     if scheme in _LOCAL or len(scheme) == 1:  # one letter is a Windows drive
         _check_local(here, source, run_id, model_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import DOUBLE_PRECISION, cast, exists, select
@@ -107,6 +108,9 @@ def _conditions(
     for given in comparisons:
         if given.entity == "attribute":
             found.append(_attribute(dialect, attributes[given.key][0], given))
+        elif given.key == PROMPT_TAG and given.operator == "!=":
+            # MLflow's client asks for models, which have no such tag, by this comparison.
+            found.append(~tagged(_tag_holds(dialect, replace(given, operator="="))))
         else:
             found.append(tagged(_tag_holds(dialect, given)))
     if not any(given.entity == "tag" and given.key == PROMPT_TAG for given in comparisons):

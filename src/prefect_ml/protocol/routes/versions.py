@@ -18,6 +18,7 @@ from prefect_ml.protocol.wire import Request
 
 routes = Routes("Model versions")
 
+PROMPT_TAG = "mlflow.prompt.is_prompt"
 ACTIVE_STAGES = (Stage.STAGING, Stage.PRODUCTION)
 
 
@@ -65,8 +66,9 @@ class VersionTagKey(VersionName):
 @routes.on("POST", "model-versions/create")
 def create_version(here: Backend, request: CreateVersion) -> answers.OneVersion:
     """Add the next version to a registered model."""
-    here.store.get_registered_model(request.name)
-    check_source(here, request.source, request.run_id, request.model_id)
+    model = here.store.get_registered_model(request.name)
+    prompt = model.tags.get(PROMPT_TAG) == "true"
+    check_source(here, request.source, request.run_id, request.model_id, prompt=prompt)
     made = here.store.create_model_version(
         request.name,
         request.source,
