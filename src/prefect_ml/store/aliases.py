@@ -17,6 +17,7 @@ from prefect_ml.store.registry_tables import alias_moves, aliases
 from prefect_ml.store.requests import alias_subject
 from prefect_ml.store.rows import now
 from prefect_ml.store.statements import upsert
+from prefect_ml.store.webhook_outbox import alias_changed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,6 +131,7 @@ def move_alias(
     connection.execute(upsert(connection, aliases, ["model", "alias"], _VALUES).values(row))
     connection.execute(insert(alias_moves), {"name": name, "alias": alias, "reason": reason, **values})
     touch_model(connection, model)
+    alias_changed(connection, model, name, alias, version)
     return Alias(name=name, alias=alias, **values)  # type: ignore[arg-type]  # the values are typed by their names
 
 
@@ -141,6 +143,7 @@ def drop_alias(connection: Connection, name: str, row: Row[Any], *, actor: str, 
     move |= {"version": None, "previous_version": row.version, "moved_at": now(), "request_id": None}
     connection.execute(insert(alias_moves), move)
     touch_model(connection, row.model)
+    alias_changed(connection, row.model, name, row.alias, None)
     before = {"version": row.version, "generation": row.generation}
     record(
         connection,

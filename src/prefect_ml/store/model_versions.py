@@ -19,6 +19,7 @@ from prefect_ml.store.requests import supersede_open
 from prefect_ml.store.rows import now
 from prefect_ml.store.statements import upsert
 from prefect_ml.store.version_location import origin_of
+from prefect_ml.store.webhook_outbox import version_created, version_tag_changed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,7 @@ class ModelVersionRows(RegistryRows):
             _set_tags(connection, model.id, version, checked)
             after = {"source": source, "run_id": run_id, "digest": artifact_digest}
             record(connection, "version-created", f"models:/{name}/{version}", after=after)
+            version_created(connection, model.id, name, version, values | {"tags": checked})
             return load_version(connection, model.id, version)
 
         return self.change(work)
@@ -105,6 +107,7 @@ class ModelVersionRows(RegistryRows):
             model = find_version(connection, name, version).model
             _set_tags(connection, model, version, checked)
             touch_version(connection, model, version)
+            version_tag_changed(connection, model, name, version, key=key, value=value)
 
         self.change(work)
 
@@ -116,8 +119,10 @@ class ModelVersionRows(RegistryRows):
             model = find_version(connection, name, version).model
             tags = model_version_tags.c
             wanted = (tags.model == model) & (tags.version == version) & (tags.key == key)
-            connection.execute(delete(model_version_tags).where(wanted))
+            gone = connection.execute(delete(model_version_tags).where(wanted))
             touch_version(connection, model, version)
+            if gone.rowcount:
+                version_tag_changed(connection, model, name, version, key=key, value=None)
 
         self.change(work)
 

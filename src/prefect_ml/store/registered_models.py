@@ -12,6 +12,7 @@ from prefect_ml.store import registry_names as names
 from prefect_ml.store.aliases import aliases_on, drop_alias, move_alias, record_move
 from prefect_ml.store.audit import record
 from prefect_ml.store.policies import refuse_protected
+from prefect_ml.store.prompts import PROMPT_TAG, is_prompt
 from prefect_ml.store.registry_load import load_model
 from prefect_ml.store.registry_rows import RegistryRows, find_model, touch_model
 from prefect_ml.store.registry_tables import (
@@ -23,12 +24,10 @@ from prefect_ml.store.registry_tables import (
 from prefect_ml.store.requests import supersede_open
 from prefect_ml.store.rows import now
 from prefect_ml.store.statements import upsert
+from prefect_ml.store.webhook_outbox import model_created, model_tag_changed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-# A prompt is a registered model with this tag, as MLflow has it.
-PROMPT_TAG = "mlflow.prompt.is_prompt"
 
 
 class RegisteredModelRows(RegistryRows):
@@ -45,8 +44,10 @@ class RegisteredModelRows(RegistryRows):
             values = {"name": name, "description": description, "last_version": 0}
             values |= {"creation_timestamp": at, "last_updated_timestamp": at}
             connection.execute(insert(registered_models), values)
-            _set_tags(connection, find_model(connection, name).id, checked)
+            model = find_model(connection, name).id
+            _set_tags(connection, model, checked)
             record(connection, "model-created", f"models:/{name}")
+            model_created(connection, model, name, description, checked)
             return load_model(connection, name)
 
         return self.change(work)
@@ -113,6 +114,7 @@ class RegisteredModelRows(RegistryRows):
             model = find_model(connection, name).id
             _set_tags(connection, model, checked)
             touch_model(connection, model)
+            model_tag_changed(connection, model, name, key, value)
 
         self.change(work)
 
@@ -123,8 +125,10 @@ class RegisteredModelRows(RegistryRows):
         def work(connection: Connection) -> None:
             model = find_model(connection, name).id
             tags = registered_model_tags.c
-            connection.execute(delete(registered_model_tags).where(tags.model == model, tags.key == key))
+            gone = connection.execute(delete(registered_model_tags).where(tags.model == model, tags.key == key))
             touch_model(connection, model)
+            if gone.rowcount:
+                model_tag_changed(connection, model, name, key, None)
 
         self.change(work)
 
@@ -146,10 +150,7 @@ def _refuse_taken(connection: Connection, name: str, *, prompt: bool = False) ->
     row = connection.execute(select(registered_models.c.id).where(registered_models.c.name == name)).first()
     if row is None:
         return
-    tags = registered_model_tags.c
-    tagged = select(tags.value).where(tags.model == row.id, tags.key == PROMPT_TAG)
-    is_prompt = connection.execute(tagged).scalar() == "true"
-    if is_prompt != prompt:
+    if is_prompt(connection, row.id) != prompt:
         new, old = ("prompt", "registered model") if prompt else ("model", "prompt")
         raise AlreadyExistsError(
             f"Tried to create a {new} with name {name!r}, but the name is already taken by a {old}. "

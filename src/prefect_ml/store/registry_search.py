@@ -11,7 +11,7 @@ from prefect_ml.entities import ModelVersion, Page, RegisteredModel
 from prefect_ml.query import MODEL_VERSIONS, REGISTERED_MODELS, Comparison, OrderBy, parse_filter, parse_order_by
 from prefect_ml.store.compare import compare
 from prefect_ml.store.keyset import Part, Term, fetch_page
-from prefect_ml.store.registered_models import PROMPT_TAG
+from prefect_ml.store.prompts import PROMPT_TAG
 from prefect_ml.store.registry_load import load_models, load_versions, select_versions
 from prefect_ml.store.registry_tables import (
     model_version_tags,

@@ -24,6 +24,8 @@ from prefect_ml.store.sampled_histories import SampledHistoryRows
 from prefect_ml.store.search import SearchRows
 from prefect_ml.store.stages import StageRows
 from prefect_ml.store.steps import StepRows
+from prefect_ml.store.webhook_deliveries import WebhookDeliveryRows
+from prefect_ml.store.webhooks import WebhookRows
 
 
 class SqlStore(
@@ -49,6 +51,8 @@ class SqlStore(
     PromotionRows,
     PromotionMoveRows,
     AuditRows,
+    WebhookRows,
+    WebhookDeliveryRows,
 ):
     """The store in a SQLite file or PostgreSQL database.
 
