@@ -1,0 +1,57 @@
+"""An answer in one packet: what is written to a connection in one turn of the event loop leaves together.
+
+uvicorn writes the head of an answer and its body one after the other, which are two system calls and two packets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+# Bytes beyond which nothing is held back; large bodies gain nothing, and must be felt by the flow control.
+_HELD = 16 << 10
+
+
+class OnePacketProtocol(H11Protocol):
+    """HTTP/1.1 over a transport that gathers what is written to it; for the setting `http` of uvicorn."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(cast("asyncio.Transport", GatheringTransport(transport, self.loop)))
+
+
+class GatheringTransport:
+    """A transport whose small writes of one turn of the loop are sent as one.
+
+    Args:
+        transport: what it writes to; everything but writing and closing is left to it.
+        loop: of the connection.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._held:
+            self._loop.call_soon(self._send)
+        self._held.append(data)
+        self._size += len(data)
+        if self._size > _HELD:
+            self._send()
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._held and not self._transport.is_closing():
+            self._transport.write(b"".join(self._held))
+        self._held.clear()
+        self._size = 0
