@@ -26,6 +26,12 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def client_environment():
+    """Of a client in another process."""
+    return {**os.environ, **CLIENT_SETTINGS}
+
+
+@pytest.fixture(scope="session")
 def mlflow(server):
     """MLflow's client of this process, pointed at the server; afterwards as it was."""
     before = {name: os.environ.get(name) for name in [*CLIENT_SETTINGS, "MLFLOW_TRACKING_URI"]}
