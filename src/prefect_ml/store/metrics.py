@@ -92,5 +92,6 @@ def key_number(connection: Connection, key: str) -> int:
     return -1 if number is None else int(number)
 
 
-def metric(key: str, row: Row[Any]) -> Metric:
-    return Metric(key, math.nan if row.is_nan else row.value, row.timestamp, row.step)
+def metric(key: str, row: Sequence[Any]) -> Metric:
+    step, timestamp, value, is_nan = row
+    return Metric(key, math.nan if is_nan else value, timestamp, step)

@@ -97,11 +97,11 @@ class _Range(NamedTuple):
             return _Curve(run, points, whole=True, last=points[-1]) if points else None
         return _Curve(run, points, whole=False, last=self.connection.execute(_END, values).one())
 
-    def sampled(self, curve: _Curve, chosen: Sequence[int], max_points: int) -> list[Row[Any]]:
+    def sampled(self, curve: _Curve, chosen: Sequence[int], max_points: int) -> list[Sequence[Any]]:
         """The points of a curve at the chosen steps, and the last."""
         if curve.whole:
             wanted = set(chosen)
-            found = [point for point in curve.points if point.step in wanted]
+            found: list[Sequence[Any]] = [point for point in curve.points if point.step in wanted]
         elif curve.crowded:
             steps = (self.first, self.last)
             found = list(sample_rows(self.connection, curve.run, self.key, steps, max(2, max_points)))
@@ -118,11 +118,12 @@ def _chosen_steps(curves: Sequence[_Curve], max_points: int) -> list[int]:
         return []
     ends = {curve.last.step for curve in curves}
     if all(curve.whole for curve in curves):
-        steps: Sequence[int] = sorted({point.step for curve in curves for point in curve.points})
-    else:
-        steps = range(min(curve.points[0].step for curve in curves), max(ends) + 1)
-    return sorted({*_evenly(steps, max_points), *ends})
+        steps = sorted({point.step for curve in curves for point in curve.points})
+        return sorted({*(steps[number] for number in _evenly(len(steps), max_points)), *ends})
+    first = min(curve.points[0].step for curve in curves)
+    return sorted({*(first + number for number in _evenly(max(ends) + 1 - first, max_points)), *ends})
 
 
-def _evenly(items: Sequence[int], most: int) -> Iterable[int]:
-    return items if len(items) <= most else [items[number * len(items) // most] for number in range(most)]
+def _evenly(count: int, most: int) -> Iterable[int]:
+    """At most so many of the numbers below `count`."""
+    return range(count) if count <= most else (number * count // most for number in range(most))
