@@ -13,7 +13,7 @@ class ArtifactRoot(Block):
     """A root of artifacts: every file is written atomically and verified when it is read.
 
     Attributes:
-        uri: a folder path or a `file:` URI.
+        uri: a folder path, or a URL as `open_artifacts` takes it, like `s3://bucket/folder`.
 
     Example:
         List what lies at the root:
@@ -29,7 +29,7 @@ class ArtifactRoot(Block):
     _block_type_slug = "prefect-ml-artifact-root"
     _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
-    uri: str = Field(default=..., title="URI", min_length=1, description="Folder path or file: URI of the root.")
+    uri: str = Field(default=..., title="URI", min_length=1, description="Folder path or URL of the root.")
 
     def get_artifacts(self) -> ArtifactStore:
         """Open the root; the folder is made by the first write.

@@ -5,51 +5,31 @@ from __future__ import annotations
 import contextlib
 import uuid
 
-import boto3
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
+from bucket import NAME as BUCKET
+from bucket import Bucket
 from prefect_ml.artifacts import open_artifacts
 
-BUCKET = "artifacts"
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
-
 
 @pytest.fixture(scope="session")
-def s3_url():
-    """A server that speaks S3's protocol."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def s3_client(s3_url):
-    client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=s3_url,
-        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        region_name=CREDENTIALS["AWS_DEFAULT_REGION"],
-    )
-    client.create_bucket(Bucket=BUCKET)
-    yield client
-    client.close()
+def bucket():
+    with Bucket() as running:
+        yield running
 
 
 @pytest.fixture
-def s3(s3_client, s3_url, monkeypatch):
+def s3_url(bucket):
+    return bucket.url
+
+
+@pytest.fixture
+def s3(bucket, monkeypatch):
     """boto3's own client, to look past our store at what is really there."""
-    for name, value in {**CREDENTIALS, "PREFECT_ML_S3_ENDPOINT": s3_url}.items():
+    for name, value in bucket.environment.items():
         monkeypatch.setenv(name, value)
-    return s3_client
+    return bucket.client
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ _CODES: tuple[tuple[type[errors.PrefectMLError], int, str], ...] = (
     (errors.NotAllowedError, 403, "PERMISSION_DENIED"),
     (errors.PromotionError, 400, "INVALID_STATE"),
     (errors.UntrustedModelError, 403, "PERMISSION_DENIED"),
+    (errors.ArtifactConflictError, 409, "RESOURCE_CONFLICT"),
+    (errors.CorruptArtifactError, 500, "DATA_LOSS"),
     (errors.StoreUnavailableError, 503, "TEMPORARILY_UNAVAILABLE"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prefect_ml.protocol.artifacts import listing
 from prefect_ml.protocol.route import Route
 from prefect_ml.protocol.routes import experiments, logged_models, metrics, models, runs, versions
 
@@ -10,6 +11,7 @@ ROUTES: tuple[Route, ...] = (
     *runs.routes.all,
     *metrics.routes.all,
     *logged_models.routes.all,
+    *listing.routes.all,
     *models.routes.all,
     *versions.routes.all,
 )

@@ -1,7 +1,7 @@
 """The server's application: assembly only.
 
-A request passes the gate, then the table of the protocol's routes; what is none of them goes to a FastAPI application
-with health, version and documentation.
+A request passes the gate, then the table of the protocol's routes, then those of files; what is none of them
+goes to a FastAPI application with health, version and documentation.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from prefect_ml.http.gate import LOCAL_NAMES, Gate
 from prefect_ml.http.refusal import RefusedError
 from prefect_ml.protocol.absent import refuse_absent
+from prefect_ml.protocol.artifacts.app import FileRoutes
 from prefect_ml.protocol.dispatch import Dispatch
 from prefect_ml.protocol.openapi import document
 from prefect_ml.protocol.table import ROUTES
@@ -51,9 +52,12 @@ def build_app(backend: Backend, settings: Settings, hosts: Collection[str] = ())
         hosts: names of this machine that are served without a token, beside those of loopback.
     """
     pages = _pages(backend)
-    dispatch = Dispatch(ROUTES, backend, pages, threads=settings.server_threads, body=settings.server_max_body)
+    files = FileRoutes(
+        backend, pages, threads=settings.server_threads, file=settings.server_max_file, body=settings.server_max_body
+    )
+    dispatch = Dispatch(ROUTES, backend, files, threads=settings.server_threads, body=settings.server_max_body)
     token = settings.server_token.get_secret_value() if settings.server_token else None
-    pages.state.dispatch = dispatch
+    pages.state.closing = (dispatch, files)
     return Gate(
         dispatch,
         token=token,
@@ -69,7 +73,8 @@ def _pages(backend: Backend) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        app.state.dispatch.close()
+        for each in app.state.closing:
+            each.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.openapi = lambda: document(ROUTES)  # type: ignore[method-assign]  # FastAPI's way to give another document
