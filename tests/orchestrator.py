@@ -87,8 +87,7 @@ class Orchestrator:
         }
 
     def __enter__(self) -> Self:
-        self.start("server", PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(self._port))
-        until(lambda: self.api.client.get("/health").is_success, "the server's start")
+        self.serve()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,6 +95,12 @@ class Orchestrator:
             if process.poll() is None:
                 stop(process)
         self.api.client.close()
+
+    def serve(self) -> None:
+        """Start the server, or start it again after it was stopped."""
+        command = (PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(self._port))
+        self.server = self.start("server", *command)
+        until(lambda: self.api.client.get("/health").is_success, "the server's start")
 
     def start(
         self, name: str, *command: str | Path, environment: Mapping[str, str] | None = None

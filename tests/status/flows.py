@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
 from pathlib import Path
 
-from prefect import flow, tags, task
+from prefect import Flow, flow, tags, task
 from prefect.cache_policies import INPUTS, NO_CACHE
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.runtime import flow_run
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
@@ -19,13 +21,20 @@ import prefect_ml as ml
 
 @ml.track(experiment="status")
 @flow
-def hold(until: str = "", seconds: float = 120) -> None:
+def hold(until: str = "", seconds: float = 900) -> None:
     """Log, then wait until there is a file."""
     ml.log_metric("begun", 1)
     deadline = time.monotonic() + seconds
     while not (until and Path(until).exists()) and time.monotonic() < deadline:
         time.sleep(0.1)
     ml.log_metric("waited", 1)
+
+
+@ml.track(experiment="status")
+@flow
+def nests() -> None:
+    """Have a flow within it do all."""
+    hold()
 
 
 @ml.track(experiment="status")
@@ -39,6 +48,32 @@ def raises() -> None:
 @flow
 def typed(number: int) -> None:
     ml.log_metric("begun", number)
+
+
+@ml.track(experiment="status")
+@flow
+def raises_late(until: str) -> None:
+    """Log, then wait until there is a file, then fail."""
+    ml.log_metric("begun", 1)
+    while not Path(until).exists():
+        time.sleep(0.1)
+    raise ZeroDivisionError("on purpose")
+
+
+def stays(until: str, leave: str) -> None:
+    """No flow, but a process that goes on after one, as a notebook's does, until there is another file."""
+    with contextlib.suppress(Exception):
+        hold(until)
+    while not Path(leave).exists():
+        time.sleep(0.1)
+
+
+def in_turn(until: str) -> None:
+    """No flow, but a process that executes one after the other."""
+    hold(until)
+    with contextlib.suppress(ZeroDivisionError):
+        raises()
+    hold()
 
 
 def _first_time(marker: str) -> bool:
@@ -153,6 +188,29 @@ def fails_once(marker: str) -> None:
     persisted(1)
     if _first_time(marker):
         raise ZeroDivisionError("the first time")
+
+
+@ml.track(experiment="status")
+@flow(retries=1, retry_delay_seconds=600)
+def waits_to_retry(marker: str) -> None:
+    """Fails the first time, and would be retried in its process much later."""
+    ml.log_metric("begun", 1)
+    if _first_time(marker):
+        raise ZeroDivisionError("the first time")
+
+
+def _mourn_long(flow: Flow, flow_run: FlowRun, state: State) -> None:
+    """Hold the worker back, which reports the death once more when this is over."""
+    while not Path(flow_run.parameters["mourned"]).exists():
+        time.sleep(0.1)
+
+
+@ml.track(experiment="status")
+@flow(on_crashed=[_mourn_long])
+def lives_again(until: str, mourned: str) -> None:
+    ml.log_metric("begun", 1)
+    while not Path(until).exists():
+        time.sleep(0.1)
 
 
 @task(cache_policy=NO_CACHE)

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
     from orchestrator import Orchestrator
     from prefect_ml.entities import Attempt, Run
+    from prefect_ml.store.contract import Store
 
 FLOWS = Path(__file__).with_name("flows.py")
-DEPLOYED = ("hold", "raises", "typed", "retried", "caches", "suspends", "ticks", "pauses", "fails_once", "pool")
+DEPLOYED = (
+    "hold", "raises", "typed", "retried", "caches", "suspends", "ticks", "pauses", "fails_once", "pool",
+    "waits_to_retry", "lives_again", "nests",
+)  # fmt: skip
 # Seconds within which everything must be as it is to be, by itself, on a machine that is busy.
 SOON = 45
 # Seconds by which the end of a run may be off.
@@ -102,6 +106,11 @@ class World:
     def flow_run(self, run_id: str) -> dict[str, Any]:
         return self.api.get(f"/flow_runs/{uuid.UUID(run_id)}")
 
+    def states(self, run_id: str) -> list[str]:
+        """The types of all states that the flow run has had, in order."""
+        found = self.api.get(f"/flow_run_states/?flow_run_id={uuid.UUID(run_id)}")
+        return [state["type"] for state in sorted(found, key=lambda state: state["timestamp"])]
+
     def set_state(self, run_id: str, type: str, name: str | None = None, **details: Any) -> dict[str, Any]:
         """What the buttons of Prefect's UI send."""
         state = {"type": type, "name": name, "state_details": details}
@@ -120,10 +129,18 @@ class World:
         return self._explained(look, f"{type} of the flow run {run_id}", seconds)
 
     def run(self, run_id: str) -> Run | None:
-        try:
-            return self.store.get_run(run_id)
-        except NotFoundError:
-            return None
+        return found(self.store, run_id)
+
+    def child(self, run_id: str) -> str:
+        """The id of the run of the flow that a flow called, as soon as there is one."""
+
+        def look() -> Any:
+            run = self.run(run_id)
+            mine = f"tags.`mlflow.parentRunId` = '{run_id}'"
+            return run and self.store.search_runs([run.experiment_id], mine).items
+
+        [found] = self._explained(look, f"the child of the run {run_id}")
+        return str(found.run_id)
 
     def began(self, run_id: str, metric: str = "begun", attempts: int = 1) -> Attempt:
         """Wait until a metric was delivered in the given number of attempts; the last of them."""
@@ -183,19 +200,9 @@ class World:
         assert len({point.step for point in points}) == len(points), points
         return {point.step: point.value for point in points}
 
-    def pids(self) -> set[int]:
-        """All processes that live, those that ended and were not waited for left out."""
-        return {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal() and _lives(folder)}
-
     def living(self) -> dict[int, str]:
         """The command lines of all processes that were started with our mark and live, by process id."""
-        found = {}
-        for pid in self.pids() - {os.getpid()}:
-            with contextlib.suppress(OSError):
-                folder = Path("/proc") / str(pid)
-                if self.mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
-                    found[pid] = (folder / "cmdline").read_text().replace("\0", " ")
-        return found
+        return living(self.mark)
 
     def story(self, run_id: str) -> str:
         """What is known of a run, for a test that fails."""
@@ -222,20 +229,54 @@ class Script:
     """
 
     def __init__(self, world: World, tag: str, process: subprocess.Popen[bytes]) -> None:
-        self.world, self.process, self._tag = world, process, tag
+        self.world, self.process, self.tag = world, process, tag
 
     @property
     def run_id(self) -> str:
         """The id of its run, as soon as Prefect knows it."""
-        by_tag = {"flow_runs": {"tags": {"all_": [self._tag]}}}
-        [found] = until(lambda: self.world.api.post("/flow_runs/filter", by_tag), f"the flow run of {self._tag}")
+        by_tag = {"flow_runs": {"tags": {"all_": [self.tag]}}}
+        [found] = until(lambda: self.world.api.post("/flow_runs/filter", by_tag), f"the flow run of {self.tag}")
         return uuid.UUID(found["id"]).hex
+
+    @property
+    def watchdog(self) -> int:
+        """The process that watches it."""
+
+        def mine(pid: int) -> bool:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] == str(self.process.pid)
+
+        [found] = [pid for pid, line in self.world.living().items() if "watchdog.py" in line and mine(pid)]
+        return found
 
     def signal(self, number: int) -> float:
         """Send it a signal as soon as it has begun; when that was."""
         self.world.began(self.run_id)
         self.process.send_signal(number)
         return time.time()
+
+
+def found(store: Store, run_id: str) -> Run | None:
+    """The run, if it is there already."""
+    try:
+        return store.get_run(run_id)
+    except NotFoundError:
+        return None
+
+
+def pids() -> set[int]:
+    """All processes that live, those that ended and were not waited for left out."""
+    return {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal() and _lives(folder)}
+
+
+def living(mark: str) -> dict[int, str]:
+    """The command lines of all processes that live with a mark in their environment, by process id."""
+    found = {}
+    for pid in pids() - {os.getpid()}:
+        with contextlib.suppress(OSError):
+            folder = Path("/proc") / str(pid)
+            if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found[pid] = (folder / "cmdline").read_text().replace("\0", " ")
+    return found
 
 
 def _lives(folder: Path) -> bool:

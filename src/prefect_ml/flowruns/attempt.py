@@ -15,7 +15,7 @@ from prefect_ml.errors import InvalidInputError
 from prefect_ml.flowruns.harmless import harmless
 from prefect_ml.flowruns.options import Options, left_out
 from prefect_ml.flowruns.start import begin_run
-from prefect_ml.flowruns.states import install_hooks
+from prefect_ml.flowruns.states import STATUS, install_hooks
 from prefect_ml.flowruns.summary import summarize_soon
 from prefect_ml.tracking import values
 from prefect_ml.tracking.current import entering
@@ -32,6 +32,7 @@ class Execution:
             return
         if left_out(options, self._context.flow, self._context.flow_run):
             return
+        self._entered = self._is_entered()
         with harmless("The run of this flow cannot be recorded"):
             self.run = begin_run(self._context.flow, self._context.flow_run, options, function)
             install_hooks(self._context.flow)
@@ -48,12 +49,11 @@ class Execution:
 
     @contextlib.contextmanager
     def suspending(self) -> Iterator[None]:
-        """Record when the flow run is suspended here, where another process will go on, and note when it failed."""
+        """Record when the flow run is suspended here, where another process will go on, and note that it failed."""
         try:
             yield
         except Exception:
-            if self.run is not None:
-                self.run.outlet.raised_at = values.now_ms()
+            self._note(RunStatus.FAILED)
             raise
         except Pause:
             if self.run is not None:
@@ -65,6 +65,7 @@ class Execution:
         """Record the numbers of a return value; called when the function ended well."""
         if self.run is None or self._context is None:
             return
+        self._note(STATUS.get(value.type, RunStatus.FINISHED) if isinstance(value, State) else RunStatus.FINISHED)
         with harmless("The numbers that this flow returned cannot be recorded"):
             if numbers := _numbers(value):
                 self.run.log_metrics(numbers)
@@ -74,6 +75,15 @@ class Execution:
             return
         with harmless("The run's summary cannot be made"):
             summarize_soon(self.run, self._context)
+
+    def _note(self, status: RunStatus) -> None:
+        """Note how the code ended, for when Prefect's engine cannot tell how the flow run does."""
+        if self.run is not None:
+            self.run.outlet.code_ended(status, lambda: self._entered and not self._is_entered())
+
+    def _is_entered(self) -> bool:
+        """Whether the engine executes this attempt still: it leaves the context after it told, or failed to tell."""
+        return self._context is not None and self._context._token is not None  # noqa: SLF001 - nothing public says it
 
 
 def _log_parameters(run: ActiveRun, parameters: Mapping[str, Any]) -> None:

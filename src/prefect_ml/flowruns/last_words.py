@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_ml.entities import RunStatus
 from prefect_ml.errors import StoreUnavailableError
 from prefect_ml.flowruns.verdict import verdict
-from prefect_ml.tracking.reaper import end_left
+from prefect_ml.tracking.reaper import as_told, end_left
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ class LastWords:
         self._unanswered: list[Mapping[str, str]] = []
 
     def how(self, entry: Mapping[str, str]) -> RunStatus:
-        """The status with which an attempt ended; KILLED when Prefect is away."""
+        """The status with which an attempt ended; as its process told when Prefect is away."""
         try:
             return _ask(entry)
         except StoreUnavailableError as error:
             logger.debug("%s", error)
             self._unanswered.append(entry)
-            return RunStatus.KILLED
+            return as_told(entry)
 
     def make_true(self, patience: float = _PATIENCE) -> None:
         """Have Prefect say what became of the flow runs about which it could not be asked.
@@ -55,9 +55,9 @@ class LastWords:
 
 def _ask(entry: Mapping[str, str]) -> RunStatus:
     if not entry.get(API):
-        return RunStatus.KILLED
+        return as_told(entry)
     with temporary_settings({PREFECT_API_URL: entry[API]}):
-        return verdict(entry["run_id"], entry["attempt_id"])
+        return verdict(entry["run_id"], entry["attempt_id"], as_told(entry), process_lives="left" in entry)
 
 
 def facts() -> dict[str, str]:

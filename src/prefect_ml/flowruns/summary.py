@@ -7,9 +7,11 @@ import re
 import threading
 from typing import Any
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.context import FlowRunContext
 
+from prefect_ml.errors import StoreUnavailableError
 from prefect_ml.flowruns.harmless import harmless
 from prefect_ml.settings import Settings
 from prefect_ml.tracking import summary
@@ -37,7 +39,10 @@ def summarize(run: ActiveRun, context: FlowRunContext | None) -> None:
     if Settings().offline:
         return
     with harmless("The run's summary is not in Prefect's UI"):
-        _send(_artifact(run), context)
+        try:
+            _send(_artifact(run), context)
+        except httpx.HTTPError as error:
+            raise StoreUnavailableError(f"Its API cannot be reached: {error}") from error
 
 
 def artifact_key(text: str) -> str:

@@ -18,34 +18,50 @@ from prefect_ml.flowruns.states import STATUS
 _MESSAGE = "The process that executed this flow run died."
 
 
-def verdict(run_id: str, attempt_id: str) -> RunStatus:
-    """How an attempt ended whose process is dead: as Prefect says, KILLED when it knows nothing of it.
+def verdict(
+    run_id: str, attempt_id: str, code: RunStatus = RunStatus.KILLED, *, process_lives: bool = False
+) -> RunStatus:
+    """How an attempt ended that no process executes any more: as Prefect says, or as its code did.
 
-    A flow run that only that process could have gone on with becomes Crashed in Prefect, one that was being
+    A flow run that only its process could have gone on with becomes Crashed in Prefect, one that was being
     cancelled becomes Cancelled: without a process that would happen never.
+
+    Args:
+        run_id: the run.
+        attempt_id: the attempt.
+        code: how its code ended, KILLED when it did not.
+        process_lives: whether its process may execute another attempt.
 
     Raises:
         StoreUnavailableError: Prefect cannot be asked now.
     """
     try:
         with get_client(sync_client=True) as client:
-            return _verdict(client, client.read_flow_run(uuid.UUID(run_id)), attempt_id)
+            flow_run = client.read_flow_run(uuid.UUID(run_id))
+            return _verdict(client, flow_run, attempt_id, code, process_lives=process_lives)
     except (ObjectNotFound, ValueError):
-        return RunStatus.KILLED  # a run outside of Prefect
+        return code  # a run outside of Prefect
     except (PrefectException, httpx.HTTPError, RuntimeError) as error:
         raise StoreUnavailableError(f"Prefect cannot be asked how run {run_id} ended; ask again. {error}") from error
 
 
-def _verdict(client: SyncPrefectClient, flow_run: FlowRun, attempt_id: str) -> RunStatus:
+def _verdict(
+    client: SyncPrefectClient, flow_run: FlowRun, attempt_id: str, code: RunStatus, *, process_lives: bool
+) -> RunStatus:
     state = flow_run.state
     if state is None:
-        return RunStatus.KILLED
+        return code
+    stands = state.id.hex == attempt_id
+    needy = _needs_its_process(flow_run, state)
+    if needy and process_lives and not stands:
+        return code
     if state.type is StateType.CANCELLING:
         client.set_flow_run_state(flow_run.id, Cancelled(message=_MESSAGE), force=True)
-    elif _needs_its_process(flow_run, state) and not _taken_over(client, flow_run, attempt_id):
+    elif needy and not _taken_over(client, flow_run, attempt_id):
         client.set_flow_run_state(flow_run.id, Crashed(message=_MESSAGE), force=True)
-        return RunStatus.KILLED
-    return STATUS.get(state.type, RunStatus.KILLED)
+        # In any other state than its own Running, it went on after its code ended.
+        return code if stands else RunStatus.KILLED
+    return STATUS.get(state.type, code)
 
 
 def _needs_its_process(flow_run: FlowRun, state: State) -> bool:

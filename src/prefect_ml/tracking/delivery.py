@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from prefect_ml.entities import Attempt
+    from prefect_ml.entities import Attempt, RunStatus
     from prefect_ml.settings import Settings
     from prefect_ml.store.contract import Store
     from prefect_ml.tracking.journal import JournalWriter
@@ -78,6 +78,18 @@ class Delivery:
         """
         self._pulse.begin(attempt.attempt_id)
         self.soon(lambda: self._pulse.watch(attempt, folder))
+
+    def code_ended(self, attempt_id: str, status: RunStatus, at: int, left: Callable[[], bool]) -> None:
+        """Know how the code of an attempt ended, should nobody come to tell how its run did.
+
+        Args:
+            attempt_id: the attempt.
+            status: how.
+            at: when, in ms.
+            left: whether nobody in this process will tell it any more.
+        """
+        self._pulse.code_ended(attempt_id, left)
+        self.soon(lambda: self._pulse.tell_code_ended(attempt_id, status, at))
 
     def soon(self, job: Callable[[], None]) -> None:
         """Run a job in the thread before anything else is delivered."""
@@ -257,6 +269,9 @@ class Offline:
 
     def begin(self, attempt: Attempt, folder: Path) -> None:
         """Nobody can be told that it lives."""
+
+    def code_ended(self, attempt_id: str, status: RunStatus, at: int, left: Callable[[], bool]) -> None:
+        """Nobody can be told."""
 
     def soon(self, job: Callable[[], None]) -> None:
         """Left to the end of the run."""

@@ -27,7 +27,7 @@ from prefect_ml.tracking.staged import keep_found
 from prefect_ml.tracking.values import now_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from prefect_ml.entities import Attempt, Run, RunStart
@@ -59,7 +59,7 @@ class Outlet:
         self.flush_timeout = settings.flush_timeout
         self.attempt: Attempt | None = None
         self.experiment: str | None = None
-        self.raised_at: int | None = None
+        self._code_ended_at: int | None = None
         self.params: dict[str, str] = {}
         self._place = place_of(settings.resolved_store_url)
         self._folder: Path = settings.journal_folder
@@ -170,6 +170,17 @@ class Outlet:
             self.params |= values
         self.record(records.params_record(values, self.source))
 
+    def code_ended(self, status: RunStatus, left: Callable[[], bool]) -> None:
+        """Know how the attempt's code ended now; how the run ends is told by `end`, unless nobody comes to do so.
+
+        Args:
+            status: how.
+            left: whether nobody in this process will do so any more.
+        """
+        self._code_ended_at = now_ms()
+        if self.attempt is not None:
+            self.delivery.code_ended(self.attempt.attempt_id, status, self._code_ended_at, left)
+
     def end(self, status: RunStatus, end_time: int, number: int = 0) -> None:
         """Record the end, and have everything delivered that any process recorded of this run.
 
@@ -194,9 +205,9 @@ class Outlet:
 
     def _end_earlier(self, attempt: Attempt) -> None:
         """Record that an attempt was followed by another one in this process, which is so because it failed."""
-        end = RunEnd(RunStatus.FAILED, self.raised_at or now_ms(), attempt.attempt_id, attempt.number)
+        end = RunEnd(RunStatus.FAILED, self._code_ended_at or now_ms(), attempt.attempt_id, attempt.number)
         self.record(records.end_record(end))
-        self.raised_at = None
+        self._code_ended_at = None
         self.delivery.forget(attempt.attempt_id)
 
     def add_model(self, entry: Mapping[str, Any]) -> None:

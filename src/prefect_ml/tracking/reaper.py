@@ -57,18 +57,18 @@ def end_silent(
     ]
 
 
-def killed(entry: Mapping[str, str]) -> RunStatus:  # noqa: ARG001 - the shape of what knows better
-    """How an attempt ended of which no more is known."""
-    return RunStatus.KILLED
+def as_told(entry: Mapping[str, str]) -> RunStatus:
+    """How an attempt ended of which no more is known than its process told: as its code did, or KILLED."""
+    return RunStatus(entry.get("code", RunStatus.KILLED))
 
 
 def end_left(
-    entries: list[Mapping[str, str]], died_at: int, how: Callable[[Mapping[str, str]], RunStatus] = killed
+    entries: list[Mapping[str, str]], died_at: int, how: Callable[[Mapping[str, str]], RunStatus] = as_told
 ) -> None:
     """Deliver and end what a process left that died, patiently when the store is away.
 
     Args:
-        entries: what `Watch.add` told of each attempt.
+        entries: what `Watch` told of each attempt.
         died_at: when it died, in ms.
         how: how an attempt ended.
     """
@@ -89,7 +89,9 @@ def _end_one(entry: Mapping[str, str], died_at: int, how: Callable[[Mapping[str,
         if _is_open(store, entry):
             time.sleep(_GRACE)
             if _is_open(store, entry):
-                store.presume_ended(entry["run_id"], entry["attempt_id"], how(entry), died_at, anew=True)
+                status = how(entry)
+                at = int(entry["code_ended_at"]) if status == entry.get("code") else died_at
+                store.presume_ended(entry["run_id"], entry["attempt_id"], status, at, anew=True)
     except StoreUnavailableError as error:
         logger.debug("The end of run %s waits: %s", entry["run_id"], error)
         return False

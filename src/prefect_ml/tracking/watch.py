@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from prefect_ml.entities import Attempt
+    from prefect_ml.entities import Attempt, RunStatus
 
 logger = logging.getLogger(__name__)
 
@@ -69,13 +69,17 @@ class Watch:
             logger.debug("Nobody watches this process: %s", error)
             self.abandon()
 
+    def code_ended(self, attempt_id: str, status: RunStatus, at: int) -> None:
+        """Let it know how the code of an attempt ended, and when in ms, should nobody come to tell the run's end."""
+        self._tell_if_there({"attempt_id": attempt_id, "code": status, "code_ended_at": str(at)})
+
+    def leave(self, attempt_id: str) -> None:
+        """Have an attempt ended whose code ended and about which nobody in this process will tell any more."""
+        self._tell_if_there({"attempt_id": attempt_id, "left": "true"})
+
     def remove(self, attempt_id: str) -> None:
         """Nothing is left to be done for an attempt."""
-        try:
-            self._tell({"attempt_id": attempt_id})
-        except OSError as error:
-            logger.debug("The watching process is gone: %s", error)
-            self.abandon()
+        self._tell_if_there({"attempt_id": attempt_id})
 
     def close(self) -> None:
         """At the end of this process: let it do what is left, and do not leave it a zombie when nothing is."""
@@ -111,6 +115,13 @@ class Watch:
         finally:
             os.close(far)
         self._pipe = near
+
+    def _tell_if_there(self, entry: dict[str, str]) -> None:
+        try:
+            self._tell(entry)
+        except OSError as error:
+            logger.debug("The watching process is gone: %s", error)
+            self.abandon()
 
     def _tell(self, entry: dict[str, str]) -> None:
         if self._pipe is not None:
