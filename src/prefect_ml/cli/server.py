@@ -6,7 +6,12 @@ import os
 
 
 def server(
-    *, host: str = "127.0.0.1", port: int = 5000, store: str | None = None, artifacts: str | None = None
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    store: str | None = None,
+    artifacts: str | None = None,
+    workers: int = 1,
 ) -> None:
     """Serve the store to a team and to every MLflow client, until told to stop.
 
@@ -15,10 +20,11 @@ def server(
         port: Port to listen on.
         store: SQLAlchemy URL of the store; the one that the settings name when absent.
         artifacts: Folder or URL of the artifacts; the one that the settings name when absent.
+        workers: Processes that serve; each that dies is replaced.
     """
     from prefect_ml.server import run_server  # noqa: PLC0415 (loads the web server)
 
     for name, value in {"PREFECT_ML_STORE_URL": store, "PREFECT_ML_ARTIFACT_ROOT": artifacts}.items():
         if value is not None:
             os.environ[name] = value
-    run_server(host=host, port=port)
+    run_server(host=host, port=port, workers=workers)

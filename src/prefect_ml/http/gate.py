@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from prefect_ml.http.rate import Rate
+
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
@@ -41,6 +43,7 @@ class Gate:
         hosts: the Host headers that are served without a token.
         open_paths: paths that need none; a probe of a load balancer knows no secrets, and learns none.
         setting: the environment variable of the token, for the message.
+        rate: bounds the requests of each client address, those with a wrong token included; None for no bound.
     """
 
     def __init__(
@@ -51,12 +54,14 @@ class Gate:
         hosts: Collection[str] = LOCAL_NAMES,
         open_paths: Collection[str] = ("/ping",),
         setting: str = "PREFECT_ML_SERVE_TOKEN",
+        rate: Rate | None = None,
     ) -> None:
         self._app = app
         self._token = None if token is None else token.encode()
         self._hosts = frozenset(hosts)
         self._open_paths = frozenset(open_paths)
         self._setting = setting
+        self._rate = rate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,6 +81,8 @@ class Gate:
 
         try:
             if scope["path"] not in self._open_paths:
+                if self._rate is not None:
+                    self._rate.take(scope["client"][0] if scope.get("client") else "")
                 self._check(scope["method"], headers)
         except RefusedError as refused:
             await refuse(stamped, refused)

@@ -6,9 +6,7 @@ more than the write that most requests are about.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -23,11 +21,15 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from prefect_ml.http.bodies import Bodies
+    from prefect_ml.http.lanes import Lanes
     from prefect_ml.protocol.backend import Backend
     from prefect_ml.protocol.route import Route
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _JSON = b"application/json"
+# What a body that is too large is called in the protocol.
+TOO_LARGE = "INVALID_PARAMETER_VALUE"
 
 
 class Dispatch:
@@ -37,53 +39,54 @@ class Dispatch:
         routes: all of them.
         backend: what they work on.
         otherwise: the application of all other paths.
-        threads: how many requests are worked on at a time; the others wait.
-        body: bytes that a request's body may have; more is answered 413.
+        lanes: the threads that work on requests; searches have their own, so that they hold nothing else up.
+        bodies: reads the bodies of requests.
     """
 
     def __init__(
-        self, routes: Iterable[Route], backend: Backend, otherwise: ASGIApp, *, threads: int, body: int
+        self, routes: Iterable[Route], backend: Backend, otherwise: ASGIApp, *, lanes: Lanes, bodies: Bodies
     ) -> None:
         self._backend = backend
         self._otherwise = otherwise
-        self._body = body
-        self._threads = ThreadPoolExecutor(threads, "prefect-ml-request")
+        self._lanes = lanes
+        self._bodies = bodies
         self._exact: dict[str, dict[str, Route]] = {}
-        self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
+        self._patterns: list[tuple[re.Pattern[str], str, dict[str, Route]]] = []
         patterns: dict[str, dict[str, Route]] = {}
         for route in routes:
             for path in route.paths:
                 place = (patterns if "{" in path else self._exact).setdefault(path, {})
                 place.update(dict.fromkeys(route.methods, route))
         for path, methods in patterns.items():
-            self._patterns.append((_pattern(path), methods))
-
-    def close(self) -> None:
-        """Give the threads back."""
-        self._threads.shutdown(wait=True, cancel_futures=False)
+            self._patterns.append((_pattern(path), path, methods))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found, path = self._find(scope["path"]) if scope["type"] == "http" else (None, {})
+        template, found, path = self._find(scope["path"]) if scope["type"] == "http" else ("", None, {})
         if found is None:
             await self._otherwise(scope, receive, send)
             return
-        loop = asyncio.get_running_loop()
+        scope["route_template"] = template
+        body = b""
         try:
             route = _route(scope, found)
-            body = b"" if scope["method"] == "GET" else await self._read(scope, receive)
-            answer = await loop.run_in_executor(self._threads, self._work, route, scope, body, path)
+            if scope["method"] != "GET":
+                body = await self._read(scope, receive)
+            lane = self._lanes.searches if route.searches else self._lanes.quick
+            answer = await lane.run(self._work, route, scope, body, path)
         except Exception as error:  # noqa: BLE001  every failure is answered
             await refuse(send, refusal(error, scope.get("request_id", "")))
         else:
             await respond(send, 200, answer, {})
+        finally:
+            self._bodies.release(body)
 
-    def _find(self, path: str) -> tuple[dict[str, Route] | None, Mapping[str, str]]:
+    def _find(self, path: str) -> tuple[str, dict[str, Route] | None, Mapping[str, str]]:
         if (exact := self._exact.get(path)) is not None:
-            return exact, {}
-        for pattern, methods in self._patterns:
+            return path, exact, {}
+        for pattern, template, methods in self._patterns:
             if match := pattern.fullmatch(path):
-                return methods, match.groupdict()
-        return None, {}
+                return template, methods, match.groupdict()
+        return "", None, {}
 
     def _work(self, route: Route, scope: Scope, body: bytes, path: Mapping[str, str]) -> bytes:
         if scope["method"] == "GET":
@@ -96,30 +99,7 @@ class Dispatch:
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         headers = dict(scope["headers"])
         _check_type(headers)
-        length = headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > self._body:
-            raise self._too_large()
-        message = await receive()
-        if not message.get("more_body", False):
-            body: bytes = message.get("body", b"")
-        else:
-            parts = bytearray(message.get("body", b""))
-            while message.get("more_body", False) and len(parts) <= self._body:
-                message = await receive()
-                parts += message.get("body", b"")
-            body = bytes(parts)
-        if len(body) > self._body:
-            raise self._too_large()
-        return body
-
-    def _too_large(self) -> RefusedError:
-        return RefusedError(
-            413,
-            "INVALID_PARAMETER_VALUE",
-            f"The body has more than {self._body:,} bytes; send it in parts, or have the server take more "
-            "(PREFECT_ML_SERVER_MAX_BODY).",
-            {"Connection": "close"},
-        )
+        return await self._bodies.read(headers, receive)
 
 
 def _check_type(headers: dict[bytes, bytes]) -> None:

@@ -15,6 +15,9 @@ W = TypeVar("W", bound=Callable[[Backend, Any], Any])
 API = "/api/2.0/mlflow"
 AJAX = "/ajax-api/2.0/mlflow"
 
+# Each path of a route that reads as many rows as a client asks for has one of these words.
+_SEARCHING = ("search", "get-history")
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -27,6 +30,7 @@ class Route:
         answer: the type of the answer, a TypedDict.
         work: what is done; its docstring is the documentation.
         tag: the heading in the documentation.
+        searches: whether it may read many rows; whoever writes or looks one thing up does not wait for such.
     """
 
     methods: tuple[str, ...]
@@ -35,6 +39,7 @@ class Route:
     answer: Any
     work: Callable[[Backend, Any], Any]
     tag: str
+    searches: bool = False
 
     @property
     def summary(self) -> str:
@@ -55,8 +60,9 @@ class Routes:
         def declare(work: W) -> W:
             hints = get_type_hints(work)
             whole = tuple(f"{prefix}/{path}" for path in paths for prefix in prefixes)
-            route = Route(tuple(method.split()), whole, hints["request"], hints["return"], work, self._tag)
-            self.all.append(route)
+            methods = tuple(method.split())
+            searches = any(word in path for path in paths for word in _SEARCHING)
+            self.all.append(Route(methods, whole, hints["request"], hints["return"], work, self._tag, searches))
             return work
 
         return declare

@@ -12,24 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
+from prefect_ml.http.bodies import Bodies
 from prefect_ml.http.gate import LOCAL_NAMES, Gate
+from prefect_ml.http.lanes import Lanes
+from prefect_ml.http.rate import Rate
 from prefect_ml.http.refusal import RefusedError
 from prefect_ml.protocol.absent import refuse_absent
 from prefect_ml.protocol.artifacts.app import FileRoutes
-from prefect_ml.protocol.dispatch import Dispatch
+from prefect_ml.protocol.dispatch import TOO_LARGE, Dispatch
 from prefect_ml.protocol.openapi import document
 from prefect_ml.protocol.table import ROUTES
 from prefect_ml.server.health import Health
+from prefect_ml.server.metrics import RequestMetrics
+from prefect_ml.server.observed import Observed
+from prefect_ml.server.request_log import RequestLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.types import ASGIApp
 
     from prefect_ml.protocol.backend import Backend
     from prefect_ml.settings import Settings
@@ -43,7 +47,7 @@ _DOCS_POLICY = (
 _NOT_FOUND = "<!doctype html><title>404 Not Found</title><h1>Not Found</h1><p>There is no such page."
 
 
-def build_app(backend: Backend, settings: Settings, hosts: Collection[str] = ()) -> ASGIApp:
+def build_app(backend: Backend, settings: Settings, hosts: Collection[str] = ()) -> Observed:
     """The whole application.
 
     Args:
@@ -51,28 +55,39 @@ def build_app(backend: Backend, settings: Settings, hosts: Collection[str] = ())
         settings: limits and the token.
         hosts: names of this machine that are served without a token, beside those of loopback.
     """
-    pages = _pages(backend)
+    metrics = RequestMetrics()
+    lanes = Lanes.of(settings.server_threads, settings.server_waiting)
+    bodies = Bodies(
+        settings.server_max_body,
+        settings.server_body_timeout,
+        "PREFECT_ML_SERVER_MAX_BODY",
+        code=TOO_LARGE,
+    )
+    pages = _pages(backend, metrics)
     files = FileRoutes(
         backend, pages, threads=settings.server_threads, file=settings.server_max_file, body=settings.server_max_body
     )
-    dispatch = Dispatch(ROUTES, backend, files, threads=settings.server_threads, body=settings.server_max_body)
+    dispatch = Dispatch(ROUTES, backend, files, lanes=lanes, bodies=bodies)
     token = settings.server_token.get_secret_value() if settings.server_token else None
-    pages.state.closing = (dispatch, files)
-    return Gate(
+    pages.state.closing = (lanes, files)
+    gate = Gate(
         dispatch,
         token=token,
         hosts={*LOCAL_NAMES, *hosts},
         open_paths=("/health",),
         setting="PREFECT_ML_SERVER_TOKEN",
+        rate=Rate(settings.server_rate) if settings.server_rate else None,
     )
+    return Observed(gate, metrics, RequestLog(settings.server_log))
 
 
-def _pages(backend: Backend) -> FastAPI:
+def _pages(backend: Backend, metrics: RequestMetrics) -> FastAPI:
     health = Health(backend)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        health.close()
         for each in app.state.closing:
             each.close()
 
@@ -81,8 +96,13 @@ def _pages(backend: Backend) -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
 
     @app.get("/health", include_in_schema=False)
-    def check_health() -> Response:
-        return health.answer()
+    async def check_health() -> Response:
+        return await health.answer()
+
+    @app.get("/metrics", include_in_schema=False)
+    def tell_metrics() -> Response:
+        content, kind = metrics.text()
+        return Response(content, media_type=kind)
 
     @app.get("/version", include_in_schema=False)
     async def version() -> Response:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from prefect_ml.http.listener import BACKLOG
+from prefect_ml.http.patience import PatientProtocol
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-
-    from starlette.types import ASGIApp
 
     from prefect_ml.server.observed import Observed
     from prefect_ml.settings import Settings
@@ -34,7 +33,6 @@ class ServingProcess(uvicorn.Server):
 
     Args:
         app: what is served.
-        observed: the part of it that tells clients to leave.
         settings: the time that it may take to end.
         ready: called once, when it serves.
         parent: the process that started it, which it does not outlive; None for a process of its own.
@@ -42,18 +40,18 @@ class ServingProcess(uvicorn.Server):
 
     def __init__(
         self,
-        app: ASGIApp,
-        observed: Observed,
+        app: Observed,
         settings: Settings,
         ready: Callable[[], None],
         parent: int | None = None,
     ) -> None:
-        self._observed = observed
+        self._app = app
         self._ready = ready
         self._parent = parent
         super().__init__(
             uvicorn.Config(
                 app,
+                http=PatientProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -80,7 +78,7 @@ class ServingProcess(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._observed.leaving = True
+        self._app.leaving = True
         # What the kernel has accepted already is taken over before the listener is closed.
         await asyncio.sleep(0)
         await asyncio.sleep(0)

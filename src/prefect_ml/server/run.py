@@ -1,48 +1,56 @@
-"""The process that serves."""
+"""Serving the store and its artifacts, in this process or in several."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import uvicorn
-
 from prefect_ml.artifacts import open_artifacts
-from prefect_ml.http.listener import listening, log_to_stderr, stopped_in_order, url_of
+from prefect_ml.errors import InvalidInputError
+from prefect_ml.http.listener import listening, stopped_in_order, url_of
 from prefect_ml.protocol.backend import Backend
 from prefect_ml.server.app import build_app
+from prefect_ml.server.metrics import forget, shared_numbers
+from prefect_ml.server.process import ServingProcess
+from prefect_ml.server.request_log import log_as
+from prefect_ml.server.workers import Workers
 from prefect_ml.settings import Settings
 from prefect_ml.store.open import open_served_store
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
-def run_server(*, host: str = "127.0.0.1", port: int = 5000, settings: Settings | None = None) -> None:
+def run_server(
+    *, host: str = "127.0.0.1", port: int = 5000, workers: int = 1, settings: Settings | None = None
+) -> None:
     """Serve the store and its artifacts until SIGTERM or SIGINT, then answer what is in hand and return.
 
     Args:
         host: address to listen on; beyond this machine only with the setting `server_token`.
         port: TCP port; 0 takes a free one, and the line on standard output names it.
+        workers: processes that serve; one that dies is replaced.
         settings: read from the environment by default.
 
     Raises:
         InvalidInputError: an address that cannot be listened on, or one beyond this machine without a token.
         StoreUnavailableError: the store cannot be reached.
+        WorkersFailedError: a worker ended before all served.
     """
     settings = settings or Settings()
-    log_to_stderr("prefect_ml")
+    if workers < 1:
+        raise InvalidInputError(f"{workers} processes cannot serve; use --workers 1 or more.")
+    log_as(settings.server_log)
     guarded = settings.server_token is not None
-    with (
-        listening(host, port, guarded=guarded, setting="PREFECT_ML_SERVER_TOKEN") as listener,
-        backend_of(settings) as backend,
-    ):
-        server = TrackingServer(backend, listener, settings)
-        with stopped_in_order(server):
-            server.run(sockets=[listener])
+    with listening(host, port, guarded=guarded, setting="PREFECT_ML_SERVER_TOKEN") as listener:
+        if workers == 1:
+            _serve(listener, settings, lambda backend: _announce(listener, settings, backend.store.url))
+        else:
+            _serve_in_several(listener, settings, workers)
 
 
 @contextlib.contextmanager
@@ -53,32 +61,32 @@ def backend_of(settings: Settings) -> Iterator[Backend]:
         yield Backend(store, artifacts)
 
 
-class TrackingServer(uvicorn.Server):
-    """A uvicorn server that says on standard output where it listens."""
-
-    def __init__(self, backend: Backend, listener: socket.socket, settings: Settings) -> None:
-        self.url = url_of(listener)
-        self._place = f"{backend.store.url}, artifacts in {_shown(settings.resolved_artifact_root)}"
-        super().__init__(
-            uvicorn.Config(
-                build_app(backend, settings, hosts={listener.getsockname()[0]}),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                date_header=False,
-                lifespan="on",
-                timeout_keep_alive=60,
-                timeout_graceful_shutdown=settings.server_drain,
-                proxy_headers=False,
-            )
-        )
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            sys.stdout.write(f"Serving {self._place} at {self.url}\n")
-            sys.stdout.flush()
+def _serve(
+    listener: socket.socket, settings: Settings, ready: Callable[[Backend], None], parent: int | None = None
+) -> None:
+    with backend_of(settings) as backend:
+        app = build_app(backend, settings, hosts={listener.getsockname()[0]})
+        process = ServingProcess(app, settings, lambda: ready(backend), parent)
+        with stopped_in_order(process):
+            process.run(sockets=[listener])
 
 
-def _shown(root: str) -> str:
-    return root if "://" in root else str(Path(root).absolute())
+def _serve_in_several(listener: socket.socket, settings: Settings, count: int) -> None:
+    # Before any worker: what is wrong with the store is one sentence here, and its schema is brought up to date once.
+    with contextlib.closing(open_served_store(settings)) as store:
+        place = store.url
+    parent = os.getpid()
+
+    def serve(ready: Callable[[], None]) -> None:
+        _serve(listener, settings, lambda _: ready(), parent)
+
+    with shared_numbers():
+        workers = Workers(count, serve, drain=settings.server_drain, ended=forget)
+        workers.run(listener, lambda: _announce(listener, settings, place))
+
+
+def _announce(listener: socket.socket, settings: Settings, store: str) -> None:
+    root = settings.resolved_artifact_root
+    artifacts = root if "://" in root else str(Path(root).absolute())
+    sys.stdout.write(f"Serving {store}, artifacts in {artifacts} at {url_of(listener)}\n")
+    sys.stdout.flush()

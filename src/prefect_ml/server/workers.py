@@ -6,6 +6,7 @@ shares its code with the others. What they need to know reaches them through mem
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -83,6 +84,8 @@ class Workers:
         wake.setblocking(False)
         before = {number: signal.signal(number, self._stop) for number in _SIGNALS}
         before_fd = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        gc.collect()
+        gc.freeze()  # what is loaded stays shared: the collector of a worker would write to every page of it
         try:
             self._run(awake, announce)
         finally:
