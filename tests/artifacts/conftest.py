@@ -11,6 +11,7 @@ import pytest
 from bucket import NAME as BUCKET
 from bucket import Bucket
 from prefect_ml.artifacts import open_artifacts
+from served import TrackingServer
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +42,27 @@ def memory():
         files.rm("/", recursive=True)
 
 
-@pytest.fixture(params=["folder", "s3", "memory"])
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A tracking server over a folder."""
+    with TrackingServer(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+def served(server, monkeypatch):
+    monkeypatch.setenv("PREFECT_ML_STORE_URL", server.url)
+    return server
+
+
+@pytest.fixture(params=["folder", "s3", "memory", "served"])
 def root_uri(request, tmp_path):
     """The URI of an empty artifact root; another kind of store joins the contract by one more parameter."""
     if request.param == "folder":
         return str(tmp_path / "artifact root")
     request.getfixturevalue(request.param)
+    if request.param == "served":
+        return f"mlflow-artifacts:/a b/{uuid.uuid4().hex}"
     place = BUCKET if request.param == "s3" else "team"
     return f"{request.param}://{place}/a b/{uuid.uuid4().hex}"
 

@@ -13,7 +13,14 @@ from cutting import CuttingProxy
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.artifacts.contract import DirectPart, DirectTransfer
 from prefect_ml.artifacts.s3_client import client_of
-from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidInputError, InvalidNameError, NotFoundError
+from prefect_ml.errors import (
+    ArtifactError,
+    CorruptArtifactError,
+    InvalidInputError,
+    InvalidNameError,
+    NotFoundError,
+    StoreUnavailableError,
+)
 
 LARGE = os.urandom(20 << 20)
 
@@ -161,7 +168,7 @@ def test_a_read_goes_on_where_the_connection_broke(store, s3_url, monkeypatch, r
 def test_a_storage_that_is_away_is_an_error_that_says_so(s3, monkeypatch):
     monkeypatch.setenv("PREFECT_ML_S3_ENDPOINT", "http://127.0.0.1:9")
     store = open_artifacts("s3://artifacts/x")
-    with pytest.raises(ArtifactError, match=r"127\.0\.0\.1:9"):
+    with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:9"):
         store.list()
     client_of("http://127.0.0.1:9").close()
 

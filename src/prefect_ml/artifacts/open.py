@@ -11,6 +11,7 @@ from prefect_ml.artifacts.local import LocalArtifactStore
 from prefect_ml.artifacts.remote import open_remote
 from prefect_ml.artifacts.s3 import S3ArtifactStore
 from prefect_ml.artifacts.s3_client import client_of, place_of
+from prefect_ml.artifacts.served import open_served
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.settings import Settings
 
@@ -24,8 +25,8 @@ def open_artifacts(uri: str) -> ArtifactStore:
     """Open the store at a URI; a folder is made by the first write, a bucket must be there.
 
     Args:
-        uri: a folder path, `file:///folder`, `s3://bucket/folder`, or the like for another cloud
-            (`prefect_ml.artifacts.remote.SCHEMES`).
+        uri: a folder path, `file:///folder`, `s3://bucket/folder`, the like for another cloud
+            (`prefect_ml.artifacts.remote.SCHEMES`), or `mlflow-artifacts:/folder` for what the tracking server keeps.
 
     Raises:
         InvalidInputError: another scheme, a URI with a user, query or fragment, or a path with `..` in it.
@@ -37,6 +38,8 @@ def open_artifacts(uri: str) -> ArtifactStore:
     if scheme == "s3":
         settings = Settings()
         return S3ArtifactStore(*place_of(uri), client_of(settings.s3_endpoint), settings.s3_kms_key)
+    if scheme == "mlflow-artifacts":
+        return open_served(uri, Settings())
     return open_remote(uri)
 
 

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.explained import explained as explained_by_system
 from prefect_ml.artifacts.names import split_name
-from prefect_ml.errors import ArtifactError, InvalidInputError, InvalidNameError, NotFoundError
+from prefect_ml.errors import (
+    ArtifactError,
+    InvalidInputError,
+    InvalidNameError,
+    NotFoundError,
+    StoreUnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 _REPLACED = frozenset({"PreconditionFailed", "412"})
+_AWAY = 500
 _MISSING_UPLOAD = "NoSuchUpload"
 
 
@@ -71,7 +78,7 @@ def _made(endpoint: str | None, _process: int) -> Any:
 @contextmanager
 def explained(action: str, *mistakes: str, missing_is_fine: bool = False) -> Iterator[None]:
     """Within, what boto3 raises becomes an error of ours; the codes in `mistakes` are those of a caller."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 (an extra)
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # noqa: PLC0415 (an extra)
 
     try:
         with explained_by_system(action):
@@ -84,7 +91,10 @@ def explained(action: str, *mistakes: str, missing_is_fine: bool = False) -> Ite
             raise ArtifactError(f"Cannot {action}: it was replaced meanwhile; try again.") from error
         if code in _MISSING:
             raise NotFoundError(f"Cannot {action}: it does not exist.") from error
-        kind = InvalidInputError if code in mistakes else ArtifactError
+        away = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= _AWAY
+        kind = InvalidInputError if code in mistakes else StoreUnavailableError if away else ArtifactError
         raise kind(f"Cannot {action}: the storage answered {code}: {message}") from error
+    except HTTPClientError as error:
+        raise StoreUnavailableError(f"Cannot {action}: the storage cannot be reached now: {error}") from error
     except BotoCoreError as error:
         raise ArtifactError(f"Cannot {action}: {error}") from error

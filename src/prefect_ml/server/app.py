@@ -64,9 +64,7 @@ def build_app(backend: Backend, settings: Settings, hosts: Collection[str] = ())
         code=TOO_LARGE,
     )
     pages = _pages(backend, metrics)
-    files = FileRoutes(
-        backend, pages, threads=settings.server_threads, file=settings.server_max_file, body=settings.server_max_body
-    )
+    files = FileRoutes(backend, pages, settings, bodies)
     dispatch = Dispatch(ROUTES, backend, files, lanes=lanes, bodies=bodies)
     token = settings.server_token.get_secret_value() if settings.server_token else None
     pages.state.closing = (lanes, files)

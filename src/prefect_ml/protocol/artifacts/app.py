@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import orjson
 
 from prefect_ml.artifacts.wire import DIGEST_HEADER, PREFIX, digest_header
 from prefect_ml.errors import InvalidInputError, InvalidNameError
-from prefect_ml.http.body import read_body
+from prefect_ml.http.lanes import Lane
 from prefect_ml.http.refusal import RefusedError, refuse, respond
 from prefect_ml.protocol.artifacts import direct
 from prefect_ml.protocol.artifacts.download import download
@@ -24,8 +23,7 @@ from prefect_ml.protocol.artifacts.queries import (
     file_of_version,
     new_file_of_run,
 )
-from prefect_ml.protocol.artifacts.threads import Threads
-from prefect_ml.protocol.artifacts.upload import CutError, upload
+from prefect_ml.protocol.artifacts.upload import upload
 from prefect_ml.protocol.refusals import refusal
 from prefect_ml.protocol.route import AJAX
 from prefect_ml.protocol.wire import from_query
@@ -36,9 +34,12 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from prefect_ml.http.bodies import Bodies
     from prefect_ml.protocol.backend import Backend
+    from prefect_ml.settings import Settings
 
-_log = logging.getLogger("prefect_ml.protocol")
+# Pieces of files that may wait for a thread: one for each file in hand, of which there are fewer.
+_PIECES = 1 << 20
 
 _UNDER = "|".join(re.escape(prefix) for prefix in SERVED)
 _AJAX = re.escape(AJAX)
@@ -69,17 +70,19 @@ class FileRoutes:
     Args:
         backend: what is served.
         otherwise: the application of all other paths.
-        threads: pieces of files that are worked on at a time; the others wait.
-        file: bytes that an uploaded file may have; more is answered 413.
-        body: bytes that the body of another request may have.
+        settings: its limits: threads, files in hand, bytes of a file, and seconds without progress.
+        bodies: reads the bodies of requests that are no files.
     """
 
-    def __init__(self, backend: Backend, otherwise: ASGIApp, *, threads: int, file: int, body: int) -> None:
+    def __init__(self, backend: Backend, otherwise: ASGIApp, settings: Settings, bodies: Bodies) -> None:
         self._here = backend
         self._otherwise = otherwise
-        self._threads = Threads(threads)
-        self._file = file
-        self._body = body
+        self._bodies = bodies
+        self._lane = Lane("files", settings.server_threads, _PIECES)
+        self._limit = settings.server_max_file
+        self._seconds = settings.server_body_timeout
+        self._most = settings.server_threads + settings.server_waiting
+        self._in_hand = 0
         answers: dict[str, tuple[str, Callable[[_Call], Coroutine[Any, Any, None]]]] = {
             rf"(?:(?:{_UNDER})/artifacts|{re.escape(PREFIX)})/(?P<name>.*)": ("GET HEAD PUT DELETE", self._any),
             re.escape(PREFIX): ("GET", self._list),
@@ -98,8 +101,8 @@ class FileRoutes:
         ]
 
     def close(self) -> None:
-        """Give the threads back."""
-        self._threads.close()
+        """Let the threads end."""
+        self._lane.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._find(scope["path"]) if scope["type"] == "http" else None
@@ -114,17 +117,28 @@ class FileRoutes:
             await send(message)
 
         match, methods, answer = found
+        self._in_hand += 1
         try:
             _check(scope, methods)
+            self._check_room()
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
             in_path = {name: value for name, value in match.groupdict().items() if value is not None}
             await answer(_Call(scope, receive, noted, {**query, **in_path}))
-        except CutError:
-            _log.info("Request %s broke off before its file was whole", scope.get("request_id"))
         except Exception as error:
             if started:  # too late to say so: the server breaks the connection
                 raise
             await refuse(send, refusal(error, scope.get("request_id", "")))
+        finally:
+            self._in_hand -= 1
+
+    def _check_room(self) -> None:
+        if self._in_hand > self._most:
+            raise RefusedError(
+                503,
+                "TEMPORARILY_UNAVAILABLE",
+                f"{self._most} files are in hand already; try again in a second.",
+                {"Retry-After": "1"},
+            )
 
     def _find(self, path: str) -> tuple[re.Match[str], list[str], Callable[[_Call], Coroutine[Any, Any, None]]] | None:
         for pattern, methods, answer in self._answers:
@@ -138,22 +152,25 @@ class FileRoutes:
         if call.method == "PUT":
             await self._upload(call, lambda: name)
         elif call.method == "DELETE":
-            await self._threads.run(self._here.artifacts.delete, name)
+            await self._lane.run(self._here.artifacts.delete, name)
             await _json(call, {})
         else:
             await self._download(call, lambda: name)
 
     async def _list(self, call: _Call) -> None:
         request = from_query(Folder, list(call.named.items()), {})
-        await _json(call, await self._threads.run(list_own, self._here, request))
+        await _json(call, await self._lane.run(list_own, self._here, request))
 
     async def _presigned(self, call: _Call) -> None:
-        await _json(call, await self._threads.run(direct.presigned, self._here, call.name))
+        await _json(call, await self._lane.run(direct.presigned, self._here, call.name))
 
     async def _direct(self, call: _Call) -> None:
-        body = await read_body(call.scope, call.receive, self._body, "PREFECT_ML_SERVER_MAX_BODY")
         step = direct.UPLOADS[call.named["step"]]
-        await _json(call, await self._threads.run(step, self._here, call.name, body))
+        body = await self._bodies.read(dict(call.scope["headers"]), call.receive)
+        try:
+            await _json(call, await self._lane.run(step, self._here, call.name, body))
+        finally:
+            self._bodies.release(body)
 
     def _sought(self, find: Callable[[Backend, dict[str, str]], str]) -> Callable[[_Call], Coroutine[Any, Any, None]]:
         async def answer(call: _Call) -> None:
@@ -168,11 +185,25 @@ class FileRoutes:
 
     async def _download(self, call: _Call, find: Callable[[], str]) -> None:
         artifacts = self._here.artifacts
-        await download(lambda: artifacts.reader(find()), call.scope, call.receive, call.send, self._threads)
+        await download(
+            lambda: artifacts.reader(find()),
+            call.scope,
+            call.receive,
+            call.send,
+            lane=self._lane,
+            seconds=self._seconds,
+        )
 
     async def _upload(self, call: _Call, find: Callable[[], str]) -> None:
         artifacts = self._here.artifacts
-        info = await upload(lambda: artifacts.writer(find()), call.scope, call.receive, self._threads, self._file)
+        info = await upload(
+            lambda: artifacts.writer(find()),
+            call.scope,
+            call.receive,
+            self._lane,
+            limit=self._limit,
+            seconds=self._seconds,
+        )
         await _json(call, {}, {DIGEST_HEADER: digest_header(info.digest or "")})
 
 

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from prefect_ml.artifacts.durable import CHUNK
+from prefect_ml.http.bodies import GoneError
 from prefect_ml.http.refusal import RefusedError
 from prefect_ml.protocol.artifacts.headers import announced_digest
 
@@ -17,18 +18,11 @@ if TYPE_CHECKING:
 
     from prefect_ml.artifacts.contract import ArtifactWriter
     from prefect_ml.entities import ArtifactInfo
-    from prefect_ml.protocol.artifacts.threads import Threads
-
-# Seconds in which some of a body must come: a client that sends nothing must not hold a file open for ever.
-IDLE = 60.0
-
-
-class CutError(Exception):
-    """The client went away before the end of its body: there is nobody to answer."""
+    from prefect_ml.http.lanes import Lane
 
 
 async def upload(
-    begin: Callable[[], ArtifactWriter], scope: Scope, receive: Receive, threads: Threads, limit: int
+    begin: Callable[[], ArtifactWriter], scope: Scope, receive: Receive, lane: Lane, *, limit: int, seconds: float
 ) -> ArtifactInfo:
     """Write the body of a request.
 
@@ -36,50 +30,51 @@ async def upload(
         begin: gives the writer; called in a thread, as all of the writer's methods.
         scope: of the request; its digest, when it has one, is compared.
         receive: of the request.
-        threads: where the writer works.
+        lane: where the writer works; a thread is held for one piece of the file, never for all of it.
         limit: bytes that the file may have.
+        seconds: without any of the body, after which the upload is given up.
 
     Raises:
-        CutError: the body broke off.
-        RefusedError: the file is too large, or nothing came for a minute.
+        GoneError: the body broke off.
+        RefusedError: the file is too large, or its sender fell silent.
     """
     headers = dict(scope["headers"])
     expected = announced_digest(headers)
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
-    writer = await threads.run(begin)
+    writer = await lane.run(begin)
     try:
         size = 0
         waiting = bytearray()
         more = True
         while more:
-            piece, more = await _next(receive)
+            piece, more = await _next(receive, seconds)
             size += len(piece)
             if size > limit:
                 raise _too_large(limit)
             waiting += piece
             if len(waiting) >= CHUNK or not more:
-                await threads.run(writer.write, bytes(waiting))
+                await lane.run(writer.write, bytes(waiting))
                 waiting.clear()
-        return await threads.run(writer.commit, expected)
+        return await lane.run(writer.commit, expected)
     finally:
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(threads.run(writer.abort))
+            await asyncio.shield(lane.run(writer.abort))
 
 
-async def _next(receive: Receive) -> tuple[bytes, bool]:
+async def _next(receive: Receive, seconds: float) -> tuple[bytes, bool]:
     try:
-        message = await asyncio.wait_for(receive(), IDLE)
-    except TimeoutError as error:
+        message = await asyncio.wait_for(receive(), seconds)
+    except TimeoutError:
         raise RefusedError(
             408,
-            "TEMPORARILY_UNAVAILABLE",
-            f"Nothing of the file came for {IDLE:.0f} seconds; send it again.",
+            "REQUEST_TIMEOUT",
+            f"Nothing of the file came for {seconds:g} s; send it again.",
             {"Connection": "close"},
-        ) from error
-    if message["type"] == "http.disconnect":
-        raise CutError
+        ) from None
+    if message["type"] != "http.request":
+        raise GoneError
     return message.get("body", b""), message.get("more_body", False)
 
 
