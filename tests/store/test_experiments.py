@@ -48,7 +48,7 @@ def test_a_name_is_taken_also_by_a_deleted_one(store):
 
 @pytest.mark.parametrize("unknown", ["99", "", "x", "-1", "1.5", "٣", "9" * 40, "0; DROP TABLE runs"])
 def test_an_unknown_id_is_not_found(store, unknown):
-    with pytest.raises(NotFoundError, match="No experiment with id="):
+    with pytest.raises(NotFoundError, match="No Experiment with id="):
         store.get_experiment(unknown)
 
 

@@ -83,7 +83,7 @@ def test_an_id_that_is_none_is_refused(store, model_id):
 
 
 def test_an_experiment_that_is_deleted_or_unknown_takes_none(store):
-    with pytest.raises(NotFoundError, match="No experiment with id=99 exists"):
+    with pytest.raises(NotFoundError, match="No Experiment with id=99 exists"):
         store.create_logged_model("99")
     experiment = store.create_experiment("e")
     store.delete_experiment(experiment)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _SHOWN = 200
+_SCIENTIFIC = re.compile(r"[+-]?[0-9](?:\.[0-9]{1,17})?[eE]\+?[0-9]{1,2}")
 
 
 class Request(BaseModel):
@@ -69,17 +72,47 @@ def _object(body: bytes) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _validated(kind: type[Q], fields: Mapping[str, Any]) -> Q:
+def _validated(kind: type[Q], fields: dict[str, Any]) -> Q:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        raise InvalidInputError(_sentence(error.errors(include_url=False)[0])) from error
+        refused = error
+    try:
+        if _spelled_out(fields, refused):
+            return kind.model_validate(fields)
+    except ValidationError as error:
+        refused = error
+    raise InvalidInputError(_sentence(refused.errors(include_url=False)[0])) from refused
+
+
+def _spelled_out(fields: dict[str, Any], refused: ValidationError) -> bool:
+    """Put whole numbers in the place of their scientific notation; whether there were any.
+
+    R's client sends a hundred thousand as "1e+05".
+    """
+    found = False
+    for detail in refused.errors(include_url=False):
+        given = detail["input"]
+        if detail["type"] != "int_parsing" or not isinstance(given, str) or not _SCIENTIFIC.fullmatch(given):
+            continue
+        number = Decimal(given)
+        if number == number.to_integral_value():
+            *way, last = detail["loc"]
+            place: Any = fields
+            for part in way:
+                place = place[part]
+            place[last] = int(number)
+            found = True
+    return found
 
 
 def _sentence(detail: ErrorDetails) -> str:
     name = _json_path(detail["loc"])
     if detail["type"] == "missing" or detail["input"] is None:
         return f"Missing value for required parameter '{name}'. See the API's documentation for what it takes."
+    if detail["type"] == "string_too_long":
+        last, limit = name.rpartition(".")[2], detail["ctx"]["max_length"]
+        return f"'{last}' exceeds the maximum length of {limit} characters; shorten it. It is {name} of the request."
     shown = json.dumps(detail["input"], default=str)[:_SHOWN]
     return f"Invalid value {shown} for parameter '{name}' supplied: {detail['msg']}."
 

@@ -142,7 +142,7 @@ def find_experiment(connection: Connection, experiment_id: str, *, lock: bool = 
     query = select(experiments).where(experiments.c.id.in_(numbers))
     row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
-        raise NotFoundError(f"No experiment with id={experiment_id} exists.")
+        raise NotFoundError(f"No Experiment with id={experiment_id} exists.")
     return row
 
 

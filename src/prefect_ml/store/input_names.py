@@ -12,7 +12,7 @@ MAX_LENGTHS = {
     "source_type": 36,
     "source": 65_535,
     "schema": 1_048_575,
-    "profile": 1_048_575,
+    "profile": 16_777_215,
 }
 MAX_TAG_KEY = 255
 MAX_TAG_VALUE = 500

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from pydantic import Field
 
 from prefect_ml.entities import Dataset, DatasetInput, Metric, ModelMetric, ModelOutput, RunStatus, ViewType
-from prefect_ml.errors import InvalidInputError
+from prefect_ml.errors import InvalidInputError, InvalidNameError
 from prefect_ml.protocol.answers import runs as answers
 from prefect_ml.protocol.answers.common import Empty
 from prefect_ml.protocol.backend import Backend
 from prefect_ml.protocol.fields import Double, Identifier, Int64, Text
+from prefect_ml.protocol.names import Placed, in_batch, placed
 from prefect_ml.protocol.pairs import PairField, last_wins, params
 from prefect_ml.protocol.route import Routes
 from prefect_ml.protocol.wire import Request
+from prefect_ml.store.input_names import MAX_LENGTHS, MAX_TAG_KEY, MAX_TAG_VALUE
 
 routes = Routes("Runs")
 
@@ -85,23 +88,37 @@ class LogBatch(RunId):
     params: list[PairField] = Field(default_factory=list)
     tags: list[PairField] = Field(default_factory=list)
 
+    @property
+    def names(self) -> Iterable[Placed]:
+        """All names in it, with their places."""
+        return in_batch(
+            metrics=(each.key for each in self.metrics),
+            params=(each.key for each in self.params),
+            tags=(each.key for each in self.tags),
+        )
+
 
 class LogModel(RunId):
     model_json: Text = Field(description="The MLmodel file of what was logged, as JSON.")
 
 
 class DatasetField(Request):
-    name: Text
-    digest: Text
-    source_type: Text
-    source: Text
-    schema_: Text = Field("", alias="schema")
-    profile: Text = ""
+    name: Text = Field(max_length=MAX_LENGTHS["name"])
+    digest: Text = Field(max_length=MAX_LENGTHS["digest"])
+    source_type: Text = Field(max_length=MAX_LENGTHS["source_type"])
+    source: Text = Field(max_length=MAX_LENGTHS["source"])
+    schema_: Text = Field("", alias="schema", max_length=MAX_LENGTHS["schema"])
+    profile: Text = Field("", max_length=MAX_LENGTHS["profile"])
+
+
+class InputTagField(PairField):
+    key: Text = Field(max_length=MAX_TAG_KEY)
+    value: Text = Field("", max_length=MAX_TAG_VALUE)
 
 
 class DatasetInputField(Request):
     dataset: DatasetField
-    tags: list[PairField] = Field(default_factory=list)
+    tags: list[InputTagField] = Field(default_factory=list)
 
     @property
     def used(self) -> DatasetInput:
@@ -183,21 +200,30 @@ def restore_run(here: Backend, request: RunId) -> Empty:
 def log_metric(here: Backend, request: LogMetric) -> Empty:
     """Log one point of a metric."""
     of_model = [request.of_model] if request.model_id else []
-    here.store.log_batch(request.id, metrics=[request.metric], model_metrics=of_model)
+    try:
+        here.store.log_batch(request.id, metrics=[request.metric], model_metrics=of_model)
+    except InvalidNameError as error:
+        raise placed(error, [("metric", "name", request.key)]) from error
     return {}
 
 
 @routes.on("POST", "runs/log-parameter")
 def log_parameter(here: Backend, request: LogPair) -> Empty:
     """Log a param, which never changes afterwards."""
-    here.store.log_batch(request.id, params={request.key: request.value})
+    try:
+        here.store.log_batch(request.id, params={request.key: request.value})
+    except InvalidNameError as error:
+        raise placed(error, [("param", "key", request.key)]) from error
     return {}
 
 
 @routes.on("POST", "runs/set-tag")
 def set_tag(here: Backend, request: LogPair) -> Empty:
     """Set a tag of a run."""
-    here.store.log_batch(request.id, tags={request.key: request.value})
+    try:
+        here.store.log_batch(request.id, tags={request.key: request.value})
+    except InvalidNameError as error:
+        raise placed(error, [("tag", "key", request.key)]) from error
     return {}
 
 
@@ -212,13 +238,16 @@ def delete_tag(here: Backend, request: TagKey) -> Empty:
 def log_batch(here: Backend, request: LogBatch) -> Empty:
     """Log metrics, params and tags together: all of them or none."""
     _check_size(request)
-    here.store.log_batch(
-        request.id,
-        metrics=[each.metric for each in request.metrics],
-        params=params(request.params),
-        tags=last_wins(request.tags),
-        model_metrics=[each.of_model for each in request.metrics if each.model_id],
-    )
+    try:
+        here.store.log_batch(
+            request.id,
+            metrics=[each.metric for each in request.metrics],
+            params=params(request.params),
+            tags=last_wins(request.tags),
+            model_metrics=[each.of_model for each in request.metrics if each.model_id],
+        )
+    except InvalidNameError as error:
+        raise placed(error, request.names) from error
     return {}
 
 
