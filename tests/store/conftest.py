@@ -1,22 +1,38 @@
-"""A real store on each database, empty for every test, that gives all its connections back.
+"""A real store on each database and behind a server, empty for every test, that gives all its connections back.
 
 Migrating takes longer than most tests do, so it is done once a session for each database and then copied;
-`test_database.py` and `test_processes.py` migrate for real.
+`test_database.py` and `test_processes.py` migrate for real. Starting a server takes longer too: one of the session
+listens, and serves the store of the test that runs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import threading
 import uuid
 
 import psycopg
 import pytest
+import uvicorn
 
+from prefect_ml.artifacts import open_artifacts
+from prefect_ml.http.listener import listening, url_of
+from prefect_ml.protocol.backend import Backend
+from prefect_ml.server.app import build_app
+from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def backend(request):
+    """A database."""
+    return request.param
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "http"])
+def place(request):
+    """A database, or a server."""
     return request.param
 
 
@@ -55,12 +71,20 @@ def migrated_database(postgres_server):
 
 
 @pytest.fixture
-def store_url(request, backend, tmp_path):
+def sqlite_url(migrated_file, tmp_path):
+    """The URL of a SQLite store that holds what a new one holds."""
+    path = tmp_path / "store.db"
+    shutil.copyfile(migrated_file, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def store_url(request, place):
     """The URL of a store that holds what a new one holds."""
-    if backend == "sqlite":
-        path = tmp_path / "store.db"
-        shutil.copyfile(request.getfixturevalue("migrated_file"), path)
-        return f"sqlite:///{path}"
+    if place == "sqlite":
+        return request.getfixturevalue("sqlite_url")
+    if place == "http":
+        return request.getfixturevalue("served_url")[0]
     url, rows = request.getfixturevalue("migrated_database")
     store = open_store(url)
     store.database.write(lambda connection: _renew(connection, rows))
@@ -69,12 +93,57 @@ def store_url(request, backend, tmp_path):
 
 
 @pytest.fixture
-def store(store_url):
-    """The store at `store_url`."""
+def store(request, place, store_url):
+    """The store at `store_url`; its `database` is for those who look behind it."""
     opened = open_store(store_url)
+    if place == "http":
+        opened.database = request.getfixturevalue("served_url")[1].database
     yield opened
     assert opened.database.checked_out == 0, "a connection is left checked out"
     opened.close()
+
+
+@pytest.fixture
+def served_url(listening_server, sqlite_url, tmp_path):
+    """The URL of a server and the store that it serves, which holds what a new one holds."""
+    with contextlib.closing(open_store(sqlite_url)) as store, listening_server.serving(store, tmp_path):
+        yield listening_server.url, store
+
+
+class ListeningServer:
+    """uvicorn on a free port of loopback, in a thread; what it serves can be exchanged."""
+
+    def __init__(self) -> None:
+        self._app = None
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self):
+        listener = self._open.enter_context(listening("127.0.0.1", 0, guarded=False, setting=""))
+        self.url = url_of(listener)
+        self._server = uvicorn.Server(uvicorn.Config(self._ask, interface="asgi3", log_config=None, lifespan="off"))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.should_exit = True
+        self._thread.join()
+        self._open.close()
+
+    @contextlib.contextmanager
+    def serving(self, store, folder):
+        self._app = build_app(Backend(store, open_artifacts(str(folder / "artifacts"))), Settings())
+        yield
+        self._app = None
+
+    async def _ask(self, scope, receive, send) -> None:
+        await self._app(scope, receive, send)
+
+
+@pytest.fixture(scope="session")
+def listening_server():
+    with ListeningServer() as server:
+        yield server
 
 
 def _renew(connection, rows):

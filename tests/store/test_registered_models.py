@@ -17,7 +17,7 @@ def test_created_read_described_and_tagged(store):
     assert made == store.get_registered_model(made.name)
     assert (made.description, made.tags) == ("who leaves", {"team": "risk", "a b/c": ""})
     assert made.creation_timestamp == made.last_updated_timestamp > 1_700_000_000_000
-    assert (made.aliases, made.latest_versions) == ({}, [])
+    assert (made.aliases, made.latest_versions) == ({}, ())
     store.set_registered_model_tag(made.name, "team", "growth")
     store.delete_registered_model_tag(made.name, "a b/c")
     store.delete_registered_model_tag(made.name, "never there")
@@ -62,8 +62,6 @@ def test_an_unknown_model_is_not_found_by_any_call(store):
     for call in (
         lambda: store.get_registered_model("m"),
         lambda: store.get_registered_model("a\x00b"),
-        lambda: store.get_registered_model("\ud800"),
-        lambda: store.get_registered_model(None),
         lambda: store.update_registered_model("m", ""),
         lambda: store.rename_registered_model("m", "n"),
         lambda: store.delete_registered_model("m"),
@@ -76,6 +74,9 @@ def test_an_unknown_model_is_not_found_by_any_call(store):
     ):
         with pytest.raises(NotFoundError, match=r"Registered Model with name=.* not found"):
             call()
+    for name in ("\ud800", None):
+        with pytest.raises((NotFoundError, InvalidInputError)):  # the latter where it cannot even be sent
+            store.get_registered_model(name)
 
 
 def test_renaming_carries_everything_and_moves_aliases_in_new_generations(store):
@@ -111,7 +112,7 @@ def test_deleting_takes_versions_tags_and_aliases_along(store):
         store.get_model_version("m", 1)
     assert store.search_model_versions().items == []
     again = store.create_registered_model("m")
-    assert (again.tags, again.aliases, again.latest_versions) == ({}, {}, [])
+    assert (again.tags, again.aliases, again.latest_versions) == ({}, {}, ())
     store.create_model_version("m", "s2")
     assert store.set_alias("m", "blue", 1).generation == 3, "a generation came back"
     assert [m.version for m in store.alias_history("m", "blue")] == [1, None, 1]
@@ -190,7 +191,7 @@ def test_pages_are_whole_and_their_tokens_are_bound_to_the_search(store):
     with pytest.raises(InvalidInputError, match="another search"):
         store.search_registered_models("name LIKE 'm%'", page_token=token)
     for size in (0, -1, 1001, "5"):
-        with pytest.raises(InvalidInputError, match=r"Invalid value .* for parameter 'max_results' supplied"):
+        with pytest.raises(InvalidInputError, match=r"'max_results' supplied|max_results must be"):
             store.search_registered_models(max_results=size)
 
 

@@ -36,7 +36,10 @@ def test_a_version_moves_and_the_others_stay_unless_asked(model):
 
 
 def test_an_unknown_stage_and_archiving_for_an_inactive_one_are_refused(model):
-    for stage in ("unknown", "", None, 5):
+    for stage in (None, 5):
+        with pytest.raises(InvalidInputError, match="stage"):
+            model.transition_stage("m", 1, stage)
+    for stage in ("unknown", ""):
         with pytest.raises(InvalidInputError, match=r"Invalid Model Version stage: .*\. Value must be one of None, "):
             model.transition_stage("m", 1, stage)
     for stage in (Stage.NONE, Stage.ARCHIVED):

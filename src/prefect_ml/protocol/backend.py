@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from prefect_ml.artifacts import ArtifactStore
-    from prefect_ml.store.contract import Store
+    from prefect_ml.store.calls import KeyedStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,5 +19,5 @@ class Backend:
         artifacts: everything below the server's artifact root, which clients know as `mlflow-artifacts:/`.
     """
 
-    store: Store
+    store: KeyedStore
     artifacts: ArtifactStore

@@ -1,7 +1,7 @@
 """The server's application: assembly only.
 
-A request passes the gate, then the table of the protocol's routes, then those of files; what is none of them
-goes to a FastAPI application with health, version and documentation.
+A request passes the gate, then the calls of `HttpStore`, then the table of the protocol's routes, then those of
+files; what is none of them goes to a FastAPI application with health, version and documentation.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from prefect_ml.protocol.artifacts.app import FileRoutes
 from prefect_ml.protocol.dispatch import TOO_LARGE, Dispatch
 from prefect_ml.protocol.openapi import document
 from prefect_ml.protocol.table import ROUTES
+from prefect_ml.server.calls import Calls
 from prefect_ml.server.health import Health
 from prefect_ml.server.metrics import RequestMetrics
 from prefect_ml.server.observed import Observed
@@ -67,9 +68,10 @@ def build_app(backend: Backend, settings: Settings, hosts: Collection[str] = ())
     files = FileRoutes(backend, pages, settings, bodies)
     dispatch = Dispatch(ROUTES, backend, files, lanes=lanes, bodies=bodies)
     token = settings.server_token.get_secret_value() if settings.server_token else None
+    calls = Calls(backend.store, dispatch, lanes=lanes, bodies=bodies)
     pages.state.closing = (lanes, files)
     gate = Gate(
-        dispatch,
+        calls,
         token=token,
         hosts={*LOCAL_NAMES, *hosts},
         open_paths=("/health",),

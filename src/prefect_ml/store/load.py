@@ -68,7 +68,7 @@ def _run(
         artifact_uri=row.artifact_uri,
         lifecycle_stage=LifecycleStage(row.lifecycle_stage),
         params=params,
-        latest=latest,
+        latest=tuple(latest),
         tags=tags,
         inputs=used,
         model_inputs=models.used,

@@ -14,11 +14,12 @@ from prefect_ml.store.upgrade import upgrade
 
 if TYPE_CHECKING:
     from prefect_ml.store.contract import Store
+    from prefect_ml.store.remote import HttpStore
 
 # What clients call the artifact root of the server that they talk to, from MLflow's protocol.
 SERVED_ROOT = "mlflow-artifacts:"
 
-_stores: dict[tuple[int, str], SqlStore] = {}
+_stores: dict[tuple[int, str], SqlStore | HttpStore] = {}
 _lock = threading.Lock()
 
 
@@ -37,23 +38,27 @@ def open_store(url: str | None = None) -> Store:
     key = (os.getpid(), target)
     with _lock:
         store = _stores.get(key)
-        if store is None or store.database.closed:
+        if store is None or store.closed:
             store = _stores[key] = _opened(target)
         return store
 
 
 def open_served_store(settings: Settings) -> SqlStore:
     """The store of a server, whose new experiments keep their artifacts behind it (`mlflow-artifacts:/<id>`)."""
-    return _made(settings.resolved_store_url, settings, SERVED_ROOT)
+    return _made(settings.resolved_store_url, settings, SERVED_ROOT, uninterrupted=True)
 
 
-def _opened(url: str) -> SqlStore:
+def _opened(url: str) -> SqlStore | HttpStore:
     settings = Settings()
+    if url.lower().startswith(("http://", "https://")):
+        from prefect_ml.store.remote import HttpStore  # noqa: PLC0415  loads a client that databases do not need
+
+        return HttpStore(url, settings.server_token)  # type: ignore[abstract]  # its methods are made from the contract
     return _made(url, settings, _absolute(settings.resolved_artifact_root))
 
 
-def _made(url: str, settings: Settings, artifact_root: str) -> SqlStore:
-    database = Database(url, settings.sqlite_synchronous)
+def _made(url: str, settings: Settings, artifact_root: str, *, uninterrupted: bool = False) -> SqlStore:
+    database = Database(url, settings.sqlite_synchronous, uninterrupted=uninterrupted)
     try:
         upgrade(database)
     except BaseException:

@@ -55,7 +55,7 @@ def load_models(connection: Connection, rows: Sequence[Row[Any]]) -> list[Regist
             description=row.description,
             tags=tags[row.id],
             aliases=pointing[row.id],
-            latest_versions=latest[row.id],
+            latest_versions=tuple(latest[row.id]),
         )
         for row in rows
     ]

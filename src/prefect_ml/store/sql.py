@@ -13,6 +13,7 @@ from prefect_ml.store.logged_model_search import LoggedModelSearchRows
 from prefect_ml.store.logged_models import LoggedModelRows
 from prefect_ml.store.metrics import MetricRows
 from prefect_ml.store.model_versions import ModelVersionRows
+from prefect_ml.store.once import OnceRows
 from prefect_ml.store.outputs import OutputRows
 from prefect_ml.store.policies import PolicyRows
 from prefect_ml.store.promotion_moves import PromotionMoveRows
@@ -51,6 +52,7 @@ class SqlStore(
     PromotionRows,
     PromotionMoveRows,
     AuditRows,
+    OnceRows,
     WebhookRows,
     WebhookDeliveryRows,
 ):

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "r0007"
-down_revision = "r0005"
+down_revision = "r0006"
 
 WORDS = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
