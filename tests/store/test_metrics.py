@@ -7,6 +7,8 @@ import random
 from itertools import pairwise
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from prefect_ml.entities import Metric
 from prefect_ml.errors import InvalidInputError
@@ -155,6 +157,56 @@ def test_a_sample_needs_room_for_two(store, run_id):
 def test_a_curve_that_was_never_logged_is_empty(store, run_id):
     assert list(store.get_metric_history(run_id, "never").items) == []
     assert list(store.sample_metric_history(run_id, "never", 5)) == []
+
+
+def test_a_history_by_time_is_mlflows(store, run_id):
+    points = [
+        Metric("m", 1.0, 1000, 0),
+        Metric("m", 2.0, 2000, -5),
+        Metric("m", -3.0, 3000, 4),
+        Metric("m", 4.0, 2999, 4),
+    ]
+    store.log_batch(run_id, metrics=points)
+    assert [point.value for point in store.get_metric_history(run_id, "m", by_time=True).items] == [1.0, 2.0, 4.0, -3.0]
+    assert [point.value for point in store.get_metric_history(run_id, "m").items] == [2.0, 1.0, 4.0, -3.0]
+
+
+SOME = st.lists(
+    st.builds(
+        Metric, st.just("m"), st.sampled_from([0.0, 1.0, math.nan, -math.inf]), st.integers(0, 3), st.integers(0, 3)
+    ),
+    max_size=9,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SOME, st.integers(1, 4), st.booleans())
+def test_pages_of_any_curve_are_its_history_in_either_order(store, points, size, by_time):
+    run_id = store.create_run("0").run_id
+    store.log_batch(run_id, metrics=points)
+
+    def shown(metrics):
+        return [(m.timestamp, m.step, repr(m.value)) for m in metrics]
+
+    found, token = [], None
+    while True:
+        page = store.get_metric_history(run_id, "m", size, token, by_time=by_time)
+        found += page.items
+        token = page.next_token
+        if token is None:
+            break
+        assert len(page.items) == size
+    assert shown(found) == shown(store.get_metric_history(run_id, "m", by_time=by_time).items)
+    order = [(m.timestamp, m.step) if by_time else (m.step, m.timestamp) for m in found]
+    assert order == sorted(order)
+    assert len(found) == len({(m.timestamp, m.step, repr(m.value)) for m in points})
+
+
+def test_a_token_of_one_order_is_none_of_the_other(store, run_id):
+    store.log_batch(run_id, metrics=[Metric("m", 1.0, 0, step) for step in range(3)])
+    token = store.get_metric_history(run_id, "m", 1, by_time=True).next_token
+    with pytest.raises(InvalidInputError, match="Invalid page token"):
+        store.get_metric_history(run_id, "m", 1, token)
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 17, 33, 999, 1024, 1025, 2500])

@@ -41,9 +41,9 @@ class GetInterval(Request):
 
 @routes.on("GET", "metrics/get-history")
 def get_history(here: Backend, request: GetHistory) -> answers.History:
-    """Get the points of one curve, by step, time and value."""
+    """Get the points of one curve, by time, step and value."""
     found = here.store.get_metric_history(
-        request.id, request.metric_key, request.max_results or None, request.page_token or None
+        request.id, request.metric_key, request.max_results or None, request.page_token or None, by_time=True
     )
     return answers.history(found.items, found.next_token)
 

@@ -1,0 +1,98 @@
+"""The part of the store's port that is about policies, promotions and the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from prefect_ml.entities import (
+    Alias,
+    AuditEntry,
+    Decision,
+    GateResult,
+    Policy,
+    PromotionRequest,
+    RequestStatus,
+)
+
+
+class PromotionStore(Protocol):
+    """Policies, promotion requests and the audit log."""
+
+    def save_policy(self, policy: Policy, *, actor: str, reason: str = "") -> Policy:
+        """Store the next version of a policy (the version given is ignored); the same content again changes nothing.
+
+        Raises `ProtectedError` when it takes or weakens the protection of a set alias or used stage without a reason.
+        """
+        ...
+
+    def get_policy(self, name: str, version: int | None = None) -> Policy: ...
+
+    def list_policies(self) -> Sequence[Policy]: ...
+
+    def policy_for(self, name: str, alias: str) -> Policy | None:
+        """The policy that protects an alias of a model, if any; the first by policy name when several match."""
+        ...
+
+    def create_request(
+        self,
+        *,
+        key: str,
+        name: str,
+        version: int,
+        alias: str,
+        stage: str | None,
+        requester: str,
+        artifact_digest: str,
+        evidence: Sequence[GateResult],
+        policy: str,
+        policy_version: int,
+        flow_run_id: str | None = None,
+    ) -> PromotionRequest:
+        """Record a request; the same key again returns the one that is there.
+
+        Born REJECTED when a gate failed or the evidence lacks one of the policy's gates, APPROVED when the policy asks
+        for no approvals, else PENDING. `base_generation` is the alias's generation now (0 when it does not exist).
+        """
+        ...
+
+    def get_request(self, request_id: str) -> PromotionRequest:
+        """The request; one whose time is over reads EXPIRED."""
+        ...
+
+    def get_request_by_key(self, key: str) -> PromotionRequest | None: ...
+
+    def list_requests(
+        self, *, name: str | None = None, status: RequestStatus | None = None, max_results: int = 100
+    ) -> Sequence[PromotionRequest]:
+        """Newest first."""
+        ...
+
+    def decide(self, request_id: str, decision: Decision) -> PromotionRequest:
+        """Record one decision. The same actor's same decision again changes nothing.
+
+        Raises `PromotionError` when the request is not PENDING, `NotAllowedError` when the actor is no approver or is
+        the requester under four eyes, `InvalidInputError` for a rejection without a reason.
+        """
+        ...
+
+    def promote(self, request_id: str, *, artifact_digest: str, actor: str) -> Alias:
+        """Move the alias for an APPROVED request, in one transaction; again for a PROMOTED one: the alias it moved.
+
+        Checks expiry, that `artifact_digest` and the version's are the request's, that the evidence still has its
+        digest, and that the alias is at `base_generation`: else `StaleRequestError` (the request becomes SUPERSEDED or
+        EXPIRED).
+        """
+        ...
+
+    def rollback(self, name: str, alias: str, *, actor: str, reason: str) -> Alias:
+        """Move the alias back to its previous version, generation + 1; protected or not, with a reason, audited."""
+        ...
+
+    def audit(self, *, subject: str | None = None, after: int = 0, max_results: int = 1000) -> Sequence[AuditEntry]:
+        """Audit rows in order, those with a sequence greater than `after`."""
+        ...
+
+    def verify_audit(self) -> int:
+        """Check the whole chain and return its length; `CorruptArtifactError` naming the first bad row."""
+        ...
