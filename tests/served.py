@@ -58,6 +58,8 @@ class TrackingServer:
         command = [COMMAND, "server", "--port", str(self._port), "--store", self.store]
         command += ["--artifacts", str(self.artifacts), *self._arguments]
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.url:
+            self._close()  # of the one before
         self.process = self._begun(command)
         line = self._first_line()
         if not line:
