@@ -117,6 +117,7 @@ class FileRoutes:
             await send(message)
 
         match, methods, answer = found
+        scope["route_template"] = "artifacts"
         self._in_hand += 1
         try:
             _check(scope, methods)
