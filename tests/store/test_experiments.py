@@ -97,3 +97,16 @@ def test_renaming_and_tagging_note_the_time(store):
 def test_a_tag_key_is_checked(store):
     with pytest.raises(InvalidNameError):
         store.set_experiment_tag("0", "../a", "b")
+
+
+def test_a_tag_is_deleted_once(store):
+    made = store.create_experiment("churn", {"a": "1", "b": "2"})
+    store.delete_experiment_tag(made, "a")
+    assert store.get_experiment(made).tags == {"b": "2"}
+    with pytest.raises(NotFoundError, match=f"No tag with name: a in experiment with id {made}"):
+        store.delete_experiment_tag(made, "a")
+    with pytest.raises(NotFoundError, match="No Experiment with id=99 exists"):
+        store.delete_experiment_tag("99", "a")
+    store.delete_experiment(made)
+    with pytest.raises(InactiveError, match="must be in the 'active' state"):
+        store.delete_experiment_tag(made, "b")

@@ -28,6 +28,39 @@ def test_created_read_described_and_tagged(store):
     assert store.get_registered_model("m").last_updated_timestamp >= made.creation_timestamp
 
 
+def test_a_copy_is_where_the_version_is_that_it_was_copied_from(store):
+    for name in ("m", "copy", "again"):
+        store.create_registered_model(name)
+    model = store.create_logged_model("0", name="made")
+    first = store.create_model_version("m", "s3://b/model", model_id=model.model_id, run_link="https://runs/1")
+    assert (first.location, first.model_id, first.run_link) == ("", model.model_id, "https://runs/1")
+    copied = store.create_model_version("copy", "models:/m/1")
+    again = store.create_model_version("again", "models:/copy/1", model_id="m-other")
+    assert (copied.source, copied.location, copied.model_id) == ("models:/m/1", "s3://b/model", model.model_id)
+    assert (again.location, again.model_id) == ("s3://b/model", "m-other")
+    logged = store.create_model_version("m", f"models:/{model.model_id}")
+    assert (logged.location, logged.model_id) == (model.artifact_uri, model.model_id)
+    assert list(store.latest_versions("m")) == [logged]
+    store.delete_model_version("m", 1)
+    assert store.get_model_version("copy", 1) == copied
+    assert store.create_model_version("m", "models:/m@champion").location == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("models:/nope/1", "Registered Model with name=nope not found"),
+        ("models:/m/7", r"Model Version \(name=m, version=7\) not found"),
+        ("models:/m-gone", "Logged model with ID 'm-gone' not found"),
+    ],
+)
+def test_a_copy_of_nothing_is_not_found_and_takes_no_number(store, source, message):
+    store.create_registered_model("m")
+    with pytest.raises(NotFoundError, match=message):
+        store.create_model_version("m", source)
+    assert store.create_model_version("m", "s").version == 1
+
+
 def test_numbers_count_up_and_are_never_given_again(store):
     store.create_registered_model("m")
     store.create_registered_model("n")

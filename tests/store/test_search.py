@@ -241,6 +241,11 @@ def test_experiments_are_searched(store):
     assert experiments(store, "tags.team = 'a'") == ["Alpha"]
     assert experiments(store, "tags.team != 'a'", view_type=ViewType.ALL) == ["beta"]
     assert experiments(store, "name = 'alps' and creation_time > 5") == ["alps"]
+    assert experiments(store, "attribute.name = 'alps' AND attribute.`name` != 'x'") == ["alps"]
+    assert experiments(store, 'attribute."name" = "alps" and tag.`te am` = "b"') == []
+    assert experiments(store, "experiment_id = '0'") == ["Default"]
+    assert experiments(store, "experiment_id IN ('0', '1')", order_by=["experiment_id"]) == ["Default", "Alpha"]
+    assert experiments(store, "experiment_id NOT IN ('0')", order_by=["attribute.name DESC"]) == ["alps", "Alpha"]
     names, token = [], None
     while True:
         page = store.search_experiments(max_results=1, page_token=token, view_type=ViewType.ALL)
