@@ -90,6 +90,7 @@ def test_more_than_a_statement_takes_at_once(store, run):
         (used(named("n" * 501)), InvalidInputError, "at most 500 characters"),
         (used(named("n", source_type="t" * 37)), InvalidInputError, "source type of a data set has at most 36"),
         (used(named("n", schema="s" * 1_048_576)), InvalidInputError, "schema of a data set has at most"),
+        (used(named("n", profile="s" * 16_777_216)), InvalidInputError, "profile of a data set has at most"),
         (used(named("n\x00")), InvalidInputError, "NUL character"),
         (used(named("n", profile="\ud800")), InvalidInputError, "no valid Unicode"),
         (DatasetInput(CHURN, {"": "x"}), InvalidNameError, "1 to 255 characters, got 0"),

@@ -90,7 +90,7 @@ def test_params_are_kept_and_never_change(store, run_id):
     store.log_batch(run_id, params={"c": "1.0", "empty": ""})
     store.log_batch(run_id, params={"c": "1.0", "d": "2"})
     with pytest.raises(ParamConflictError) as caught:
-        store.log_batch(run_id, params={"c": "3", "e": "5"}, tags={"t": "1"}, metrics=[Metric("m", 1.0, 1, 1)])
+        store.log_batch(run_id, params={"c": "3"}, tags={"t": "1"}, metrics=[Metric("m", 1.0, 1, 1)])
     assert str(caught.value) == (
         "Changing param values is not allowed. Param with key='c' was already logged with value='1.0' "
         f"for run ID='{run_id}'. Attempted logging new value '3'."
@@ -99,6 +99,17 @@ def test_params_are_kept_and_never_change(store, run_id):
     assert run.params == {"c": "1.0", "d": "2", "empty": ""}
     assert "t" not in run.tags
     assert run.metrics == {}
+
+
+def test_all_conflicts_of_a_batch_are_told_and_nothing_of_it_is_kept(store, run_id):
+    store.log_batch(run_id, params={"c": "1", "d": "2"})
+    with pytest.raises(ParamConflictError) as caught:
+        store.log_batch(run_id, params={"new": "5", "d": "4", "c": "3"})
+    assert str(caught.value).startswith(
+        "Changing param values is not allowed. Params were already logged='[{'key': 'c', 'old_value': '1', "
+        f"'new_value': '3'}}, {{'key': 'd', 'old_value': '2', 'new_value': '4'}}]' for run ID='{run_id}'. "
+    )
+    assert store.get_run(run_id).params == {"c": "1", "d": "2"}
 
 
 def test_long_values_are_cut(store, run_id):

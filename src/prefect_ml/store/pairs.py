@@ -13,7 +13,7 @@ from prefect_ml.store.canonical import canonical
 from prefect_ml.store.tables import tags as tags_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -50,6 +50,17 @@ class Conflict(NamedTuple):
             f"Changing param values is not allowed. Param with key='{self.key}' was already logged with "
             f"value='{self.old}' for run ID='{run_id}'. Attempted logging new value '{self.new}'."
         )
+
+
+def conflict_error(conflicts: Sequence[Conflict], run_id: str, *, alone: bool) -> ParamConflictError:
+    """What is said of conflicts: in MLflow's words of one that was given `alone`, or of those of a batch."""
+    if alone:
+        return conflicts[0].error(run_id)
+    shown = [{"key": each.key, "old_value": each.old, "new_value": each.new} for each in sorted(conflicts)]
+    return ParamConflictError(
+        f"Changing param values is not allowed. Params were already logged='{shown}' for run ID='{run_id}'. "
+        "Log new values under other names."
+    )
 
 
 def write_params(connection: Connection, run: int, params: Mapping[str, str]) -> list[Conflict]:

@@ -15,7 +15,7 @@ from prefect_ml.store.experiments import active_experiment, artifact_location
 from prefect_ml.store.load import load_runs
 from prefect_ml.store.logged_model_names import check_model_metrics
 from prefect_ml.store.logged_model_points import write_model_points
-from prefect_ml.store.pairs import RUN_NAME_TAG, append_to_tag, remove_tag, write_params, write_tags
+from prefect_ml.store.pairs import RUN_NAME_TAG, append_to_tag, conflict_error, remove_tag, write_params, write_tags
 from prefect_ml.store.points import write_points
 from prefect_ml.store.rows import Rows, now
 from prefect_ml.store.run_names import made_up_name
@@ -115,8 +115,8 @@ class RunRows(Rows):
 
         def work(connection: Connection) -> None:
             number = active_run(connection, run_id)
-            for conflict in write_params(connection, number, checked_params):
-                raise conflict.error(run_id)
+            if conflicts := write_params(connection, number, checked_params):
+                raise conflict_error(conflicts, run_id, alone=len(checked_params) == 1)
             write_tags(connection, number, checked_tags)
             write_points(connection, number, [(0, points)])
             write_model_points(connection, number, of_models)
