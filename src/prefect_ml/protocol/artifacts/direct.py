@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.contract import DirectPart, DirectTransfer
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from prefect_ml.protocol.backend import Backend
 
 
+_SEPARATOR = re.compile(r"[/\\]")
+
+
 class _Upload(Request):
-    path: Text = ""
+    path: Text
 
 
 class _Create(_Upload):
@@ -78,8 +82,9 @@ UPLOADS: Mapping[str, Callable[[Backend, str, bytes], dict[str, Any]]] = {
 
 
 def _name(folder: str, path: str) -> str:
-    """The whole name: clients send the folder in the URL and the rest in the body."""
-    return checked("/".join(part for part in (folder, path) if part))
+    """The whole name: clients send the folder in the URL, and in the body the path that the file has on their side."""
+    base = _SEPARATOR.split(path)[-1]
+    return checked(f"{folder}/{base}" if folder else base)
 
 
 def _direct(here: Backend) -> DirectTransfer:
