@@ -40,8 +40,9 @@ class OnceRows(Rows):
 
         def noted(connection: Connection) -> Answer:
             mine = upsert(connection, calls, ["key"], []).values(key=key, at=now(), status=0, answer=b"")
+            mine = mine.returning(calls.c.key)
             named = calls.c.key == key
-            if connection.execute(mine).rowcount == 0:
+            if connection.execute(mine).first() is None:
                 row = connection.execute(select(calls.c.status, calls.c.answer).where(named)).one()
                 return row.status, row.answer
             with self.database.joined(connection):

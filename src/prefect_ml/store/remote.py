@@ -27,7 +27,7 @@ from prefect_ml.store.calls import KEY_HEADER, PREFIX, Call, calls, decode_error
 from prefect_ml.store.contract import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pydantic import SecretStr
 
@@ -83,7 +83,7 @@ class HttpStore(Store):
         self.closed = False
         self._pid = 0
         self._lock: threading.Lock
-        self._client: httpx.Client | None
+        self._open: _Open | None
         self._start()
 
     def __repr__(self) -> str:
@@ -99,23 +99,35 @@ class HttpStore(Store):
         if os.getpid() != self._pid:
             return
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            left, self._open = self._open, None
+            idle = left is not None and left.retire()
+        if left is not None and idle:
+            left.client.close()
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._client = None
+        self._open = None
         self._pid = os.getpid()
 
-    def _connected(self) -> httpx.Client:
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[httpx.Client]:
+        """The client, which stays open within, also when another thread calls `close`."""
         if os.getpid() != self._pid:
-            _inherited.append(self._client)
+            _inherited.append(self._open)
             self._start()
         with self._lock:
-            if self._client is None:
-                self._client = _made(self._url, self._token)
-            return self._client
+            if self._open is None:
+                self._open = _Open(_made(self._url, self._token))
+            mine = self._open
+            mine.users += 1
+        try:
+            yield mine.client
+        finally:
+            with self._lock:
+                mine.users -= 1
+                last = mine.retired and not mine.users
+            if last:
+                mine.client.close()
 
     def _ask(self, call: Call, body: bytes) -> Any:
         headers = {} if call.reads else {KEY_HEADER: uuid.uuid4().hex}
@@ -134,16 +146,11 @@ class HttpStore(Store):
         self, call: Call, body: bytes, headers: dict[str, str]
     ) -> tuple[httpx.Response | None, httpx.RequestError | None]:
         """The answer to one request, or why there is none."""
-        while True:
-            client = self._connected()
+        with self._connected() as client:
             try:
                 return client.post(PREFIX + call.name, content=body, headers=headers), None
             except httpx.RequestError as error:
                 return None, error
-            except RuntimeError:
-                # Another thread closed the client between the two steps; then there is a new one.
-                if not client.is_closed:
-                    raise
 
     def _understood(self, call: Call, answer: httpx.Response) -> Any:
         if answer.status_code == httpx.codes.OK:
@@ -179,6 +186,20 @@ class HttpStore(Store):
             f"The server at {self._url} cannot be reached now: {reason.rstrip('.')}. Check that it runs and that "
             "PREFECT_ML_STORE_URL names it, and try again."
         )
+
+
+class _Open:
+    """A client and how many calls use it now; under the lock of its store."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+        self.users = 0
+        self.retired = False
+
+    def retire(self) -> bool:
+        """Have the last user close it; whether there is none."""
+        self.retired = True
+        return not self.users
 
 
 def _checked(url: str) -> str:
