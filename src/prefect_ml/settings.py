@@ -116,7 +116,7 @@ class Settings(BaseSettings):
         description="Requests a second that a server process takes from each client address; 0 for no bound.",
     )
     server_body_timeout: float = Field(
-        default=30.0, gt=0, description="Seconds without progress after which the body of a request is given up (408)."
+        default=30.0, gt=0, description="Seconds that the head of a request may take, and its body make no progress (408)."
     )
     server_log: Literal["json", "text", "off"] = Field(
         default="text", description="The log of requests: all as JSON, those that failed as text, or none."

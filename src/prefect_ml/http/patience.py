@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
+
+import h11
+import orjson
 
 from prefect_ml.http.packets import OnePacketProtocol
 
 if TYPE_CHECKING:
     import asyncio
 
-# Seconds that the head of a request may take, from its first byte to its last, and a new connection to send that byte.
-_HEAD = 10.0
+_TOO_LARGE = 431
+_BAD = 400
+_SENTENCES = {
+    _TOO_LARGE: "The head of the request has more than 64 KiB; send what is long in the body.",
+    _BAD: "This is no request of HTTP/1.1.",
+}
 
 
 class PatientProtocol(OnePacketProtocol):
     """HTTP/1.1, closing connections on which a head is not whole in time; for the setting `http` of uvicorn.
 
     uvicorn itself bounds only the silence after an answer. The bodies are bounded where they are read.
+
+    Attributes:
+        head_seconds: that the head of a request may take from its first byte on, and a new connection to send that.
     """
 
+    head_seconds = 30.0
     _head_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._wait(_HEAD)
+        self._wait(self.head_seconds)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -32,8 +44,26 @@ class PatientProtocol(OnePacketProtocol):
         elif not self.transport.is_closing():
             if self._head_since is None:
                 self._head_since = self.loop.time()
-            self._wait(self._head_since + _HEAD - self.loop.time())
+            self._wait(self._head_since + self.head_seconds - self.loop.time())
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's parameter
+        """Answer what is no request, in the form of all refusals; called while h11's error is handled."""
+        hint = getattr(sys.exception(), "error_status_hint", _BAD)
+        status = hint if hint in _SENTENCES else _BAD
+        if self.conn.our_state is h11.ERROR or (self.cycle is not None and not self.cycle.response_complete):
+            self.transport.close()  # in the middle of another answer
+            return
+        body = orjson.dumps({"error_code": "BAD_REQUEST", "message": _SENTENCES[status]})
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _wait(self, seconds: float) -> None:
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(max(0.0, seconds), self.timeout_keep_alive_handler)
+
+
+def patient(seconds: float) -> type[PatientProtocol]:
+    """The protocol with this time for a head."""
+    return type("PatientProtocol", (PatientProtocol,), {"head_seconds": seconds})

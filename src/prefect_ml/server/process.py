@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from prefect_ml.http.listener import BACKLOG
-from prefect_ml.http.patience import PatientProtocol
+from prefect_ml.http.patience import patient
 
 if TYPE_CHECKING:
     import socket
@@ -51,7 +51,7 @@ class ServingProcess(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=PatientProtocol,
+                http=patient(settings.server_body_timeout),
                 log_config=None,
                 access_log=False,
                 server_header=False,
