@@ -31,7 +31,8 @@ def test_created_read_described_and_tagged(store):
 def test_a_copy_is_where_the_version_is_that_it_was_copied_from(store):
     for name in ("m", "copy", "again"):
         store.create_registered_model(name)
-    model = store.create_logged_model("0", name="made")
+    run = store.create_run("0").run_id
+    model = store.create_logged_model("0", name="made", source_run_id=run)
     first = store.create_model_version("m", "s3://b/model", model_id=model.model_id, run_link="https://runs/1")
     assert (first.location, first.model_id, first.run_link) == ("", model.model_id, "https://runs/1")
     copied = store.create_model_version("copy", "models:/m/1")
@@ -39,7 +40,8 @@ def test_a_copy_is_where_the_version_is_that_it_was_copied_from(store):
     assert (copied.source, copied.location, copied.model_id) == ("models:/m/1", "s3://b/model", model.model_id)
     assert (again.location, again.model_id) == ("s3://b/model", "m-other")
     logged = store.create_model_version("m", f"models:/{model.model_id}")
-    assert (logged.location, logged.model_id) == (model.artifact_uri, model.model_id)
+    assert (logged.location, logged.model_id, logged.run_id) == (model.artifact_uri, model.model_id, run)
+    assert store.create_model_version("again", f"models:/{model.model_id}", run_id="other").run_id == "other"
     assert list(store.latest_versions("m")) == [logged]
     store.delete_model_version("m", 1)
     assert store.get_model_version("copy", 1) == copied

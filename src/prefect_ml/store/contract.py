@@ -306,7 +306,8 @@ class ModelStore(Protocol):
         """Add the next version (from 1, never reused) to an existing model.
 
         Where the source is `models:/<name>/<version>` or `models:/<model id>`, the version's `location` is that of the
-        other version, or of the logged model; `NotFoundError` when there is none.
+        other version, or of the logged model, whose run is the version's when none is given; `NotFoundError` when
+        there is none.
         """
         ...
 

@@ -58,12 +58,13 @@ class ModelVersionRows(RegistryRows):
             origin = origin_of(connection, source)
             row = {"model": model.id, "version": version, "creation_timestamp": at, "last_updated_timestamp": at}
             row |= {"location": origin.location, "model_id": model_id or origin.model_id}
-            connection.execute(insert(model_versions), row | values)
+            facts = values if run_id is not None else values | {"run_id": origin.run_id}
+            connection.execute(insert(model_versions), row | facts)
             touch_model(connection, model.id, last_version=version)
             _set_tags(connection, model.id, version, checked)
-            after = {"source": source, "run_id": run_id, "digest": artifact_digest}
+            after = {"source": source, "run_id": facts["run_id"], "digest": artifact_digest}
             record(connection, "version-created", f"models:/{name}/{version}", after=after)
-            version_created(connection, model.id, name, version, values | {"tags": checked})
+            version_created(connection, model.id, name, version, facts | {"tags": checked})
             return load_version(connection, model.id, version)
 
         return self.change(work)

@@ -20,10 +20,11 @@ class Origin(NamedTuple):
 
     location: str = ""
     model_id: str = ""
+    run_id: str | None = None
 
 
 def origin_of(connection: Connection, source: str) -> Origin:
-    """Follow a source to files and logged model.
+    """Follow a source to files, logged model and the run that logged it.
 
     Raises:
         NotFoundError: it names a version or logged model that does not exist.
@@ -32,5 +33,6 @@ def origin_of(connection: Connection, source: str) -> Origin:
         copied = find_version(connection, match.group(1), int(match.group(2)))
         return Origin(copied.location or copied.source, copied.model_id)
     if match := _LOGGED_MODEL.fullmatch(source):
-        return Origin(find_logged_model(connection, match.group(1)).artifact_uri, match.group(1))
+        logged = find_logged_model(connection, match.group(1))
+        return Origin(logged.artifact_uri, logged.model_id, logged.source_run_id or None)
     return Origin()
