@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from prefect_ml.protocol.webhook_calls import WebhookCalls
+from prefect_ml.settings import Settings
+from prefect_ml.store.calls import KeyedStore
+from prefect_ml.store.webhook_contract import WebhookStore
 
 if TYPE_CHECKING:
     from prefect_ml.artifacts import ArtifactStore
-    from prefect_ml.store.calls import KeyedStore
+
+
+class ServedStore(KeyedStore, WebhookStore, Protocol):
+    """A store whose calls may be repeated, with the webhooks that its server calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +25,9 @@ class Backend:
     Attributes:
         store: of everything that is no file.
         artifacts: everything below the server's artifact root, which clients know as `mlflow-artifacts:/`.
+        webhook_calls: calls webhooks, by default as the environment's settings allow.
     """
 
-    store: KeyedStore
+    store: ServedStore
     artifacts: ArtifactStore
+    webhook_calls: WebhookCalls = field(default_factory=lambda: WebhookCalls(Settings()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect_ml.protocol.artifacts import listing
 from prefect_ml.protocol.route import Route
-from prefect_ml.protocol.routes import experiments, logged_models, metrics, models, runs, versions
+from prefect_ml.protocol.routes import experiments, logged_models, metrics, models, runs, versions, webhooks
 
 ROUTES: tuple[Route, ...] = (
     *experiments.routes.all,
@@ -14,4 +14,5 @@ ROUTES: tuple[Route, ...] = (
     *listing.routes.all,
     *models.routes.all,
     *versions.routes.all,
+    *webhooks.routes.all,
 )

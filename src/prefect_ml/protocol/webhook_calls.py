@@ -75,7 +75,7 @@ class WebhookCalls:
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:
-        # A tenth of a second, which only a server with webhooks needs.
+        # Made once, since it takes a tenth of a second, and only for a server that calls.
         return httpx.create_ssl_context()
 
     def check_url(self, url: str) -> str:
@@ -114,10 +114,12 @@ class WebhookCalls:
         Raises:
             CallFailedError: there is no answer, and why.
         """
+        trust = await asyncio.to_thread(lambda: self._trust)
         try:
             headers = self._headers(webhook, payload, delivery_id)
             async with asyncio.timeout(self.timeout):
-                return await self._post(self.check_url(webhook.url), payload, headers, keep_body=keep_body)
+                transport = GuardedTransport(self._destinations, trust, self._look_up)
+                return await self._post(transport, webhook.url, payload, headers, keep_body=keep_body)
         except TimeoutError as error:
             raise CallFailedError(f"There was no answer within {self.timeout:g} seconds.") from error
         except (ForbiddenDestinationError, InvalidInputError) as error:
@@ -125,11 +127,12 @@ class WebhookCalls:
         except (httpx.HTTPError, PrefectMLError, OSError) as error:
             raise CallFailedError(f"The receiver cannot be reached: {error or type(error).__name__}.") from error
 
-    async def _post(self, url: str, payload: str, headers: dict[str, str], *, keep_body: bool) -> CallAnswer:
-        transport = GuardedTransport(self._destinations, self._trust, self._look_up)
+    async def _post(
+        self, transport: GuardedTransport, url: str, payload: str, headers: dict[str, str], *, keep_body: bool
+    ) -> CallAnswer:
         async with (
             httpx.AsyncClient(transport=transport, timeout=self.timeout, trust_env=False) as client,
-            client.stream("POST", url, content=payload.encode(), headers=headers) as response,
+            client.stream("POST", self.check_url(url), content=payload.encode(), headers=headers) as response,
         ):
             body = b""
             if keep_body:

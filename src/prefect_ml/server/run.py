@@ -12,10 +12,12 @@ from prefect_ml.artifacts import open_artifacts
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.http.listener import listening, stopped_in_order, url_of
 from prefect_ml.protocol.backend import Backend
+from prefect_ml.protocol.webhook_calls import WebhookCalls
 from prefect_ml.server.app import build_app
 from prefect_ml.server.metrics import forget, shared_numbers
 from prefect_ml.server.process import ServingProcess
 from prefect_ml.server.request_log import log_as
+from prefect_ml.server.webhooks import delivering
 from prefect_ml.server.workers import Workers
 from prefect_ml.settings import Settings
 from prefect_ml.store.open import open_served_store
@@ -58,13 +60,13 @@ def backend_of(settings: Settings) -> Iterator[Backend]:
     """The store and the artifacts that settings name."""
     artifacts = open_artifacts(settings.resolved_artifact_root)
     with contextlib.closing(open_served_store(settings)) as store:
-        yield Backend(store, artifacts)
+        yield Backend(store, artifacts, webhook_calls=WebhookCalls(settings))
 
 
 def _serve(
     listener: socket.socket, settings: Settings, ready: Callable[[Backend], None], parent: int | None = None
 ) -> None:
-    with backend_of(settings) as backend:
+    with backend_of(settings) as backend, delivering(backend, settings):
         app = build_app(backend, settings, hosts={listener.getsockname()[0]})
         process = ServingProcess(app, settings, lambda: ready(backend), parent)
         with stopped_in_order(process):
