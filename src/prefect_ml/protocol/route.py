@@ -15,8 +15,8 @@ W = TypeVar("W", bound=Callable[[Backend, Any], Any])
 API = "/api/2.0/mlflow"
 AJAX = "/ajax-api/2.0/mlflow"
 
-# Each path of a route that reads as many rows as a client asks for has one of these words.
-_SEARCHING = ("search", "get-history")
+# Each path of a route that reads as many rows as a client asks for, or waits for a receiver, has one of these words.
+_SEARCHING = ("search", "get-history", "/test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Route:
         answer: the type of the answer, a TypedDict.
         work: what is done; its docstring is the documentation.
         tag: the heading in the documentation.
-        searches: whether it may read many rows; whoever writes or looks one thing up does not wait for such.
+        searches: whether it may read many rows, or wait for others; whoever writes or looks one thing up does not wait for such.
     """
 
     methods: tuple[str, ...]
