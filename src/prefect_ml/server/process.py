@@ -14,7 +14,7 @@ from prefect_ml.http.patience import patient
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from prefect_ml.server.observed import Observed
     from prefect_ml.settings import Settings
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _LEAVE = 0.25
 # Connections that a process takes at a time: more, and the first of several workers to wake would take them all.
 _TAKEN = 4
+# Turns of the event loop that asyncio takes from an accepted connection to its protocol.
+_TURNS = 4
 
 
 class ServingProcess(uvicorn.Server):
@@ -79,13 +81,37 @@ class ServingProcess(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.leaving = True
-        # What the kernel has accepted already is taken over before the listener is closed.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        for server in self.servers:
-            server.close()
+        await self._let_nobody_in(sockets or [])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE):
                 while self.server_state.connections:  # noqa: ASYNC110  uvicorn tells nobody of their end
                     await asyncio.sleep(0.01)
         await super().shutdown(sockets)
+
+    async def _let_nobody_in(self, listeners: list[socket.socket]) -> None:
+        """Close the listeners, and take over what the kernel has accepted on them: those clients wait already."""
+        loop = asyncio.get_running_loop()
+        for listener in listeners:
+            loop.remove_reader(listener.fileno())
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        waiting = [connection for listener in listeners for connection in _accepted(listener)]
+        for server in self.servers:
+            server.close()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
+
+def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """All connections that wait to be accepted."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection
