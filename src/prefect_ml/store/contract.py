@@ -33,7 +33,9 @@ from prefect_ml.entities import (
     ViewType,
 )
 from prefect_ml.store.logged_model_contract import LoggedModelStore
+from prefect_ml.store.moving_contract import MovingStore
 from prefect_ml.store.promotion_contract import PromotionStore
+from prefect_ml.store.retention_contract import RetentionStore
 
 
 class ExperimentStore(Protocol):
@@ -354,7 +356,16 @@ class ModelStore(Protocol):
         ...
 
 
-class Store(ExperimentStore, RunStore, LoggedModelStore, ModelStore, PromotionStore, Protocol):
+class Store(
+    ExperimentStore,
+    RunStore,
+    LoggedModelStore,
+    ModelStore,
+    PromotionStore,
+    MovingStore,
+    RetentionStore,
+    Protocol,
+):
     """All of it. `SqlStore` is one; a server's client is another."""
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from prefect_ml.entities import Experiment, LifecycleStage
@@ -203,9 +203,17 @@ def _locate(connection: Connection, number: int, artifact_root: str) -> None:
 
 
 def _set_stage(connection: Connection, number: int, stage: LifecycleStage) -> None:
-    """Delete or restore an experiment and all its runs."""
-    _change(connection, number, lifecycle_stage=stage)
-    connection.execute(update(runs).where(runs.c.experiment == number).values(lifecycle_stage=stage))
+    """Delete or restore an experiment and all its runs, but those that are being removed."""
+    if stage == LifecycleStage.ACTIVE:
+        _change(connection, number, lifecycle_stage=stage, deletion_time=None, removal_time=None)
+        mine = update(runs).where(runs.c.experiment == number, runs.c.removal_time.is_(None))
+        connection.execute(mine.values(lifecycle_stage=stage, deletion_time=None))
+        return
+    at = now()
+    _change(connection, number, lifecycle_stage=stage, deletion_time=func.coalesce(experiments.c.deletion_time, at))
+    mine = update(runs).where(runs.c.experiment == number)
+    since = func.coalesce(runs.c.deletion_time, at)
+    connection.execute(mine.values(lifecycle_stage=stage, deletion_time=since))
 
 
 def _set_tags(connection: Connection, number: int, tags: Mapping[str, str]) -> None:
@@ -214,7 +222,7 @@ def _set_tags(connection: Connection, number: int, tags: Mapping[str, str]) -> N
         connection.execute(upsert(connection, experiment_tags, ["experiment", "key"], ["value"]), rows)
 
 
-def _change(connection: Connection, number: int, **values: str) -> None:
+def _change(connection: Connection, number: int, **values: Any) -> None:
     """Change columns of an experiment, and note when."""
     statement = update(experiments).where(experiments.c.id == bindparam("number"))
     connection.execute(statement.values(last_update_time=now(), **values), {"number": number})

@@ -34,6 +34,8 @@ logged_models = Table(
     Column("lifecycle_stage", Words, nullable=False),
     Column("creation_timestamp", BigInteger, nullable=False),
     Column("last_updated_timestamp", BigInteger, nullable=False),
+    Column("deletion_time", BigInteger),
+    Column("removal_time", BigInteger),
     Index(
         "ix_logged_models_newest",
         "experiment",

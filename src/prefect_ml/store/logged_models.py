@@ -78,7 +78,7 @@ class LoggedModelRows(Rows):
     def delete_logged_model(self, model_id: str) -> None:
         def work(connection: Connection) -> None:
             number = find_logged_model(connection, model_id, lock=True).id
-            _touch(connection, number, lifecycle_stage=LifecycleStage.DELETED)
+            _touch(connection, number, lifecycle_stage=LifecycleStage.DELETED, deletion_time=now())
 
         self.database.write(work)
 
@@ -139,7 +139,7 @@ def _set_tags(connection: Connection, number: int, tags: Mapping[str, str]) -> N
         connection.execute(upsert(connection, logged_model_tags, ["model", "key"], ["value"]), rows)
 
 
-def _touch(connection: Connection, number: int, **values: str) -> None:
+def _touch(connection: Connection, number: int, **values: str | int) -> None:
     """Change columns of a logged model, and note when."""
     statement = update(logged_models).where(logged_models.c.id == number)
     connection.execute(statement.values(last_updated_timestamp=now(), **values))

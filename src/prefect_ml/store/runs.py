@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select, text, update
+from sqlalchemy import Connection, Row, func, select, text, update
 
 from prefect_ml.entities import LifecycleStage, Metric, ModelMetric, Run, RunStatus
 from prefect_ml.errors import AlreadyExistsError, InactiveError, InvalidInputError, NotFoundError
@@ -143,9 +143,14 @@ class RunRows(Rows):
     def _set_run_stage(self, run_id: str, stage: LifecycleStage) -> None:
         def work(connection: Connection) -> None:
             row = run_row(connection, run_id)
+            at: Any = None
             if stage is LifecycleStage.ACTIVE:
                 active_experiment(connection, str(row.experiment))
-            connection.execute(update(runs).where(runs.c.id == row.id).values(lifecycle_stage=stage))
+                _refuse_removed(row)
+            else:
+                at = func.coalesce(runs.c.deletion_time, now())
+            changed = update(runs).where(runs.c.id == row.id)
+            connection.execute(changed.values(lifecycle_stage=stage, deletion_time=at))
 
         self.database.write(work)
 
@@ -222,6 +227,11 @@ def _agreed_name(name: str | None, tag: str | None) -> str:
         )
     given = name or tag
     return names.check_text("The name of a run", given)[: names.MAX_TAG_VALUE] if given else made_up_name()
+
+
+def _refuse_removed(row: Row[Any]) -> None:
+    if row.removal_time is not None:
+        raise InactiveError(f"The run {row.run_id} is being removed for good; it cannot be restored any more.")
 
 
 def _not_found(run_id: str) -> NotFoundError:

@@ -13,6 +13,9 @@ from prefect_ml.store.logged_model_search import LoggedModelSearchRows
 from prefect_ml.store.logged_models import LoggedModelRows
 from prefect_ml.store.metrics import MetricRows
 from prefect_ml.store.model_versions import ModelVersionRows
+from prefect_ml.store.moving import MovingRows
+from prefect_ml.store.moving_load import MovingLoadRows
+from prefect_ml.store.moving_models import MovingModelRows
 from prefect_ml.store.once import OnceRows
 from prefect_ml.store.outputs import OutputRows
 from prefect_ml.store.policies import PolicyRows
@@ -20,6 +23,7 @@ from prefect_ml.store.promotion_moves import PromotionMoveRows
 from prefect_ml.store.promotions import PromotionRows
 from prefect_ml.store.registered_models import RegisteredModelRows
 from prefect_ml.store.registry_search import RegistrySearchRows
+from prefect_ml.store.retention import RetentionRows
 from prefect_ml.store.runs import RunRows
 from prefect_ml.store.sampled_histories import SampledHistoryRows
 from prefect_ml.store.search import SearchRows
@@ -55,6 +59,10 @@ class SqlStore(
     OnceRows,
     WebhookRows,
     WebhookDeliveryRows,
+    MovingLoadRows,
+    MovingRows,
+    MovingModelRows,
+    RetentionRows,
 ):
     """The store in a SQLite file or PostgreSQL database.
 

@@ -41,6 +41,9 @@ experiments = Table(
     Column("lifecycle_stage", Words, nullable=False),
     Column("creation_time", BigInteger, nullable=False),
     Column("last_update_time", BigInteger, nullable=False),
+    # When it was deleted (unknown for what an older release deleted), and when its removal for good began.
+    Column("deletion_time", BigInteger),
+    Column("removal_time", BigInteger),
     sqlite_autoincrement=True,
 )
 
@@ -67,6 +70,8 @@ runs = Table(
     Column("end_time", BigInteger),
     Column("artifact_uri", Words, nullable=False),
     Column("lifecycle_stage", Words, nullable=False),
+    Column("deletion_time", BigInteger),
+    Column("removal_time", BigInteger),
     Index("ix_runs_newest", "experiment", "lifecycle_stage", text("start_time DESC"), "run_id"),
     sqlite_autoincrement=True,
 )
