@@ -31,6 +31,9 @@ app.command("prefect_ml.cli.server:server", name="server", help="Serve the store
 app.command("prefect_ml.cli.sweep:sweep", name="sweep", help="Train with many parameters and find the best.")
 app.command("prefect_ml.cli.sync:sync", name="sync", help="Deliver what dead processes left in their journals.")
 app.command("prefect_ml.cli.reconcile:reconcile", name="reconcile", help="Make the record true after processes died.")
+app.command("prefect_ml.cli.moving:app", name="import", help="Take experiments, runs and models over from elsewhere.")
+app.command("prefect_ml.cli.moving:export", name="export", help="Write experiments, runs and models into a folder.")
+app.command("prefect_ml.cli.retention:retention", name="retention", help="Remove for good what was deleted long ago.")
 app.command("prefect_ml.cli.db:app", name="db", help="Upgrade the store.")
 
 

@@ -8,7 +8,8 @@ from prefect_ml.cli.output import Json, emit, fields_of, print_fields, print_jso
 from prefect_ml.entities import ModelVersion
 from prefect_ml.store import open_store
 
-app = App(name="models", help="List, show and register models.")
+app = App(name="models", help="List, show, register and copy models.")
+app.command("prefect_ml.cli.moving:copy", name="copy", help="Copy a model with its lineage to another server.")
 
 VERSION_COLUMNS = ("version", "aliases", "stage", "created", "run id", "digest")
 
