@@ -83,3 +83,24 @@ def test_search_by_name_and_tag_page_by_page(api, name):
 def test_the_other_prefix_answers_alike(api):
     answer = api.send("POST", "experiments/search", {"max_results": 1}, prefix="/ajax-api/2.0/mlflow/")
     assert answer.json()["experiments"]
+
+
+def test_data_sets_of_experiments_are_summed_up(api, name):
+    path = "/ajax-api/2.0/mlflow/experiments/search-datasets"
+    made = api.post("experiments/create", name=name)["experiment_id"]
+    assert api.client.post(path, json={"experiment_ids": [made]}).json() == {}
+    dataset = {"name": "churn", "digest": "abc", "source_type": "local", "source": "{}"}
+    for context in ("training", "training", "evaluation"):
+        run = api.post("runs/create", experiment_id=made)["run"]["info"]["run_id"]
+        tags = [{"key": "mlflow.data.context", "value": context}]
+        api.post("runs/log-inputs", run_id=run, datasets=[{"dataset": dataset, "tags": tags}])
+    found = api.client.post(path, json={"experiment_ids": [made, "0"]}).json()["dataset_summaries"]
+    mine = [each for each in found if each["experiment_id"] == made]
+    assert sorted(mine, key=lambda each: each["context"]) == [
+        {"experiment_id": made, "name": "churn", "digest": "abc", "context": context}
+        for context in ("evaluation", "training")
+    ]
+    for asked, message in (([], "must specify at least one experiment_id"), (["0"] * 21, "Received 21 experiment_ids")):
+        refused = api.client.post(path, json={"experiment_ids": asked})
+        assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert message in refused.json()["message"]

@@ -99,7 +99,7 @@ class Gate:
                 f"served, under {', '.join(sorted(self._hosts))}; set {self._setting} to serve others.",
             )
         origin = headers.get(b"origin")
-        if origin is not None and method not in _SAFE_METHODS and _origin_host(origin) not in {*LOCAL_NAMES, host}:
+        if origin is not None and method not in _SAFE_METHODS and origin_host(origin) not in {*LOCAL_NAMES, host}:
             raise RefusedError(
                 403, "PERMISSION_DENIED", "Cross-origin request blocked. Send it from a page of this server's own name."
             )
@@ -127,7 +127,7 @@ def _secret(authorization: bytes) -> bytes:
         return b""
 
 
-def _origin_host(origin: bytes) -> str:
+def origin_host(origin: bytes) -> str:
     """The host of an Origin header; "" for the `null` of a sandboxed page and for what is none."""
     try:
         return urlsplit(origin.decode("latin-1")).hostname or ""

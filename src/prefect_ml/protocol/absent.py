@@ -18,7 +18,12 @@ _NOUNS = {
     "trace": "traces",
     "traces": "traces",
 }
-_TRACES = frozenset({"/v1/traces", "/ajax-api/2.0/mlflow/get-trace-artifact"})
+_ALONE = {
+    "/ajax-api/2.0/mlflow/get-trace-artifact": "traces",
+    "/ajax-api/2.0/mlflow/runs/create-promptlab-run": "prompt lab",
+    "/graphql": "GraphQL endpoint",
+    "/v1/traces": "traces",
+}
 
 
 def refuse_absent(path: str) -> None:
@@ -28,10 +33,10 @@ def refuse_absent(path: str) -> None:
         RefusedError: 501 NOT_IMPLEMENTED.
     """
     match = _PATH.fullmatch(path)
-    what = "traces" if path in _TRACES else _NOUNS.get(match["noun"]) if match else None
+    what = _ALONE.get(path) or (_NOUNS.get(match["noun"]) if match else None)
     if what is not None:
         raise RefusedError(
             501,
             "NOT_IMPLEMENTED",
-            f"This server keeps no {what}. Send them to one that does, and runs, models and the registry here.",
+            f"This server has no {what}. Send them to one that does, and runs, models and the registry here.",
         )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from prefect_ml.protocol.backend import Backend
     from prefect_ml.protocol.route import Route
 
-_PARAMETER = re.compile(r"\{(\w+)\}")
+_PARAMETER = re.compile(r"\{(\w+(?::path)?)\}")
 _JSON = b"application/json"
 # What a body that is too large is called in the protocol.
 TOO_LARGE = "INVALID_PARAMETER_VALUE"
@@ -124,6 +124,11 @@ def _route(scope: Scope, found: Mapping[str, Route]) -> Route:
 
 def _pattern(path: str) -> re.Pattern[str]:
     parts = _PARAMETER.split(path)
-    # Every second part is the name of a parameter, which takes one part of the path.
-    texts = (re.escape(part) if at % 2 == 0 else f"(?P<{part}>[^/]+)" for at, part in enumerate(parts))
+    # Every second part is the name of a parameter, which takes one part of the path, or with `:path` all that is left.
+    texts = (re.escape(part) if at % 2 == 0 else _group(part) for at, part in enumerate(parts))
     return re.compile("".join(texts))
+
+
+def _group(parameter: str) -> str:
+    name, _, kind = parameter.partition(":")
+    return f"(?P<{name}>{'.+' if kind else '[^/]+'})"

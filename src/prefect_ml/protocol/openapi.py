@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _REF = "#/components/schemas/{model}"
 _AS_SENT: Literal["serialization"] = "serialization"
-_PARAMETER = re.compile(r"\{(\w+)\}")
+_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 _ERROR = {
     "type": "object",
     "required": ["error_code", "message"],
@@ -40,7 +40,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         request = _resolved(schemas[route.request, "validation"], definitions["$defs"])
         answer = answers[route.answer, _AS_SENT]
         for method in route.methods:
-            place = paths.setdefault(route.paths[0], {})
+            place = paths.setdefault(route.paths[0].replace(":path}", "}"), {})
             place[method.lower()] = _operation(route, method, request, answer)
     return {
         "openapi": "3.1.0",

@@ -29,8 +29,8 @@ def params(pairs: Iterable[PairField]) -> dict[str, str]:
     for pair in pairs:
         if found.setdefault(pair.key, pair.value) != pair.value:
             raise InvalidInputError(
-                f"Duplicate parameter keys have been submitted: ['{pair.key}']. Please ensure the request contains only "
-                "one param value per param key."
+                f"Duplicate parameter keys have been submitted: ['{pair.key}']. Please ensure the request contains "
+                "only one param value per param key."
             )
     return found
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _SHOWN = 200
+# Where pydantic would speak of our classes.
+_REWORDED = {"model_type": "Input should be a valid object", "model_attributes_type": "Input should be a valid object"}
 _SCIENTIFIC = re.compile(r"[+-]?[0-9](?:\.[0-9]{1,17})?[eE]\+?[0-9]{1,2}")
 
 
@@ -114,7 +116,8 @@ def _sentence(detail: ErrorDetails) -> str:
         last, limit = name.rpartition(".")[2], detail["ctx"]["max_length"]
         return f"'{last}' exceeds the maximum length of {limit} characters; shorten it. It is {name} of the request."
     shown = json.dumps(detail["input"], default=str)[:_SHOWN]
-    return f"Invalid value {shown} for parameter '{name}' supplied: {detail['msg']}."
+    message = _REWORDED.get(detail["type"], detail["msg"])
+    return f"Invalid value {shown} for parameter '{name}' supplied: {message}."
 
 
 def _json_path(place: Collection[str | int]) -> str:

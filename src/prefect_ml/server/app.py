@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 from starlette.exceptions import HTTPException
 
 from prefect_ml.http.bodies import Bodies
+from prefect_ml.http.cors import LocalPages
 from prefect_ml.http.gate import LOCAL_NAMES, Gate
 from prefect_ml.http.lanes import Lanes
 from prefect_ml.http.rate import Rate
@@ -78,7 +79,7 @@ def build_app(backend: Backend, settings: Settings, hosts: Collection[str] = ())
         setting="PREFECT_ML_SERVER_TOKEN",
         rate=Rate(settings.server_rate) if settings.server_rate else None,
     )
-    return Observed(gate, metrics, RequestLog(settings.server_log))
+    return Observed(LocalPages(gate), metrics, RequestLog(settings.server_log))
 
 
 def _pages(backend: Backend, metrics: RequestMetrics) -> FastAPI:

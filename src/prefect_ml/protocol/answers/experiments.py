@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NotRequired
 
 from typing_extensions import TypedDict
 
-from prefect_ml.entities import Experiment, Page
+from prefect_ml.entities import DatasetSummary, Experiment, Page
 from prefect_ml.protocol.answers.common import Pair, pairs
 
 
@@ -33,6 +34,17 @@ class SomeExperiments(TypedDict):
     next_page_token: NotRequired[str]
 
 
+class DatasetSummaryFields(TypedDict):
+    experiment_id: str
+    name: str
+    digest: str
+    context: NotRequired[str]
+
+
+class DatasetSummaries(TypedDict):
+    dataset_summaries: NotRequired[list[DatasetSummaryFields]]
+
+
 def experiment(found: Experiment) -> ExperimentFields:
     fields: ExperimentFields = {
         "experiment_id": found.experiment_id,
@@ -54,3 +66,19 @@ def some_experiments(page: Page[Experiment]) -> SomeExperiments:
     if page.next_token:
         answer["next_page_token"] = page.next_token
     return answer
+
+
+def dataset_summaries(found: Iterable[DatasetSummary]) -> DatasetSummaries:
+    summaries = [_summary(each) for each in found]
+    return {"dataset_summaries": summaries} if summaries else {}
+
+
+def _summary(found: DatasetSummary) -> DatasetSummaryFields:
+    fields: DatasetSummaryFields = {
+        "experiment_id": found.experiment_id,
+        "name": found.name,
+        "digest": found.digest,
+    }
+    if found.context:
+        fields["context"] = found.context
+    return fields

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from prefect_ml.entities import ViewType
+from prefect_ml.errors import InvalidInputError
 from prefect_ml.protocol.answers import experiments as answers
 from prefect_ml.protocol.answers.common import Empty
 from prefect_ml.protocol.backend import Backend
@@ -14,6 +15,8 @@ from prefect_ml.protocol.route import Routes
 from prefect_ml.protocol.wire import Request
 
 routes = Routes("Experiments")
+
+MAX_EXPERIMENTS = 20
 
 
 class CreateExperiment(Request):
@@ -51,6 +54,10 @@ class ExperimentTag(ExperimentId):
 
 class ExperimentTagKey(ExperimentId):
     key: Text
+
+
+class SearchDatasets(Request):
+    experiment_ids: list[Identifier] = Field(default_factory=list, description="1 to 20 of them.")
 
 
 @routes.on("POST", "experiments/create")
@@ -114,3 +121,17 @@ def delete_experiment_tag(here: Backend, request: ExperimentTagKey) -> Empty:
     """Delete a tag of an experiment."""
     here.store.delete_experiment_tag(request.experiment_id, request.key)
     return {}
+
+
+@routes.on("POST", "experiments/search-datasets", ajax_only=True)
+def search_datasets(here: Backend, request: SearchDatasets) -> answers.DatasetSummaries:
+    """Get which data sets the active runs of experiments used, and what for."""
+    given = len(request.experiment_ids)
+    if not given:
+        raise InvalidInputError("SearchDatasets request must specify at least one experiment_id.")
+    if given > MAX_EXPERIMENTS:
+        raise InvalidInputError(
+            f"SearchDatasets request cannot specify more than {MAX_EXPERIMENTS} experiment_ids. Received {given} "
+            "experiment_ids."
+        )
+    return answers.dataset_summaries(here.store.search_datasets(request.experiment_ids))

@@ -127,7 +127,7 @@ def set_logged_model_tags(here: Backend, request: SetLoggedModelTags) -> Empty:
     return {}
 
 
-@routes.on("DELETE", "logged-models/{model_id}/tags/{tag_key}")
+@routes.on("DELETE", "logged-models/{model_id}/tags/{tag_key:path}")
 def delete_logged_model_tag(here: Backend, request: LoggedModelTagKey) -> Empty:
     """Delete a tag of a logged model."""
     here.store.delete_logged_model_tag(request.model_id, request.tag_key)
