@@ -1,4 +1,4 @@
-"""SQLite and PostgreSQL give the same answers to the same random operations."""
+"""SQLite, PostgreSQL and a server give the same answers to the same random operations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prefect_ml.entities import JournalSpan, Metric, RunBatch, RunEnd, RunStart, RunStatus, ViewType
+from prefect_ml.entities import (
+    Dataset,
+    DatasetInput,
+    JournalSpan,
+    LoggedModelOrder,
+    LoggedModelStatus,
+    Metric,
+    ModelMetric,
+    ModelOutput,
+    RunBatch,
+    RunEnd,
+    RunStart,
+    RunStatus,
+    ViewType,
+)
 from prefect_ml.errors import PrefectMLError
 from prefect_ml.store import open_store
 
@@ -39,8 +53,76 @@ FILTERS = st.sampled_from(
     ]
 )  # fmt: skip
 
+MODELS = st.sampled_from(["m-1", "m-2", "m-A", "x"])
+NAMED = st.sampled_from(["", "d", "D", "é"])
+POINTS = st.lists(
+    st.builds(ModelMetric, MODELS, st.builds(Metric, KEYS, VALUES, TIMES, TIMES), NAMED, st.sampled_from(["", "1"])),
+    max_size=3,
+)
+INPUTS = st.lists(
+    st.builds(
+        DatasetInput,
+        st.builds(Dataset, NAMED, NAMED, st.just("local"), TEXTS),
+        st.dictionaries(st.sampled_from(["k", "mlflow.data.context"]), TEXTS, max_size=2),
+    ),
+    max_size=2,
+)
+LOCATIONS = st.sampled_from([None, "", "/a", "s3://b/x/", "relative", "/a#b"])
+MODEL_FILTERS = st.sampled_from(
+    [
+        "", "metrics.a > 0", "metrics.a != 1.5", "params.a = 'x'", "params.a IN ('x', '')", "tags.A ILIKE 'X%'",
+        "tags.a NOT IN ('x')", "status = 'READY'", "name LIKE '%n%'", "model_id != 'm-1'", "source_run_id = 'r1'",
+    ]
+)  # fmt: skip
+MODEL_ORDERS = st.lists(
+    st.builds(LoggedModelOrder, st.sampled_from(["metrics.a", "name", "status", "model_id"]), st.booleans(), NAMED),
+    max_size=2,
+)
+
+OPERATIONS_ON_MODELS = st.one_of(
+    st.tuples(
+        st.just("create_logged_model"),
+        st.fixed_dictionaries(
+            {
+                "experiment_id": EXPERIMENTS,
+                "model_id": MODELS,
+                "name": st.sampled_from(["n", "N", "n/m", "é"]),
+                "source_run_id": IDS,
+                "params": PAIRS,
+                "tags": PAIRS,
+            }
+        ),
+    ),
+    st.tuples(
+        st.just("finalize_logged_model"),
+        st.fixed_dictionaries({"model_id": MODELS, "status": st.sampled_from(LoggedModelStatus)}),
+    ),
+    st.tuples(st.just("delete_logged_model"), st.fixed_dictionaries({"model_id": MODELS})),
+    st.tuples(st.just("set_logged_model_tags"), st.fixed_dictionaries({"model_id": MODELS, "tags": PAIRS})),
+    st.tuples(st.just("delete_logged_model_tag"), st.fixed_dictionaries({"model_id": MODELS, "key": KEYS})),
+    st.tuples(st.just("log_logged_model_params"), st.fixed_dictionaries({"model_id": MODELS, "params": PAIRS})),
+    st.tuples(
+        st.just("log_batch"), st.fixed_dictionaries({"run_id": IDS, "metrics": METRICS, "model_metrics": POINTS})
+    ),
+    st.tuples(
+        st.just("log_inputs"),
+        st.fixed_dictionaries({"run_id": IDS, "inputs": INPUTS, "models": st.lists(MODELS, max_size=2)}),
+    ),
+    st.tuples(
+        st.just("log_outputs"),
+        st.fixed_dictionaries({"run_id": IDS, "outputs": st.lists(st.builds(ModelOutput, MODELS, TIMES), max_size=2)}),
+    ),
+)
 OPERATIONS = st.one_of(
-    st.tuples(st.just("create_experiment"), st.fixed_dictionaries({"name": st.sampled_from(["e1", "e2", " "])})),
+    OPERATIONS_ON_MODELS,
+    st.tuples(
+        st.just("create_experiment"),
+        st.fixed_dictionaries(
+            {"name": st.sampled_from(["e1", "e2", " "]), "tags": PAIRS, "artifact_location": LOCATIONS}
+        ),
+    ),
+    st.tuples(st.just("delete_experiment_tag"), st.fixed_dictionaries({"experiment_id": EXPERIMENTS, "key": KEYS})),
+    st.tuples(st.just("append_to_tag"), st.fixed_dictionaries({"run_id": IDS, "key": KEYS, "value": TEXTS})),
     st.tuples(
         st.sampled_from(["delete_experiment", "restore_experiment"]),
         st.fixed_dictionaries({"experiment_id": EXPERIMENTS}),
@@ -76,7 +158,33 @@ QUESTIONS = st.one_of(
             }
         ),
     ),
-    st.tuples(st.just("get_metric_history"), st.fixed_dictionaries({"run_id": IDS, "key": KEYS})),
+    st.tuples(
+        st.just("get_metric_history"), st.fixed_dictionaries({"run_id": IDS, "key": KEYS, "by_time": st.booleans()})
+    ),
+    st.tuples(
+        st.just("sample_metric_histories"),
+        st.fixed_dictionaries(
+            {
+                "run_ids": st.lists(IDS, max_size=3),
+                "key": KEYS,
+                "steps": st.just((0, 3)) | st.none(),
+                "max_points": st.integers(1, 4),
+            }
+        ),
+    ),
+    st.tuples(
+        st.just("search_logged_models"),
+        st.fixed_dictionaries(
+            {
+                "experiment_ids": st.lists(EXPERIMENTS, max_size=3),
+                "filter": MODEL_FILTERS,
+                "datasets": st.lists(st.tuples(NAMED, st.sampled_from(["", "1"])), max_size=1),
+                "order_by": MODEL_ORDERS,
+                "max_results": st.sampled_from([1, 100]),
+            }
+        ),
+    ),
+    st.tuples(st.just("search_datasets"), st.fixed_dictionaries({"experiment_ids": st.lists(EXPERIMENTS, max_size=2)})),
     st.tuples(
         st.just("sample_metric_history"),
         st.fixed_dictionaries({"run_id": IDS, "key": KEYS, "max_points": st.integers(2, 4)}),
@@ -86,10 +194,12 @@ QUESTIONS = st.one_of(
 
 
 @pytest.fixture
-def stores(tmp_path, postgres_url):
-    pair = [open_store(f"sqlite:///{tmp_path / 'store.db'}"), open_store(postgres_url)]
-    yield pair
-    for store in pair:
+def stores(tmp_path, postgres_url, served_url):
+    url, behind = served_url
+    three = [open_store(f"sqlite:///{tmp_path / 'direct.db'}"), open_store(postgres_url), open_store(url)]
+    three[-1].database = behind.database
+    yield three
+    for store in three:
         assert store.database.checked_out == 0
         store.close()
 
@@ -100,6 +210,14 @@ def empty(store):
 
     def work(connection):
         for table in (
+            "logged_model_metrics",
+            "logged_model_params",
+            "logged_model_tags",
+            "logged_models",
+            "run_models",
+            "input_tags",
+            "inputs",
+            "datasets",
             "journals",
             "latest_metrics",
             "metrics",
@@ -126,6 +244,7 @@ def settle(store):
 
     def work(connection):
         connection.execute(text("UPDATE runs SET start_time = 1000 WHERE start_time > 1000"))
+        connection.execute(text("UPDATE logged_models SET creation_timestamp = 1000"))
         connection.execute(text("UPDATE runs SET name = 'made-up' WHERE name LIKE '%-%-%'"))
         connection.execute(text("UPDATE tags SET value = 'made-up' WHERE value LIKE '%-%-%'"))
 
@@ -144,25 +263,30 @@ def answer(store, operation, arguments):
 def mask(shown):
     import re
 
-    shown = re.sub(r"(creation_time|last_update_time|start_time)=1[0-9]{12}", r"\1=now", shown)
+    shown = re.sub(
+        r"(creation_time(?:stamp)?|last_update_time|last_updated_timestamp|start_time)=1[0-9]{12}", r"\1=now", shown
+    )
     return re.sub(r"'[a-z]+-[a-z]+-[0-9]{1,3}'", "'made-up'", re.sub(r"next_token='[^']*'", "next_token=some", shown))
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(operations=st.lists(OPERATIONS, min_size=6, max_size=25), questions=st.lists(QUESTIONS, min_size=2, max_size=6))
-def test_both_databases_answer_alike(stores, operations, questions):
+def test_databases_and_server_answer_alike(stores, operations, questions):
     for store in stores:
         empty(store)
     for operation, arguments in operations:
-        here, there = (answer(store, operation, arguments) for store in stores)
-        assert here == there, (operation, arguments)
+        here, *others = (answer(store, operation, arguments) for store in stores)
+        assert others == [here, here], (operation, arguments)
     for store in stores:
         settle(store)
     for operation, arguments in questions:
-        here, there = (answer(store, operation, arguments) for store in stores)
-        assert here == there, (operation, arguments)
+        here, *others = (answer(store, operation, arguments) for store in stores)
+        assert others == [here, here], (operation, arguments)
     for run in ("r1", "r2", "r3"):
-        here, there = (answer(store, "get_run", {"run_id": run}) for store in stores)
-        assert here == there
+        here, *others = (answer(store, "get_run", {"run_id": run}) for store in stores)
+        assert others == [here, here]
+    for model in ("m-1", "m-2", "m-A"):
+        here, *others = (answer(store, "get_logged_model", {"model_id": model}) for store in stores)
+        assert others == [here, here]

@@ -209,7 +209,7 @@ def test_a_batch_with_a_wrong_point_of_a_model_leaves_nothing(store, run, given,
         )
     found = store.get_run(run)
     assert (found.metrics, found.params, "t" in found.tags) == ({}, {}, False)
-    assert store.get_logged_model("m-1").metrics == []
+    assert store.get_logged_model("m-1").metrics == ()
 
 
 def test_a_model_stays_when_its_experiment_and_run_are_deleted(store):

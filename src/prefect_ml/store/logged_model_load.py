@@ -71,7 +71,7 @@ def _logged_model(
         source_run_id=row.source_run_id,
         params=params,
         tags=tags,
-        metrics=metrics,
+        metrics=tuple(metrics),
     )
 
 

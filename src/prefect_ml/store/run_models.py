@@ -57,4 +57,4 @@ def load_run_models(connection: Connection, runs: Sequence[int]) -> dict[int, Ru
             made[run].append(ModelOutput(model_id, step))
         else:
             used[run].append(model_id)
-    return {run: RunModels(used.get(run, ()), made.get(run, ())) for run in {*used, *made}}
+    return {run: RunModels(tuple(used[run]), tuple(made[run])) for run in {*used, *made}}
