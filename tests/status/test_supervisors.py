@@ -22,8 +22,9 @@ def doomed(world):
     made.workers = {pool: world.orchestrator.start_worker(pool, world.environment) for pool in ("killed", "stopped")}
     made.serving = world.script("serve").process
     for pool in made.workers:
-        world.deploy(pool, ["hold"])
+        world.deploy(pool, ["hold", "waits_to_retry"])
         made.runs[f"{pool} dies"] = world.create("hold", pool)
+    made.runs["killed waits"] = world.create("waits_to_retry", "killed", marker=str(world.folder / "waits-killed"))
     made.runs["killed lives"] = world.create("hold", "killed", until=until)
     world.served("hold", "served")
     for name in ("cancelled", "killed", "lives", "dies"):
@@ -38,13 +39,16 @@ def kill(world, run_id, number=signal.SIGKILL):
 
 
 def test_a_worker_is_killed(world, doomed):
-    lives, dies = doomed.runs["killed lives"], doomed.runs["killed dies"]
+    lives, dies, waits = (doomed.runs[f"killed {name}"] for name in ("lives", "dies", "waits"))
     for run_id in (lives, dies):
         world.began(run_id)
+    world.state(waits, "SCHEDULED")
     doomed.workers["killed"].kill()
     doomed.workers["killed"].wait(10)
-    at = kill(world, dies)
-    world.ended(dies, RunStatus.KILLED, "CRASHED", at=at)
+    for run_id in (dies, waits):
+        at = kill(world, run_id)
+        # A retry that waits in its process is no other worker's to take.
+        world.ended(run_id, RunStatus.KILLED, "CRASHED", at=at)
     doomed.until.touch()
     world.state(lives, "COMPLETED")
     world.ended(lives, RunStatus.FINISHED, "COMPLETED")

@@ -23,9 +23,6 @@ def runs(world):
     made["sigkill"] = world.create("hold", until=str(world.folder / "go-worker"))
     for name in ("ticks", "hold"):
         made[f"suspended {name}"] = world.create(name, until=str(world.folder / f"go-suspended-{name}"))
-    made["waits"] = world.create("waits_to_retry", marker=str(world.folder / "waits-worker"))
-    again = {"until": str(world.folder / "go-lives-again"), "mourned": str(world.folder / "mourned")}
-    made["lives again"] = world.create("lives_again", **again)
     made["raises"] = world.create("raises")
     made["typed"] = world.create("typed", number="no number")
     made["fails once"] = world.create("fails_once", marker=str(world.folder / "fails-once"))
@@ -62,43 +59,11 @@ def test_kill_9_of_the_flow_process_and_once_more(world, runs):
     world.ended(run_id, RunStatus.KILLED, "CRASHED", at=at)
     (world.folder / "go-worker").touch()
     time.sleep(8)  # the worker reports the death as well, later than the watchdog, and would undo a retry
-    world.set_state(run_id, "SCHEDULED", "AwaitingRetry")
+    world.retry(run_id)
     world.state(run_id, "COMPLETED")
     run = world.ended(run_id, RunStatus.FINISHED, "COMPLETED", outcomes=ONCE_MORE)
     assert run.start_time / 1000 < at
     assert world.values(run_id, "begun") == {0: 1}
-
-
-def test_killed_while_it_waits_for_a_retry_and_once_more(world, runs):
-    """The retry was its process's own, which nobody else goes on with; Prefect's button does."""
-    run_id = runs["waits"]
-    first = world.began(run_id)
-    world.state(run_id, "SCHEDULED")
-    assert world.run(run_id).status is RunStatus.RUNNING
-    os.kill(first.pid, signal.SIGKILL)
-    world.ended(run_id, RunStatus.KILLED, "CRASHED", at=time.time())
-    time.sleep(8)  # as above
-    world.set_state(run_id, "SCHEDULED", "AwaitingRetry")
-    world.state(run_id, "COMPLETED")
-    world.ended(run_id, RunStatus.FINISHED, "COMPLETED", outcomes=ONCE_MORE)
-
-
-def test_the_death_is_reported_when_another_attempt_lives(world, runs):
-    """Prefect believes its worker; the run is what its newest attempt is."""
-    run_id, mourned = runs["lives again"], world.folder / "mourned"
-    kill(world, run_id, signal.SIGKILL)
-    world.state(run_id, "CRASHED")
-    world.set_state(run_id, "SCHEDULED", "AwaitingRetry")
-    world.began(run_id, attempts=2)
-    mourned.touch()
-    until(lambda: world.states(run_id)[-2:] == ["RUNNING", "CRASHED"], "the worker's second report")
-    time.sleep(5)
-    run = world.run(run_id)
-    assert (run.status, run.end_time) == (RunStatus.RUNNING, None), world.story(run_id)
-    first, second = world.store.get_attempts(run_id)
-    assert (first.outcome, second.outcome) == (RunStatus.KILLED, None), world.story(run_id)
-    (world.folder / "go-lives-again").touch()
-    world.ended(run_id, RunStatus.FINISHED, "COMPLETED", outcomes=ONCE_MORE)
 
 
 def test_cancelled_in_the_ui(world, runs):
@@ -111,7 +76,7 @@ def test_retried_in_the_ui(world, runs):
     run_id = runs["fails once"]
     world.state(run_id, "FAILED")
     world.ended(run_id, RunStatus.FAILED, "FAILED")
-    world.set_state(run_id, "SCHEDULED", "AwaitingRetry")
+    world.retry(run_id)
     world.state(run_id, "COMPLETED")
     outcomes = [RunStatus.FAILED, RunStatus.FINISHED]
     world.ended(run_id, RunStatus.FINISHED, "COMPLETED", outcomes=outcomes)

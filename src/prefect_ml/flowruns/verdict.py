@@ -51,31 +51,42 @@ def _verdict(
     state = flow_run.state
     if state is None:
         return code
-    stands = state.id.hex == attempt_id
-    needy = _needs_its_process(flow_run, state)
-    if needy and process_lives and not stands:
-        return code
+    since = _since(client, flow_run.id, state, attempt_id)
     if state.type is StateType.CANCELLING:
         client.set_flow_run_state(flow_run.id, Cancelled(message=_MESSAGE), force=True)
-    elif needy and not _taken_over(client, flow_run, attempt_id):
+    elif _needs_its_process(flow_run, state) and not _gone_on(since, process_lives=process_lives):
         client.set_flow_run_state(flow_run.id, Crashed(message=_MESSAGE), force=True)
-        # In any other state than its own Running, it went on after its code ended.
-        return code if stands else RunStatus.KILLED
-    return STATUS.get(state.type, code)
+        return code if state.type is StateType.RUNNING else RunStatus.KILLED
+    # What came after the attempt's end says how a later one is.
+    told = next((each for each in since or [] if _tells(each)), state)
+    return STATUS.get(told.type, code)
+
+
+def _since(client: SyncPrefectClient, flow_run_id: uuid.UUID, state: State, attempt_id: str) -> list[State] | None:
+    """The states that came after the one with which an attempt began; None when that is not among them."""
+    if state.id.hex == attempt_id:
+        return []
+    states = sorted(client.read_flow_run_states(flow_run_id), key=lambda state: state.timestamp)
+    found = list(itertools.dropwhile(lambda state: state.id.hex != attempt_id, states))
+    return found[1:] if found else None
 
 
 def _needs_its_process(flow_run: FlowRun, state: State) -> bool:
     """Whether nobody will execute it any more when the process that did so is dead."""
     if state.type is StateType.PAUSED:
         return not state.state_details.pause_reschedule  # it waits in its process; a suspended one does not
-    waits = state.type in {StateType.SCHEDULED, StateType.PENDING}
-    return state.type is StateType.RUNNING or (waits and flow_run.deployment_id is None)
+    if state.type in {StateType.SCHEDULED, StateType.PENDING}:
+        # No worker takes a retry that waits in the process of the attempt before.
+        return flow_run.deployment_id is None or flow_run.empirical_policy.retry_type == "in_process"
+    return state.type is StateType.RUNNING
 
 
-def _taken_over(client: SyncPrefectClient, flow_run: FlowRun, attempt_id: str) -> bool:
-    """Whether another process has begun with it since, which it does by way of the state Pending."""
-    if flow_run.state is not None and flow_run.state.id.hex == attempt_id:
-        return False
-    states = sorted(client.read_flow_run_states(flow_run.id), key=lambda state: state.timestamp)
-    since = list(itertools.dropwhile(lambda state: state.id.hex != attempt_id, states))
-    return not since or any(state.type is StateType.PENDING for state in since)
+def _gone_on(since: list[State] | None, *, process_lives: bool) -> bool:
+    """Whether a later attempt has begun: by way of Pending in another process, of AwaitingRetry in the same one."""
+    further = {StateType.PENDING, StateType.SCHEDULED} if process_lives else {StateType.PENDING}
+    return since is None or any(state.type in further for state in since)
+
+
+def _tells(state: State) -> bool:
+    """Whether a state says how the attempt before it ended."""
+    return state.is_final() or state.type is StateType.CANCELLING or bool(state.state_details.pause_reschedule)
