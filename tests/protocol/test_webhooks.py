@@ -453,6 +453,22 @@ def test_two_servers_on_one_database_tell_each_change_once(tmp_path, postgres_ur
     assert len(ids) == len(set(ids)) == 40
 
 
+def test_several_workers_on_sqlite_tell_each_change_once(tmp_path):
+    with (
+        Receiver() as receiver,
+        TrackingServer(tmp_path, ALLOWED, "--workers", "2") as server,
+        httpx.Client(base_url=server.url, timeout=30) as http,
+    ):
+        for number in range(3):
+            register(http, f"{receiver.url}/{number}")
+        for number in range(10):
+            make_model(http, f"m{number}")
+        receiver.wait_for(30, 30)
+        time.sleep(1)
+    ids = [call.delivery_id for call in receiver.calls]
+    assert len(ids) == len(set(ids)) == 30
+
+
 def test_a_key_that_is_none_keeps_the_server_from_starting(tmp_path):
     with pytest.raises(AssertionError, match="PREFECT_ML_WEBHOOK_KEY is no Fernet key"):
         TrackingServer(tmp_path, {"PREFECT_ML_WEBHOOK_KEY": "hunter2"}).start()

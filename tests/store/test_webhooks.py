@@ -119,6 +119,15 @@ def test_webhooks_are_listed_newest_first_page_by_page(store):
     assert found == made[::-1]
 
 
+def test_there_are_not_more_webhooks_than_a_change_can_bear(store, monkeypatch):
+    monkeypatch.setattr("prefect_ml.store.webhooks.MAX_WEBHOOKS", 2)
+    first, _ = (store.create_webhook(name, URL, [CREATED]) for name in "ab")
+    with pytest.raises(InvalidInputError, match="There are 2 webhooks already"):
+        store.create_webhook("c", URL, [CREATED])
+    store.delete_webhook(first.webhook_id)
+    store.create_webhook("c", URL, [CREATED])
+
+
 def test_a_change_leaves_what_it_does_not_name(store):
     made = store.create_webhook("a", URL, [CREATED], description="why", sealed_secret=SecretStr("sealed"))
     other = WebhookEvent(WebhookEntity.PROMPT, WebhookAction.CREATED)

@@ -30,7 +30,7 @@ class Route:
         answer: the type of the answer, a TypedDict.
         work: what is done; its docstring is the documentation.
         tag: the heading in the documentation.
-        searches: whether it may read many rows, or wait for others; whoever writes or looks one thing up does not wait for such.
+        searches: whether it may read many rows, or wait for others; nobody with a small request waits for such.
     """
 
     methods: tuple[str, ...]

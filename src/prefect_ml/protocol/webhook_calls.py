@@ -114,7 +114,7 @@ class WebhookCalls:
         Raises:
             CallFailedError: there is no answer, and why.
         """
-        trust = await asyncio.to_thread(lambda: self._trust)
+        trust = self._trust  # before the time begins to run
         try:
             headers = self._headers(webhook, payload, delivery_id)
             async with asyncio.timeout(self.timeout):

@@ -13,6 +13,7 @@ import logging
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("prefect_ml.server.webhooks")
 
-# Calls that a process makes at a time.
+# Calls that a process makes at a time, and threads that look up names for them and ask the store: more, since a
+# look-up cannot be ended when its call's time is over.
 _AT_ONCE = 16
+_THREADS = 64
 # Seconds: between two looks at the outbox, between the first two attempts, and the most between any two.
 _POLL = 0.5
 _FIRST_WAIT = 1.0
@@ -88,6 +91,7 @@ class Deliverer:
         self._stopped.set()
 
     async def _run(self) -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "prefect-ml-webhooks"))
         done = asyncio.Event()
 
         def forget(task: asyncio.Task[None]) -> None:
@@ -96,7 +100,8 @@ class Deliverer:
 
         async with asyncio.TaskGroup() as calls:
             while not self._stopped.is_set():
-                for delivery, webhook in await asyncio.to_thread(self._claim):
+                room, busy = _AT_ONCE - len(self._busy), set(self._busy.values())
+                for delivery, webhook in await asyncio.to_thread(self._claim, room, busy):
                     task = calls.create_task(self._deliver(delivery, webhook))
                     self._busy[task] = webhook.webhook_id
                     task.add_done_callback(forget)
@@ -104,12 +109,11 @@ class Deliverer:
                     await asyncio.wait_for(done.wait(), _POLL)
                 done.clear()
 
-    def _claim(self) -> Sequence[tuple[Delivery, Webhook]]:
+    def _claim(self, room: int, busy: set[str]) -> Sequence[tuple[Delivery, Webhook]]:
         """What is to be delivered now; nothing while the store is away."""
-        room = _AT_ONCE - len(self._busy)
         try:
             self._prune()
-            found = self._store.claim_deliveries(room, self._lease, busy=set(self._busy.values())) if room else ()
+            found = self._store.claim_deliveries(room, self._lease, busy=busy) if room else ()
         except Exception as error:  # noqa: BLE001  the thread must outlive whatever the database may say
             if not self._away:
                 _log.warning("Webhooks are told of nothing for now: %s", error)

@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from prefect_ml.entities import Page, Webhook, WebhookAction, WebhookEntity, WebhookEvent, WebhookStatus
 from prefect_ml.errors import InvalidInputError, InvalidNameError, NotFoundError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_URL = 500
+# Each may add a row to every change of the registry.
+MAX_WEBHOOKS = 1000
 _MAX_PAGE = 1000
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
@@ -46,6 +48,8 @@ class WebhookRows(RegistryRows):
         wanted = _check_events(events)
 
         def work(connection: Connection) -> Webhook:
+            if connection.execute(select(func.count()).select_from(webhooks)).scalar_one() >= MAX_WEBHOOKS:
+                raise InvalidInputError(f"There are {MAX_WEBHOOKS} webhooks already; delete one that is not needed.")
             connection.execute(insert(webhooks), values)
             row = find_webhook(connection, values["webhook_id"])
             _set_events(connection, row.id, wanted)
