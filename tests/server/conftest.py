@@ -17,10 +17,8 @@ from served import TrackingServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TOKEN = "a-token-of-these-tests"  # noqa: S105
 
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """A server as it starts by default, with a log of all requests."""
     with TrackingServer(tmp_path_factory.mktemp("server"), {"PREFECT_ML_SERVER_LOG": "json"}) as started:
