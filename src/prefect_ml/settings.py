@@ -29,7 +29,8 @@ class Settings(BaseSettings):
         default_factory=_default_home, description="Folder of the embedded store, artifacts, journals and caches."
     )
     store_url: SecretStr | None = Field(
-        default=None, description="SQLAlchemy URL of the store; SQLite below `home` when unset."
+        default=None,
+        description="URL of the store: SQLAlchemy's, or a tracking server's; SQLite below `home` when unset.",
     )
     artifact_root: str | None = Field(
         default=None, description="Folder or URL of all artifacts; `artifacts` below `home` when unset."
@@ -102,7 +103,8 @@ class Settings(BaseSettings):
     )
 
     server_token: SecretStr | None = Field(
-        default=None, description="Token that the tracking server asks for; needed to listen beyond this machine."
+        default=None,
+        description="Token that the tracking server asks for and its clients send; needed to listen beyond this machine.",
     )
     server_threads: int = Field(default=16, gt=0, description="Requests that a server process works on at a time.")
     server_waiting: int = Field(
@@ -116,7 +118,9 @@ class Settings(BaseSettings):
         description="Requests a second that a server process takes from each client address; 0 for no bound.",
     )
     server_body_timeout: float = Field(
-        default=30.0, gt=0, description="Seconds that the head of a request may take, and its body make no progress (408)."
+        default=30.0,
+        gt=0,
+        description="Seconds that the head of a request may take, and its body make no progress (408).",
     )
     server_log: Literal["json", "text", "off"] = Field(
         default="text", description="The log of requests: all as JSON, those that failed as text, or none."
