@@ -104,7 +104,7 @@ class Settings(BaseSettings):
 
     server_token: SecretStr | None = Field(
         default=None,
-        description="Token that the tracking server asks for and its clients send; needed to listen beyond this machine.",
+        description="Token that the tracking server asks for and clients send; needed to listen beyond this machine.",
     )
     server_threads: int = Field(default=16, gt=0, description="Requests that a server process works on at a time.")
     server_waiting: int = Field(
