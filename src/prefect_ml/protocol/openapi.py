@@ -48,7 +48,8 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "title": "prefect-ml",
             "version": version("prefect-ml"),
             "description": "MLflow's REST protocol over a store of prefect-ml. Every path also answers under "
-            "`/ajax-api` in place of `/api`.",
+            "`/ajax-api` in place of `/api`. Numbers may be sent as text, NaN and infinity as `NaN`, `Infinity` and "
+            "`-Infinity`.",
         },
         "paths": paths,
         "components": {"schemas": {**definitions["$defs"], **more.get("$defs", {}), "Error": _ERROR}},

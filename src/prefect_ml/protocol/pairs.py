@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.protocol.fields import Text
 from prefect_ml.protocol.wire import Request
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 class PairField(Request):
     """A key and its value; protobuf's clients leave an empty value out."""
 
-    key: Text
-    value: Text = ""
+    key: Text = Field(examples=["team"])
+    value: Text = Field("", examples=["growth"])
 
 
 def params(pairs: Iterable[PairField]) -> dict[str, str]:

@@ -40,7 +40,7 @@ class RunFolder(Request):
 
 
 class ModelFolder(Request):
-    model_id: Text
+    model_id: Text = Field(examples=["m-0f6d3a4f9f5c4d8f8d2a2f1c9d1f7a55"])
     artifact_directory_path: Text = ""
 
 

@@ -44,16 +44,16 @@ class SearchExperiments(Request):
 
 
 class UpdateExperiment(ExperimentId):
-    new_name: Text
+    new_name: Text = Field(examples=["churn 2026"])
 
 
 class ExperimentTag(ExperimentId):
-    key: Text
-    value: Text
+    key: Text = Field(examples=["team"])
+    value: Text = Field(examples=["growth"])
 
 
 class ExperimentTagKey(ExperimentId):
-    key: Text
+    key: Text = Field(examples=["team"])
 
 
 class SearchDatasets(Request):

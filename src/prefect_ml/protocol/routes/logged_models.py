@@ -31,7 +31,7 @@ class LoggedModelId(Request):
 
 
 class FinalizeLoggedModel(LoggedModelId):
-    status: LoggedModelStatus
+    status: LoggedModelStatus = Field(examples=["LOGGED_MODEL_READY"])
 
 
 class SetLoggedModelTags(LoggedModelId):
@@ -39,7 +39,7 @@ class SetLoggedModelTags(LoggedModelId):
 
 
 class LoggedModelTagKey(LoggedModelId):
-    tag_key: Text
+    tag_key: Text = Field(examples=["team"])
 
 
 class LogLoggedModelParams(LoggedModelId):

@@ -32,8 +32,8 @@ class GetBulk(Request):
 
 
 class GetInterval(Request):
-    run_ids: list[Text] = Field(description="1 to 100 of them.")
-    metric_key: Text
+    run_ids: list[Text] = Field(description="1 to 100 of them.", examples=[["0f6d3a4f9f5c4d8f8d2a2f1c9d1f7a55"]])
+    metric_key: Text = Field(examples=["loss"])
     start_step: Int64 | None = None
     end_step: Int64 | None = None
     max_results: Int64 = Field(MAX_INTERVAL, description="Points of each run at most; 1 to 2,500.")

@@ -31,7 +31,7 @@ class UpdateModel(ModelName):
 
 
 class RenameModel(ModelName):
-    new_name: Text
+    new_name: Text = Field(examples=["churn 2026"])
 
 
 class SearchModels(Request):
@@ -46,7 +46,7 @@ class ModelTag(ModelName, PairField):
 
 
 class ModelTagKey(ModelName):
-    key: Text
+    key: Text = Field(examples=["team"])
 
 
 class LatestVersions(ModelName):

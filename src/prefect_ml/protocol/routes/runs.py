@@ -80,7 +80,7 @@ class LogPair(RunId, PairField):
 
 
 class TagKey(RunId):
-    key: Text
+    key: Text = Field(examples=["team"])
 
 
 class LogBatch(RunId):
@@ -99,7 +99,12 @@ class LogBatch(RunId):
 
 
 class LogModel(RunId):
-    model_json: Text = Field(description="The MLmodel file of what was logged, as JSON.")
+    model_json: Text = Field(
+        description="The MLmodel file of what was logged, as JSON.",
+        examples=[
+            '{"artifact_path": "model", "flavors": {}, "run_id": "…", "utc_time_created": "2026-11-26 09:00:00"}'
+        ],
+    )
 
 
 class DatasetField(Request):

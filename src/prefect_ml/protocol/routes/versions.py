@@ -60,7 +60,7 @@ class VersionTag(VersionName, PairField):
 
 
 class VersionTagKey(VersionName):
-    key: Text
+    key: Text = Field(examples=["team"])
 
 
 @routes.on("POST", "model-versions/create")

@@ -35,7 +35,7 @@ class EventField(Request):
 class CreateWebhook(Request):
     name: Text = Field(examples=["to-the-chat"], description="Letters, digits, dots, underscores and hyphens.")
     url: Text = Field(examples=["https://hooks.example.com/registry"])
-    events: list[EventField]
+    events: list[EventField] = Field(examples=[[{"entity": "MODEL_VERSION", "action": "CREATED"}]])
     description: Text = ""
     secret: SecretStr = Field(SecretStr(""), description="What calls are signed with; it is not shown again.")
     status: Text = Field(WebhookStatus.ACTIVE.value, description="ACTIVE or DISABLED.")
@@ -47,7 +47,7 @@ class ListWebhooks(Request):
 
 
 class WebhookId(Request):
-    webhook_id: Text
+    webhook_id: Text = Field(examples=["1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"])
 
 
 class UpdateWebhook(WebhookId):
