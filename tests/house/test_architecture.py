@@ -38,6 +38,7 @@ ALLOWED = {
     "fastapi": {"http", "serving", "protocol", "server"},
     "starlette": {"http", "serving", "protocol", "server"},
     "uvicorn": {"http", "serving", "protocol", "server"},
+    "prometheus_client": {"server"},
     "sklearn": {"models", "tracking", "flows"},
     "skops": {"models"},
     "cloudpickle": {"models"},

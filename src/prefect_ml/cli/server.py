@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from urllib.parse import urlsplit
+
+_log = logging.getLogger("prefect_ml.server")
 
 
 def server(
@@ -24,6 +28,8 @@ def server(
     """
     from prefect_ml.server import run_server  # noqa: PLC0415 (loads the web server)
 
+    if store is not None and urlsplit(store).password:
+        _log.warning("Everybody on this machine can read the password in --store; set PREFECT_ML_STORE_URL instead.")
     for name, value in {"PREFECT_ML_STORE_URL": store, "PREFECT_ML_ARTIFACT_ROOT": artifacts}.items():
         if value is not None:
             os.environ[name] = value
