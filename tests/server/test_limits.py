@@ -85,6 +85,11 @@ def test_a_chunked_body_that_turns_out_too_large(client):
     assert answer.headers["connection"] == "close"
 
 
+def test_a_client_that_asks_before_it_sends_is_told_at_once(tight):
+    answer = raw(tight, head(tight, "Content-Length: 99999999999", "Expect: 100-continue"))
+    assert answer.split()[1] == b"413"
+
+
 def test_the_length_of_a_body_may_not_be_given_twice(tight):
     answer = raw(tight, head(tight, "Content-Length: 5", "Content-Length: 6") + b"12345")
     assert answer.split()[1] == b"400"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import sys
+import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import psutil
@@ -13,8 +18,12 @@ from training import Training, compare, new_runs
 
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError
 from prefect_ml.server import run_server
+from prefect_ml.server.workers import Workers, WorkersFailedError
 from prefect_ml.settings import Settings
 from served import TrackingServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECRET = "nobody-may-see-this"  # noqa: S105
 HEADERS = {"Authorization": f"Bearer {SECRET}"}
@@ -127,6 +136,56 @@ def test_workers_do_not_outlive_the_process_that_started_them(start, until):
     server.start()
     assert ask_all(server, {}, 4) == {200}
     assert server.stop() == 0
+
+
+class Served:
+    """What workers do in the two tests below: some serve until they are told to stop, others end."""
+
+    def __init__(self, folder: Path, fails: Callable[[int], bool]) -> None:
+        self.folder = folder
+        self._fails = fails
+        self.ended: list[int] = []
+
+    @property
+    def begun(self) -> int:
+        return len(list(self.folder.iterdir()))
+
+    def __call__(self, ready: Callable[[], None]) -> None:
+        (self.folder / str(os.getpid())).touch()
+        if self._fails(self.begun):
+            sys.exit(3)
+        ready()
+        signal.pause()
+
+
+def test_a_worker_that_ends_before_all_serve_ends_the_others(tmp_path):
+    served = Served(tmp_path, lambda begun: begun == 2)
+    workers = Workers(2, served, drain=5, ended=served.ended.append)
+    with pytest.raises(WorkersFailedError, match="A worker ended with 3 before it served"):
+        workers.run(socket.create_server(("127.0.0.1", 0)), lambda: None)
+    assert sorted(served.ended) == sorted(int(path.name) for path in tmp_path.iterdir())
+    assert not any(psutil.pid_exists(pid) for pid in served.ended)
+
+
+def test_a_worker_that_cannot_start_again_is_tried_with_pauses(tmp_path, monkeypatch):
+    monkeypatch.setattr("prefect_ml.server.workers._PAUSE", 0.2)
+    served = Served(tmp_path, lambda begun: 2 < begun < 6)
+    workers = Workers(2, served, drain=5, ended=served.ended.append)
+    times: list[float] = []
+
+    def act() -> None:
+        """Kill one when all serve, and tell the supervisor to stop when there have been four more."""
+        while served.begun < 6:
+            times.append(time.monotonic())
+            if len(times) == 1:
+                os.kill(int(min(tmp_path.iterdir()).name), signal.SIGKILL)
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    workers.run(socket.create_server(("127.0.0.1", 0)), lambda: threading.Thread(target=act, daemon=True).start())
+    assert len(served.ended) == 6
+    assert times[-1] - times[0] > 0.5
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize("count", [0, -1])

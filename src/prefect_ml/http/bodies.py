@@ -55,7 +55,8 @@ class Bodies:
         """
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length[:20]) > self._most:
-            await self._discard(receive)
+            if b"expect" not in headers:  # a client that asks before it sends need not send
+                await self._discard(receive)
             raise self._too_large()
         try:
             async with asyncio.timeout(self._seconds) as limit:

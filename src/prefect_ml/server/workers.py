@@ -91,6 +91,7 @@ class Workers:
         finally:
             listener.close()
             self._end_all()
+            gc.unfreeze()
             signal.set_wakeup_fd(before_fd)
             for number, previous in before.items():
                 signal.signal(number, previous)
