@@ -155,6 +155,14 @@ def test_a_search_of_runs_ends_without_a_token(java, service, run):
     java.send("POST", "runs/restore", service.RestoreRun(run_id=run.run_id))
 
 
+def test_files_are_listed(java, service, run):
+    for query in (("run_id", run.run_id), ("run_uuid", run.run_id)):
+        found = java.get("artifacts/list", service.ListArtifacts.Response, query)
+        assert (found.root_uri, list(found.files)) == (run.artifact_uri, [])
+    found = java.get("artifacts/list", service.ListArtifacts.Response, ("run_id", run.run_id), ("path", "model"))
+    assert found.root_uri == run.artifact_uri
+
+
 def test_the_registry(java, registry, name):
     java.send("POST", "registered-models/create", registry.CreateRegisteredModel(name=name))
     source = "s3://models/churn"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -100,3 +102,19 @@ def test_a_path_that_leaves_the_run_is_refused(mlflow, client, experiment):
     for path in ("../other", "/etc", "a/../../b"):
         with pytest.raises(requests.HTTPError, match="400 Client Error"):
             client.list_artifacts(run.info.run_id, path)
+
+
+def test_the_command_that_java_and_r_call_downloads(mlflow, server, client_environment, experiment, tmp_path):
+    with mlflow.start_run() as run:
+        mlflow.log_text("hello", "words/a b.txt")
+    command = [sys.executable, "-W", "ignore", "-m", "mlflow.store.artifact.cli", "download"]
+    done = subprocess.run(
+        [*command, "--run-id", run.info.run_id, "--artifact-path", "words", "--dst-path", str(tmp_path)],
+        env={**client_environment, "MLFLOW_TRACKING_URI": server.url},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "words" / "a b.txt").read_text() == "hello"

@@ -117,6 +117,11 @@ def test_stages_are_entered_and_left(mlflow, client, name):
 
     assert latest() == {"Archived": 1, "Staging": 2, "Production": 3, "None": 4}
     assert latest("Production", "none") == {"Production": 3, "None": 4}
+    client.set_model_version_tag(name, key="seen", value="yes", stage="Staging")
+    assert client.get_model_version(name, "2").tags == {"seen": "yes"}
+    client.delete_model_version_tag(name, key="seen", stage="Staging")
+    assert client.get_model_version(name, "2").tags == {}
+    assert client.get_model_version_stages(name, "1") == ["None", "Staging", "Production", "Archived"]
     latest_of_model = client.get_registered_model(name).latest_versions
     assert {each.current_stage: int(each.version) for each in latest_of_model} == latest()
     with pytest.raises(

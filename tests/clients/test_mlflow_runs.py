@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from served import TrackingServer
+
 
 def test_a_run_is_recorded_as_it_was_told(mlflow, client, experiment):
     with mlflow.start_run(run_name="first", tags={"team": "growth"}, description="how it began") as run:
@@ -101,6 +103,46 @@ def test_a_batch_by_the_client(mlflow, client, experiment):
     assert (len(found.data.params), found.data.params["p49"]) == (50, "49")
     assert found.data.metrics == {"m": 899.0, "more": 2499.0}
     assert [point.step for point in client.get_metric_history(run_id, "more")] == list(range(2500))
+
+
+def test_the_rest_of_the_fluent_functions(mlflow, client, experiment):
+    mlflow.set_experiment_tag("team", "growth")
+    mlflow.set_experiment_tags({"a": "1", "b": "2"})
+    assert client.get_experiment(experiment.experiment_id).tags == {"team": "growth", "a": "1", "b": "2"}
+    with mlflow.start_run() as run:
+        assert mlflow.active_run().info.run_id == run.info.run_id
+    assert mlflow.last_active_run().info.run_id == run.info.run_id
+    # To a run that has ended, by its id.
+    mlflow.log_metrics({"late": 1.5}, run_id=run.info.run_id)
+    mlflow.log_metric("late", 2.5, step=1, run_id=run.info.run_id)
+    assert mlflow.get_run(run.info.run_id).data.metrics == {"late": 2.5}
+    client.set_tag(run.info.run_id, "mlflow.runName", "renamed by its tag")
+    assert client.get_run(run.info.run_id).info.run_name == "renamed by its tag"
+    with pytest.raises(mlflow.MlflowException, match="No tag with name: none"):
+        client.delete_tag(run.info.run_id, "none")
+    long = "x" * 9000
+    client.log_param(run.info.run_id, "long", long)
+    client.set_tag(run.info.run_id, "long", long)
+    found = client.get_run(run.info.run_id).data
+    assert (len(found.params["long"]), len(found.tags["long"])) == (6000, 8000)
+
+
+def test_a_token_is_sent_as_one_or_as_a_password(mlflow, monkeypatch, tmp_path):
+    with TrackingServer(tmp_path, {"PREFECT_ML_SERVER_TOKEN": "of the server alone"}) as guarded:
+        client = mlflow.MlflowClient(guarded.url, guarded.url)
+        with pytest.raises(mlflow.MlflowException, match=r"401|UNAUTHENTICATED") as refused:
+            client.create_experiment("guarded")
+        assert refused.value.get_http_status_code() == 401
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "of the server alone")
+        made = client.create_experiment("guarded")
+        monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "anybody")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of the server alone")
+        assert client.get_experiment_by_name("guarded").experiment_id == made
+        client.create_registered_model("guarded")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "another")
+        with pytest.raises(mlflow.MlflowException, match=r"401|UNAUTHENTICATED"):
+            client.get_registered_model("guarded")
 
 
 def test_what_is_refused_is_an_exception_with_the_code_that_callers_look_at(mlflow, client, experiment):

@@ -21,7 +21,7 @@ class R:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def rest(self, method, path, **fields):
+    def rest(self, method, path, /, **fields):
         """The answer as a dictionary; GET sends the fields as a query."""
         query = {"params": fields} if method == "GET" else {"json": fields}
         answer = self._client.request(method, path, **query)
@@ -67,7 +67,7 @@ def test_a_run_and_what_is_logged_to_it(r, run_id):
     at = {"timestamp": "1732620000123"}
     r.rest("POST", "runs/log-metric", **both, key="loss", value="0.123456789012345", **at, step="2")
     # As R prints a hundred thousand, and a round time.
-    r.rest("POST", "runs/log-metric", **both, key="loss", value="1e-04", timestamp="1.73262e+12", step="1e+05")
+    r.rest("POST", "runs/log-metric", **both, key="loss", value="1e-04", timestamp="1.73263e+12", step="1e+05")
     for value in ("NaN", "Infinity", "-Infinity"):
         r.rest("POST", "runs/log-metric", **both, key=value, value=value, **at, step="0")
     metrics = [{"key": "b", "value": "1", "step": "0", **at}, {"key": "c", "value": "NaN", "step": "3", **at}]
@@ -79,7 +79,7 @@ def test_a_run_and_what_is_logged_to_it(r, run_id):
     history = r.rest("GET", "metrics/get-history", **both, metric_key="loss")["metrics"]
     assert [(each["step"], each["value"], each["timestamp"]) for each in history] == [
         (2, 0.123456789012345, 1732620000123),
-        (100_000, 1e-4, 1732620000000),
+        (100_000, 1e-4, 1732630000000),
     ]
     ended = r.rest("POST", "runs/update", **both, status="FINISHED", end_time="1732620009999")["run_info"]
     assert (ended["run_uuid"], ended["status"], ended["end_time"]) == (run_id, "FINISHED", 1732620009999)
@@ -106,6 +106,22 @@ def test_runs_are_searched_deleted_and_restored(r, run_id):
     assert r.rest("POST", "runs/search", **asked) == {}
     r.rest("POST", "runs/restore", run_id=run_id)
     assert len(r.rest("POST", "runs/search", **asked, max_results="100")["runs"]) == 1
+
+
+def test_files_are_listed(r, server, run_id):
+    info = r.rest("GET", "runs/get", run_id=run_id)["run"]["info"]
+    assert r.rest("GET", "artifacts/list", run_uuid=run_id, run_id=run_id) == {"root_uri": info["artifact_uri"]}
+    below = info["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    for name in ("a.txt", "plots/b.png"):
+        sent = httpx.put(f"{server.url}/api/2.0/mlflow-artifacts/artifacts/{below}/{name}", content=b"abc")
+        assert sent.status_code == 200, sent.text
+    found = r.rest("GET", "artifacts/list", run_uuid=run_id, run_id=run_id)["files"]
+    assert sorted(found, key=lambda each: each["path"]) == [
+        {"path": "a.txt", "is_dir": False, "file_size": 3},
+        {"path": "plots", "is_dir": True},
+    ]
+    inside = r.rest("GET", "artifacts/list", run_uuid=run_id, run_id=run_id, path="plots")
+    assert [each["path"] for each in inside["files"]] == ["plots/b.png"]
 
 
 def test_the_registry(r, name):
