@@ -115,13 +115,13 @@ class MlflowDatabaseOrigin:
                 if table in tables.there:
                     count = connection.execute(select(func.count()).select_from(tables[table])).scalar_one()
                     if count:
-                        told.append(f"{count} {words} are not copied.")
+                        told.append(f"Not copied: {words} ({count}).")
             elsewhere = ~in_default(tables, "experiments")
             count = connection.execute(
                 select(func.count()).select_from(tables["experiments"]).where(elsewhere)
             ).scalar_one()
         if count:
-            told.append(f"{count} experiments of other workspaces than the default one are not copied.")
+            told.append(f"Not copied: experiments of other workspaces than the default one ({count}).")
         return told
 
     def _at(self, uri: str) -> Files:

@@ -11,12 +11,14 @@ from urllib.parse import quote
 
 from sqlalchemy import (
     URL,
+    Column,
     ColumnElement,
     Connection,
     Engine,
     FromClause,
     MetaData,
     QueuePool,
+    Table,
     create_engine,
     event,
     inspect,
@@ -53,17 +55,20 @@ class MlflowTables:
         self.folder = Path(str(parsed.database)).parent if parsed.get_backend_name() == "sqlite" else None
         self._engine = _engine(parsed)
         with self._named_failures():
-            self.there = frozenset(inspect(self._engine).get_table_names())
-        if _NEEDED - self.there:
+            columns = inspect(self._engine).get_multi_columns()
+        metadata = MetaData()
+        # Only what is selected from is of interest: neither keys nor indexes are read.
+        self._tables: dict[str, Table] = {
+            name: Table(name, metadata, *(Column(column["name"], column["type"]) for column in found))
+            for (_, name), found in columns.items()
+        }
+        self.there = frozenset(self._tables)
+        if _NEEDED - self.there or "run_uuid" not in self._tables["runs"].c:
             self._engine.dispose()
             raise InvalidInputError(
-                f"The database {self.url} is none of MLflow's: it has no table {min(_NEEDED - self.there)!r}. "
-                "Give the URL that `mlflow server --backend-store-uri` has."
+                f"The database {self.url} is none of MLflow's: it does not have its tables. Give the URL that "
+                "`mlflow server --backend-store-uri` has."
             )
-        metadata = MetaData()
-        with self._named_failures():
-            metadata.reflect(self._engine, resolve_fks=False)
-        self._tables = metadata.tables
 
     def close(self) -> None:
         self._engine.dispose()
