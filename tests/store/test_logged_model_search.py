@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from prefect_ml.entities import LoggedModelOrder, LoggedModelStatus, Metric, ModelMetric
 from prefect_ml.errors import InvalidFilterError, InvalidInputError
+from prefect_ml.store.logged_model_tables import logged_model_metrics, logged_models
 
 # name, params, tags, points: key, value, step, data set, digest
 MODELS = {
@@ -75,8 +78,6 @@ def filled(store):
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory):
     """MLflow's client on a store of its own with the same models."""
-    import time
-
     import mlflow
 
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db")
@@ -215,3 +216,34 @@ def test_pages_are_the_whole(filled, order, filter_, size):
         assert len(page.items) == size
     assert found == names(whole)
     assert whole.next_token is None
+
+
+def test_conditions_and_order_by_a_metric_cost_no_square_of_the_number_of_models(filled):
+    filled.database.write(lambda connection: _multiply(connection, 3000))
+
+    def seconds(**arguments):
+        spent = []
+        for _ in range(3):
+            began = time.perf_counter()
+            assert len(filled.search_logged_models(["0"], **arguments).items) == 50
+            spent.append(time.perf_counter() - began)
+        return min(spent)
+
+    allowed = 20 * seconds() + 0.05
+    auc = LoggedModelOrder("metrics.auc", ascending=False)
+    for arguments in (
+        {"order_by": [auc]},
+        {"order_by": [auc], "datasets": [("d", "")]},
+        {"filter": "metrics.auc > 0.5"},
+    ):
+        assert seconds(**arguments) < allowed, arguments
+
+
+def _multiply(connection, count):
+    """Add models like the first one that is there."""
+    model = dict(connection.execute(select(logged_models).order_by(logged_models.c.id)).mappings().first())
+    points = select(logged_model_metrics).where(logged_model_metrics.c.model == model["id"])
+    measured = [dict(row) for row in connection.execute(points).mappings()]
+    numbers = range(1000, 1000 + count)
+    connection.execute(logged_models.insert(), [{**model, "id": n, "model_id": f"m-{n}"} for n in numbers])
+    connection.execute(logged_model_metrics.insert(), [{**row, "model": n} for n in numbers for row in measured])

@@ -71,9 +71,9 @@ class LoggedModelSearchRows(Rows):
         if not numbers:
             return Page([])
         with self.database.read() as connection:
-            query, terms = _ordered(_matching(connection.dialect, numbers, comparisons, measured), order)
+            part = Part(_matching(connection.dialect, numbers, comparisons, measured), _terms(order))
             rows, following = fetch_page(
-                connection, [Part(query, terms)], search="logged models", max_results=max_results, page_token=token
+                connection, [part], search="logged models", max_results=max_results, page_token=token
             )
             return Page(load_logged_models(connection, rows), bind_token(bound, following))
 
@@ -97,7 +97,8 @@ def _condition(dialect: Dialect, given: Comparison, datasets: Datasets) -> Colum
         return compare(dialect, _ATTRIBUTES[given.key][0], given.operator, value)
     if given.entity == "metric":
         of = logged_model_metrics.c
-        holds = compare(dialect, of.value, given.operator, given.value)
+        # As an expression it has no index: SQLite would look at all models' values for each model.
+        holds = compare(dialect, of.value + literal(0.0), given.operator, given.value)
         return _measured(of.key == _number(given.key), of.is_nan.is_(False), holds, _on(datasets))
     pairs = _PAIRS[given.entity].c
     holds = compare_indexed(dialect, pairs.value, given.operator, given.value)
@@ -118,26 +119,28 @@ def _on(datasets: Datasets) -> ColumnElement[bool]:
     return or_(*each) if each else literal(1) == literal(1)
 
 
-def _ordered(query: Select[Any], order: Sequence[LoggedModelOrder]) -> tuple[Select[Any], list[Term]]:
-    """The query joined with what it is ordered by, and the terms: NaN after the numbers, then models without."""
+def _terms(order: Sequence[LoggedModelOrder]) -> list[Term]:
+    """What to sort by: in either direction, NaN after the numbers, then models without the metric."""
     terms: list[Term] = []
-    for number, given in enumerate(order):
+    for given in order:
         descending = not given.ascending
         if given.field_name in _ATTRIBUTES:
             terms.append(Term(*_ATTRIBUTES[given.field_name], descending))
             continue
-        latest = _latest(given).subquery(f"metric_{number}")
-        query = query.outerjoin(latest, (latest.c.model == logged_models.c.id) & (latest.c.place == 1))
-        rank = case((latest.c.model.is_(None), 2), (latest.c.is_nan, 1), else_=0)
-        value = func.coalesce(latest.c.value, literal(0.0, logged_model_metrics.c.value.type))
-        terms += [Term(rank, int), Term(value, float, descending)]
+        terms += _latest(given, descending=descending)
     known = [term.expression for term in terms]
-    return query, terms + [term for term in _NEWEST if not any(term.expression is each for each in known)]
+    return terms + [term for term in _NEWEST if not any(term.expression is each for each in known)]
 
 
-def _latest(given: LoggedModelOrder) -> Select[Any]:
-    """The points of a metric by model, the latest of all the data sets that count at place 1."""
+def _latest(given: LoggedModelOrder, *, descending: bool) -> list[Term]:
+    """Terms for the latest point of a metric on all the data sets that count.
+
+    Asked of each model by itself, which finds its few points by their key: SQLite would look for each of the models in
+    a list of the latest points of all.
+    """
     of = logged_model_metrics.c
+    key = given.field_name.partition(".")[2]
+    mine = (of.model == logged_models.c.id) & (of.key == _number(key))
     newest = (
         of.step.desc(),
         of.timestamp.desc(),
@@ -146,11 +149,17 @@ def _latest(given: LoggedModelOrder) -> Select[Any]:
         of.dataset_name,
         of.dataset_digest,
     )
-    place = func.row_number().over(partition_by=of.model, order_by=newest).label("place")
-    query = select(of.model, of.value, of.is_nan, place).where(of.key == _number(given.field_name.partition(".")[2]))
     if given.dataset_name:
-        query = query.where(of.dataset_name == given.dataset_name)
-    return query.where(of.dataset_digest == given.dataset_digest) if given.dataset_digest else query
+        mine &= of.dataset_name == given.dataset_name
+    if given.dataset_digest:
+        mine &= of.dataset_digest == given.dataset_digest
+
+    def first(column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return select(column).where(mine).order_by(*newest).limit(1).correlate(logged_models).scalar_subquery()
+
+    rank = func.coalesce(first(case((of.is_nan, 1), else_=0)), 2)
+    value = func.coalesce(first(of.value), literal(0.0, of.value.type))
+    return [Term(rank, int), Term(value, float, descending)]
 
 
 def _number(key: str) -> ColumnElement[int]:
