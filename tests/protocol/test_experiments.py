@@ -104,3 +104,64 @@ def test_data_sets_of_experiments_are_summed_up(api, name):
         refused = api.client.post(path, json={"experiment_ids": asked})
         assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
         assert message in refused.json()["message"]
+
+
+def test_deleting_and_restoring_takes_the_runs_along(api, name):
+    made = api.post("experiments/create", name=name)["experiment_id"]
+    runs = [api.post("runs/create", experiment_id=made)["run"]["info"]["run_id"] for _ in range(2)]
+    api.post("runs/delete", run_id=runs[0])
+    before = api.get("experiments/get", experiment_id=made)["experiment"]["last_update_time"]
+    api.post("experiments/delete", experiment_id=made)
+    assert api.get("experiments/get", experiment_id=made)["experiment"]["last_update_time"] >= before
+    assert api.post("runs/search", experiment_ids=[made]) == {}
+    deleted = api.post("runs/search", experiment_ids=[made], run_view_type="DELETED_ONLY")["runs"]
+    assert {each["info"]["run_id"] for each in deleted} == set(runs)
+    said = api.refused("runs/create", experiment_id=made)[2]
+    assert f"The experiment {made} must be in the 'active' state. Current state is deleted." in said
+    api.post("experiments/restore", experiment_id=made)
+    # Those that were deleted singly before included, as in the reference.
+    assert len(api.post("runs/search", experiment_ids=[made])["runs"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "message"),
+    [
+        ("experiments/create", {"name": "x" * 501}, 400, "500"),
+        ("experiments/create", {"name": ""}, 400, "500"),
+        ("experiments/create", {"name": "a", "artifact_location": 5}, 400, "Invalid value 5 for parameter 'artifact_l"),
+        ("experiments/create", {"name": "a", "tags": [{"value": "x"}]}, 400, "required parameter 'tags[0].key'"),
+        ("experiments/delete", {}, 400, "Missing value for required parameter 'experiment_id'"),
+        ("experiments/delete", {"experiment_id": "999999"}, 404, "No Experiment with id=999999 exists"),
+        ("experiments/restore", {"experiment_id": "999999"}, 404, "No Experiment with id=999999 exists"),
+        ("experiments/update", {"experiment_id": "0"}, 400, "Missing value for required parameter 'new_name'"),
+        ("experiments/set-experiment-tag", {"experiment_id": "0", "key": "a"}, 400, "required parameter 'value'"),
+        ("experiments/set-experiment-tag", {"experiment_id": "0", "key": "k" * 251, "value": "a"}, 400, "250"),
+        ("experiments/set-experiment-tag", {"experiment_id": "999999", "key": "a", "value": "b"}, 404, "999999"),
+        ("experiments/delete-experiment-tag", {"experiment_id": "0", "key": "none"}, 404, "No tag with name: none"),
+        ("experiments/search", {"view_type": "NONE"}, 400, "Invalid value \"NONE\" for parameter 'view_type' supplied"),
+        ("experiments/search", {"max_results": -1}, 400, "Invalid value -1 for parameter 'max_results' supplied"),
+        ("experiments/search", {"order_by": ["colour"]}, 400, "Invalid order by key 'colour' specified"),
+        ("experiments/search", {"filter": "colour = 'a'"}, 400, "Invalid attribute key 'colour' specified"),
+        ("experiments/search", {"filter": "tags.a > 'b'"}, 400, "Invalid comparison operator"),
+        ("experiments/search", {"filter": "name = 'a' OR name = 'b'"}, 400, "separated by 'AND'"),
+    ],
+)
+def test_what_is_wrong_is_named(api, path, body, status, message):
+    found, code, said = api.refused(path, **body)
+    assert found == status
+    assert code == ("RESOURCE_DOES_NOT_EXIST" if status == 404 else "INVALID_PARAMETER_VALUE")
+    assert message in said
+
+
+def test_quoted_keys_and_times_are_searched(api, name):
+    tags = [{"key": "a key.with dots", "value": "Yes"}]
+    made = api.post("experiments/create", name=name, tags=tags)["experiment_id"]
+    for asked in (
+        "tag.`a key.with dots` = 'Yes'",
+        "tags.\"a key.with dots\" ILIKE 'yes'",
+        "tags.`a key.with dots` != 'no'",
+        "tags.`a key.with dots` LIKE 'Y%' AND creation_time > 0 AND attribute.`name` != 'Default'",
+    ):
+        found = api.post("experiments/search", filter=f"{asked} AND name = '{name}'")["experiments"]
+        assert [each["experiment_id"] for each in found] == [made]
+    assert api.post("experiments/search", filter=f"tags.`a key.with dots` LIKE 'y%' AND name = '{name}'") == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import uuid
 
@@ -128,7 +129,23 @@ def test_a_batch_is_taken_whole_or_not_at_all(api, run_id):
             {"params": [{"key": "a*b", "value": "1"}]},
             "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( )",
         ),
-        ({"metrics": [{"key": "k" * 251, "value": 1, "timestamp": 1}]}, "exceeds the maximum length of 250"),
+        (
+            {"metrics": [{"key": "k" * 251, "value": 1, "timestamp": 1}]},
+            "'Metric name' exceeds the maximum length of 250 characters",
+        ),
+        ({"params": [{"key": "ok"}, {"key": "/abs"}]}, "Invalid value \"/abs\" for parameter 'params[1].key' supplied"),
+        ({"tags": [{"key": "a//b"}]}, "for parameter 'tags[0].key' supplied: Names may be treated as files in certain"),
+        ({"tags": [{"key": "t" * 251}]}, "'tags[0].key' exceeds the maximum length of 250 characters"),
+        ({"params": [{"value": "1"}]}, "Missing value for required parameter 'params[0].key'"),
+        ({"params": [{"key": f"p{n}"} for n in range(101)]}, "at most 100 params. Got 101 params. Please split up"),
+        ({"tags": [{"key": f"t{n}"} for n in range(101)]}, "at most 100 tags. Got 101 tags. Please split up"),
+        (
+            {
+                "metrics": [{"key": "m", "value": 1, "timestamp": 1}] * 950,
+                "tags": [{"key": f"t{n}"} for n in range(51)],
+            },
+            "at most 1000 metrics, params and tags altogether. Got 1001",
+        ),
     ],
 )
 def test_a_refused_batch_names_the_place(api, run_id, body, message):
@@ -197,3 +214,145 @@ def test_search_filters_orders_and_pages(api):
         )
     said = api.refused("runs/search", experiment_ids=[experiment], order_by=["this is wrong"])[2]
     assert "Invalid order_by clause" in said
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("log-metric", {"value": 1, "timestamp": 1}, "Missing value for required parameter 'key'"),
+        ("log-metric", {"key": "a", "timestamp": 1}, "Missing value for required parameter 'value'"),
+        ("log-metric", {"key": "a", "value": 1}, "Missing value for required parameter 'timestamp'"),
+        ("log-metric", {"key": "a", "value": "foo", "timestamp": 1}, "Invalid value \"foo\" for parameter 'value'"),
+        ("log-metric", {"key": "a", "value": 1, "timestamp": 1.5}, "Invalid value 1.5 for parameter 'timestamp'"),
+        ("log-metric", {"key": "a", "value": 1, "timestamp": 2**63}, "for parameter 'timestamp' supplied"),
+        ("log-metric", {"key": "../a", "value": 1, "timestamp": 1}, "Invalid value \"../a\" for parameter 'name'"),
+        ("log-parameter", {"key": "a*b", "value": "1"}, "Invalid value \"a*b\" for parameter 'key' supplied"),
+        ("log-parameter", {"key": "k" * 251, "value": "1"}, "'Param key' exceeds the maximum length of 250"),
+        ("log-parameter", {"key": "a", "value": 5}, "Invalid value 5 for parameter 'value' supplied"),
+        ("set-tag", {"key": "./a", "value": "1"}, "This name would resolve to 'a'."),
+        ("update", {"status": "NONE"}, "Invalid value \"NONE\" for parameter 'status' supplied"),
+        ("log-model", {"model_json": "{"}, "'model_json' is no JSON"),
+        ("log-model", {"model_json": "{}"}, "missing mandatory fields: ['artifact_path', 'flavors', 'run_id', 'utc_"),
+        ("log-inputs", {"datasets": [{}]}, "Missing value for required parameter 'datasets[0].dataset'"),
+        ("log-inputs", {"datasets": "all"}, "Invalid value \"all\" for parameter 'datasets' supplied"),
+        ("outputs", {"models": [{}]}, "Missing value for required parameter 'models[0].model_id'"),
+    ],
+)
+def test_what_is_wrong_is_named(api, run_id, path, body, message):
+    status, code, said = api.refused(f"runs/{path}", run_id=run_id, **body)
+    assert (status, code) == (400, "INVALID_PARAMETER_VALUE")
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("update", {"status": "FAILED"}),
+        ("delete", {}),
+        ("restore", {}),
+        ("log-metric", {"key": "a", "value": 1, "timestamp": 1}),
+        ("log-parameter", {"key": "a", "value": "1"}),
+        ("set-tag", {"key": "a", "value": "1"}),
+        ("delete-tag", {"key": "a"}),
+        ("log-batch", {}),
+        ("log-inputs", {}),
+        ("outputs", {}),
+    ],
+)
+def test_a_run_that_is_not_there_is_404(api, path, body):
+    unknown = uuid.uuid4().hex
+    status, code, said = api.refused(f"runs/{path}", run_id=unknown, **body)
+    assert (status, code) == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert f"Run with id={unknown} not found" in said
+
+
+def test_logged_models_are_noted_in_a_tag(api, run_id):
+    model = {"artifact_path": "m", "flavors": {"python_function": {}}, "utc_time_created": "now", "run_id": run_id}
+    for path in ("m", "n"):
+        assert api.post("runs/log-model", run_id=run_id, model_json=json.dumps(model | {"artifact_path": path})) == {}
+    tags = {each["key"]: each["value"] for each in api.get("runs/get", run_id=run_id)["run"]["data"]["tags"]}
+    assert [each["artifact_path"] for each in json.loads(tags["mlflow.log-model.history"])] == ["m", "n"]
+
+
+def test_what_is_too_long_is_cut_and_what_is_empty_kept(api, run_id):
+    api.post("runs/log-parameter", run_id=run_id, key="long", value="x" * 6001)
+    api.post("runs/log-parameter", run_id=run_id, key="empty", value="")
+    api.post("runs/set-tag", run_id=run_id, key="long", value="x" * 8001)
+    data = api.get("runs/get", run_id=run_id)["run"]["data"]
+    assert {each["key"]: len(each["value"]) for each in data["params"]} == {"long": 6000, "empty": 0}
+    assert {"key": "long", "value": "x" * 8000} in data["tags"]
+
+
+def test_the_current_value_is_that_of_the_last_step_and_time(api, run_id):
+    for step, timestamp, value in ((1, 5, 0.1), (3, 1, 0.2), (3, 2, 0.3), (3, 2, 0.25), (-7, 9, 0.4), (3, 2, 0.3)):
+        api.post("runs/log-metric", run_id=run_id, key="m", value=value, timestamp=timestamp, step=step)
+    [current] = api.get("runs/get", run_id=run_id)["run"]["data"]["metrics"]
+    assert (current["value"], current["step"]) == (0.3, 3)
+    points = api.get("metrics/get-history", run_id=run_id, metric_key="m")["metrics"]
+    assert [(each["timestamp"], each["step"], each["value"]) for each in points] == [
+        (1, 3, 0.2),
+        (2, 3, 0.25),
+        (2, 3, 0.3),
+        (5, 1, 0.1),
+        (9, -7, 0.4),
+    ]
+
+
+def test_a_data_set_is_one_of_its_name_and_digest(api, run_id):
+    def log(**more):
+        dataset = {"name": "churn", "digest": "abc", "source_type": "local", "source": "first"} | more
+        tags = [{"key": "mlflow.data.context", "value": more.get("source", "training")}]
+        api.post("runs/log-inputs", run_id=run_id, datasets=[{"dataset": dataset, "tags": tags}])
+
+    log()
+    log(source="second")
+    log(digest="def")
+    found = api.get("runs/get", run_id=run_id)["run"]["inputs"]["dataset_inputs"]
+    assert [(each["dataset"]["digest"], each["dataset"]["source"]) for each in found] == [
+        ("abc", "first"),
+        ("def", "first"),
+    ]
+    assert found[0]["tags"] == [{"key": "mlflow.data.context", "value": "training"}]
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        'metric.`m 1` > 0.5 and params.p = "it\'s"',
+        "parameters.p LIKE 'it%' and attribute.run_name = 'asked'",
+        "parameter.p ILIKE 'IT%'",
+        "`Run name` = 'asked'",
+        "run.`run name` LIKE 'ask%'",
+        "attr.created > 5 AND Created < 50",
+        "status = 'RUNNING' and user_id = 'ada'",
+        "attributes.run_id IN ('{run}', 'other')",
+        "attributes.run_id NOT IN ('other')",
+        "tags.\"a.b c\" = 'x' AND tag.`a.b c` != 'y'",
+        "artifact_uri ILIKE '%{run}%'",
+        "dataset.name = 'churn' AND datasets.digest IN ('abc') AND datasets.context = 'training'",
+    ],
+)
+def test_the_language_of_filters(api, asked, filter):
+    experiment, run = asked
+    found = api.post("runs/search", experiment_ids=[experiment], filter=filter.format(run=run))["runs"]
+    assert [each["info"]["run_id"] for each in found] == [run]
+
+
+@pytest.mark.parametrize("filter", ["params.p LIKE 'IT%'", "tags.`a.b c` != 'x'", "tags.none != 'x'", "end_time > 0"])
+def test_what_a_filter_leaves_out(api, asked, filter):
+    assert api.post("runs/search", experiment_ids=[asked[0]], filter=filter) == {}
+
+
+@pytest.fixture(scope="module")
+def asked(api):
+    """An experiment with one run, which the filters look for."""
+    experiment = api.post("experiments/create", name=f"filters {uuid.uuid4().hex}")["experiment_id"]
+    tags = [{"key": "a.b c", "value": "x"}]
+    made = api.post("runs/create", experiment_id=experiment, run_name="asked", user_id="ada", start_time=10, tags=tags)
+    run = made["run"]["info"]["run_id"]
+    metrics = [{"key": "m 1", "value": 0.75, "timestamp": 1}]
+    api.post("runs/log-batch", run_id=run, metrics=metrics, params=[{"key": "p", "value": "it's"}])
+    dataset = {"name": "churn", "digest": "abc", "source_type": "local", "source": "{}"}
+    context = [{"key": "mlflow.data.context", "value": "training"}]
+    api.post("runs/log-inputs", run_id=run, datasets=[{"dataset": dataset, "tags": context}])
+    return experiment, run
