@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 warnings.simplefilter("ignore")
 
@@ -45,6 +47,17 @@ def tracked(client, name):
         "searched": [each.info.run_id for each in searched] == [run_id],
         "frame": len(client.search_runs([experiment], max_results=1)),
     }
+
+
+def stored(client):
+    """Files, up and down again."""
+    run_id = client.create_run("0").info.run_id
+    client.log_text(run_id, "hello", "words/a b.txt")
+    client.log_dict(run_id, {"a": 1}, "config.json")
+    with tempfile.TemporaryDirectory() as folder:
+        got = Path(client.download_artifacts(run_id, "words/a b.txt", folder)).read_text()
+    listed = {each.path: [each.is_dir, each.file_size] for each in client.list_artifacts(run_id)}
+    return {"got": got, "listed": listed, "inside": [each.path for each in client.list_artifacts(run_id, "words")]}
 
 
 def deleted(client, name):
@@ -113,6 +126,7 @@ def main() -> None:
     found = {
         "version": mlflow.__version__,
         "tracked": tracked(client, name),
+        "stored": stored(client),
         "deleted": deleted(client, name),
         "registered": registered(client, name),
         "refused": refused(client),

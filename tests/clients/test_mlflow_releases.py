@@ -34,6 +34,11 @@ def test_the_core_calls_of_a_release_work(server, client_environment, release):
         "searched": True,
         "frame": 1,
     }
+    assert found["stored"] == {
+        "got": "hello",
+        "listed": {"words": [True, None], "config.json": [False, 12]},
+        "inside": ["words/a b.txt"],
+    }
     assert found["deleted"] == {"run": True, "stage": "deleted", "listed": [{"a": "1", "b": "2"}]}
     assert found["registered"] == {
         "description": "who leaves",
