@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
-from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -43,6 +43,20 @@ _ERRORS: Mapping[int, type[PrefectMLError]] = {
 }
 
 
+# A forked child finds its parent's clients here under another number, and never closes or uses them.
+_clients: dict[tuple[str, str | None, int], httpx.Client] = {}
+_lock = threading.Lock()
+
+
+def _forget_lock() -> None:
+    global _lock  # noqa: PLW0603  another thread of the parent may hold it for ever in the child
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
+
+
 def client_of(url: str, token: SecretStr | None) -> httpx.Client:
     """The client of a server, one for a process and token; shared by its threads.
 
@@ -55,11 +69,16 @@ def client_of(url: str, token: SecretStr | None) -> httpx.Client:
             "PREFECT_ML_STORE_URL must be a plain URL of a server, like https://host:5000; "
             "give its token in PREFECT_ML_SERVER_TOKEN."
         )
-    return _made(url.rstrip("/"), token.get_secret_value() if token else None, os.getpid())
+    secret = token.get_secret_value() if token else None
+    key = (url.rstrip("/"), secret, os.getpid())
+    with _lock:
+        client = _clients.get(key)
+        if client is None or client.is_closed:
+            client = _clients[key] = _made(url.rstrip("/"), secret)
+        return client
 
 
-@lru_cache(maxsize=8)
-def _made(url: str, token: str | None, _process: int) -> httpx.Client:
+def _made(url: str, token: str | None) -> httpx.Client:
     import httpx  # noqa: PLC0415 (those whose artifacts are in a folder do not pay for it)
 
     headers = {"User-Agent": f"prefect-ml/{version('prefect-ml')}", "Accept-Encoding": "identity"}

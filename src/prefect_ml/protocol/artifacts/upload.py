@@ -44,6 +44,9 @@ async def upload(
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
     writer = await lane.run(begin)
+    # The next piece is received while the last one is hashed and written.
+    written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    written.set_result(None)
     try:
         size = 0
         waiting = bytearray()
@@ -55,10 +58,13 @@ async def upload(
                 raise _too_large(limit)
             waiting += piece
             if len(waiting) >= CHUNK or not more:
-                await lane.run(writer.write, bytes(waiting))
+                await written
+                written = asyncio.ensure_future(lane.run(writer.write, bytes(waiting)))
                 waiting.clear()
+        await written
         return await lane.run(writer.commit, expected)
     finally:
+        await asyncio.gather(written, return_exceptions=True)  # told above, or of no interest any more
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.shield(lane.run(writer.abort))
 
