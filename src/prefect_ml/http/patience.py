@@ -46,6 +46,11 @@ class PatientProtocol(OnePacketProtocol):
                 self._head_since = self.loop.time()
             self._wait(self._head_since + self.head_seconds - self.loop.time())
 
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        # A client that does not read its answer would keep it in memory for as long as it likes.
+        self.loop.call_later(self.head_seconds, self.transport.abort)
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's parameter
         """Answer what is no request, in the form of all refusals; called while h11's error is handled."""
         hint = getattr(sys.exception(), "error_status_hint", _BAD)
