@@ -15,7 +15,6 @@ from training import API, new_runs
 
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.artifacts.local import LocalArtifactStore
-from prefect_ml.errors import StoreUnavailableError
 from prefect_ml.protocol.backend import Backend
 from prefect_ml.server.health import Health
 from prefect_ml.server.request_log import JsonLines, RequestLog
@@ -151,7 +150,7 @@ class SlowArtifacts(LocalArtifactStore):
         type(self).looks += 1
         time.sleep(self.seconds)
         if self.away:
-            raise StoreUnavailableError("The disk at /secret/place is gone.")
+            raise OSError("The disk at /secret/place is gone.")
         return super().list(*arguments, **named)
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from prefect_ml.errors import PrefectMLError
 from prefect_ml.http.lanes import Lane
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Health:
 def _works(name: str, look: Callable[[], object]) -> bool:
     try:
         look()
-    except PrefectMLError as error:
+    except Exception as error:  # noqa: BLE001  whatever stands in the way, it cannot be reached
         _log.warning("The %s cannot be reached: %s", name, error)
         return False
     return True
