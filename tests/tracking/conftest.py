@@ -29,7 +29,9 @@ def start() -> Iterator[Start]:
 
     def run(script: str, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", script, *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         processes.append(process)
         return process
 

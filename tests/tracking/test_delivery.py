@@ -13,8 +13,10 @@ import pytest
 
 import prefect_ml as ml
 from prefect_ml.entities import RunStatus
-from prefect_ml.tracking.outbox import REJECTED_TAG
+from prefect_ml.tracking.journal import JournalWriter
+from prefect_ml.tracking.outbox import REJECTED_TAG, Outbox
 from prefect_ml.tracking.place import place_of
+from prefect_ml.tracking.records import metrics_record
 from prefect_ml.tracking.run import ActiveRun
 from prefect_ml.tracking.sync import sync_journals
 
@@ -61,6 +63,7 @@ def test_eight_processes_log_to_one_run(start, home):
     worker = """
 import os, sys
 from prefect_ml.tracking.place import place_of
+from prefect_ml.tracking.records import metrics_record
 from prefect_ml.tracking.run import ActiveRun
 run, number = ActiveRun(sys.argv[1]), int(sys.argv[2])
 for n in range(500):
@@ -82,6 +85,7 @@ def test_a_child_that_outlives_the_run_is_delivered_too(start):
     worker = """
 import os, sys
 from prefect_ml.tracking.place import place_of
+from prefect_ml.tracking.records import metrics_record
 from prefect_ml.tracking.run import ActiveRun
 run = ActiveRun(sys.argv[1])
 run.log_metric("loss", 1, step=1)
@@ -242,7 +246,7 @@ def test_postgres_away_during_logging(postgres_url, postgres_server, monkeypatch
     ml.open_store().close()
 
 
-def test_a_store_that_stays_away_is_asked_less_and_less_once_nobody_waits_for_it(monkeypatch):
+def test_a_store_that_stays_away_is_asked_less_and_less_once_nobody_waits_for_it(start, monkeypatch):
     asked = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -257,15 +261,65 @@ def test_a_store_that_stays_away_is_asked_less_and_less_once_nobody_waits_for_it
         threading.Thread(target=hang_up, daemon=True).start()
         monkeypatch.setenv("PREFECT_ML_STORE_URL", f"postgresql://me@127.0.0.1:{listener.getsockname()[1]}/ml")
         monkeypatch.setenv("PREFECT_ML_FLUSH_TIMEOUT", "0.2")
-        monkeypatch.setenv("PREFECT_ML_FLUSH_INTERVAL", "0.05")
-        with ml.start_run("away") as run:
-            run.log_metric("loss", 1)
-            assert run.flush(5, patient=False) is False
-            asked.clear()
-            time.sleep(2)
-            pauses = len(asked)
+        process = start("""
+import sys
+import prefect_ml as ml
+with ml.start_run("away") as run:
+    run.log_metric("loss", 1)
+    print(run.flush(5, patient=False), flush=True)
+    sys.stdin.readline()
+""")  # fmt: skip
+        assert process.stdout.readline() == "False\n"
+        asked.clear()
+        time.sleep(2)
+        count = len(asked)
+        process.communicate("\n", timeout=60)
         listener.shutdown(socket.SHUT_RDWR)
-    assert 0 < pauses < 12  # forty, were each asked after the flush interval
+    assert 0 < count < 12  # forty, were it asked after each flush interval
+
+
+def test_a_store_that_is_away_keeps_no_other_from_being_delivered_to(start, home, monkeypatch):
+    script = """
+import os
+import prefect_ml as ml
+from prefect_ml.tracking.run import ActiveRun
+os.environ["PREFECT_ML_STORE_URL"] = "postgresql://me@127.0.0.1:1/ml"
+ActiveRun("a" * 32).log_metric("loss", 1)
+del os.environ["PREFECT_ML_STORE_URL"]
+ActiveRun("b" * 32).log_metric("loss", 1, step=7)
+print([point.step for point in ml.get_metric_history("b" * 32, "loss")], flush=True)
+os._exit(0)
+"""
+    process = start(script)
+    assert process.communicate(timeout=60)[0] == "[7]\n"
+
+
+def test_a_round_of_delivery_ends_though_records_keep_coming(home):
+    store = ml.open_store()
+    writer = JournalWriter(home / "journal" / ("a" * 32), "a" * 32)
+    outbox = Outbox(writer.path, start=0)
+
+    class Busy:
+        """A store during whose every call another record comes."""
+
+        calls = 0
+
+        def __getattr__(self, name):
+            return getattr(store, name)
+
+        def apply_journal(self, span, batches):
+            self.calls += 1
+            assert self.calls < 100, "the round does not end"
+            writer.append(metrics_record({"loss": 1.0}, self.calls, self.calls, None))
+            return store.apply_journal(span, batches)
+
+    writer.append(metrics_record({"loss": 1.0}, 0, 0, None))
+    busy = Busy()
+    assert outbox.deliver(busy, writer.end) == 1
+    assert busy.calls == 1
+    outbox.close()
+    writer.close()
+    store.close()
 
 
 def test_a_full_disk_is_one_warning_and_a_count_on_the_run(start):

@@ -211,18 +211,19 @@ class Delivery:
         return done
 
     def _deliver(self) -> bool:
-        with self._changed:
-            jobs, self._jobs = self._jobs, []
-        for job in jobs:
-            job()
+        self._do_jobs()
         # Opening asks for a lock that another store which is away may hold for long.
         store = self._store = self._store or self.store
         with self._changed:
             journals, ended = list(self._open.items()), sorted(self._ended)
-        self._pulse.beat(store)
+        alive = self._pulse.beat(store)
         done = True
         for writer, outbox in journals:
+            if alive:
+                writer.touch()
             done &= self._deliver_one(store, writer, outbox)
+        # A run that began meanwhile is in the store now, so whoever outlives this process must know of it as well.
+        self._do_jobs()
         for folder in ended:
             # A process that recorded there and still lives may record more.
             if all(report.finished for report in deliver_folder(store, folder)):
@@ -231,10 +232,16 @@ class Delivery:
                 self._pulse.unwatch(attempts)
         return done
 
+    def _do_jobs(self) -> None:
+        with self._changed:
+            jobs, self._jobs = self._jobs, []
+        for job in jobs:
+            job()
+
     def _deliver_one(self, store: Store, writer: JournalWriter, outbox: Outbox) -> bool:
-        closed = writer.close_if_idle(_IDLE)
+        closed, end = writer.close_if_idle(_IDLE), writer.end
         try:
-            outbox.deliver(store)
+            outbox.deliver(store, end)
         except StoreUnavailableError:
             raise
         except PrefectMLError as error:

@@ -72,6 +72,11 @@ class JournalWriter:
             partial.unlink(missing_ok=True)
             raise
 
+    @property
+    def end(self) -> int:
+        """Where the last record ends, in bytes from the start of the file."""
+        return self._end
+
     def append(self, record: bytes, *, last: bool = False) -> bool:
         """Keep a record; False, and nothing is kept, when the journal is closed.
 
@@ -114,6 +119,11 @@ class JournalWriter:
         if not self.holds_start and time.monotonic() - self.written_at >= seconds:
             self.close()
         return self.closed
+
+    def touch(self) -> None:
+        """Give a sign of life, by the file's time of change, to those who will find it without its process."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
 
     def remove(self) -> None:
         """Close it and remove the file, when nothing of it was acknowledged."""

@@ -69,8 +69,13 @@ class Outbox:
     def close(self) -> None:
         self._reader.close()
 
-    def deliver(self, store: Store) -> int:
+    def deliver(self, store: Store, until: int | None = None) -> int:
         """Deliver all that is there and return how many records that were.
+
+        Args:
+            store: where to.
+            until: offset in bytes beyond which nothing has to be delivered now. Without it, this does not return
+                while records come faster than they are taken.
 
         Raises:
             StoreUnavailableError: nothing is lost; call again.
@@ -80,10 +85,10 @@ class Outbox:
             self._start = store.journal_offset(reader.journal_id)
         if self._sources is None:
             self._sources = sources_of(reader.all()) if self._start else {}
-        while True:
+        while until is None or self._start < until:
             records, end = reader.read(self._start)
             if not records:
-                return count
+                break
             span = JournalSpan(reader.journal_id, self._start, end)
             try:
                 rejections = store.apply_journal(span, batches(reader.run_id, records, self._sources))
@@ -95,6 +100,7 @@ class Outbox:
             self._start = end
             count += len(records)
             self._report(store, rejections)
+        return count
 
     def finish(self, store: Store | None = None) -> JournalReport:
         """Remove the file when it is wholly delivered and its writer is gone; called after `deliver`.

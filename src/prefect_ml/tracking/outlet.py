@@ -319,7 +319,9 @@ def flush_all(timeout: float | None = None) -> bool:
     with _process.lock:
         deliveries = list(_process.deliveries.values())
     seconds = Settings().flush_timeout if timeout is None else timeout
-    return all(delivery.flush(seconds, patient=False) for delivery in deliveries)
+    # One whose store is away keeps no other from delivering: each is asked.
+    flushed = [delivery.flush(seconds, patient=False) for delivery in deliveries]
+    return all(flushed)
 
 
 def _at_exit() -> None:

@@ -72,8 +72,11 @@ class Pulse:
             for attempt_id in attempt_ids:
                 self._watch.remove(attempt_id)
 
-    def beat(self, store: Store) -> None:
+    def beat(self, store: Store) -> bool:
         """Give a sign of life when it is time, and now and then look for those who no longer do.
+
+        Returns:
+            Whether one was given.
 
         Raises:
             StoreUnavailableError: it could not be given; call again.
@@ -92,6 +95,7 @@ class Pulse:
                 deliver_left(store, self._journals)
                 self._delivered_left = True
             end_silent(store, self._timeout, spare=living)
+        return due
 
     def _leave_silent(self) -> None:
         """Give no signs of life for attempts that were left, of which no end was told since the last time either."""
