@@ -35,7 +35,8 @@ def remove_deleted(older_than: str = "30d", dry_run: bool = True, held: bool = F
         held: Whether what model versions need goes too.
 
     Returns:
-        `done`, `gone` (how many of each kind), `files`, `bytes` and `kept` (how many model versions hold).
+        `done`, `gone` (how many of each kind), `files`, `bytes` and `kept` (how many stay, since model versions need
+        them or their files are outside of the artifact root).
 
     Raises:
         InvalidInputError: `older_than` is no age.
@@ -52,7 +53,7 @@ def remove_deleted(older_than: str = "30d", dry_run: bool = True, held: bool = F
         "gone": gone,
         "files": removal.files,
         "bytes": removal.bytes,
-        "kept": len(removal.kept),
+        "kept": len(removal.kept) + len(removal.elsewhere),
     }
 
 
@@ -69,4 +70,6 @@ def _markdown(removal: Removal) -> str:
     ]
     lines += ["", f"## Kept, since model versions need them: {len(removal.kept)}", ""]
     lines += [f"- {each.kind} {escape(each.id)}: {escape(', '.join(each.held_by))}" for each in removal.kept[:_SHOWN]]
+    lines += ["", f"## Kept, since their files are outside of the artifact root: {len(removal.elsewhere)}", ""]
+    lines += [f"- {each.kind} {escape(each.id)}: {escape(each.artifact_uri)}" for each in removal.elsewhere[:_SHOWN]]
     return "\n".join(lines) + "\n"

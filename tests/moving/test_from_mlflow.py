@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from worlds import World
 
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.entities import LifecycleStage, LoggedModelStatus, Metric
@@ -98,6 +99,18 @@ def test_both_ways_give_the_same(world, mlflow_server, new_store):
         found.append(take_over(origin, store).digest)
         origin.close()
     assert found[0] == found[1]
+
+
+def test_a_postgresql_database_of_mlflows_comes_over(postgres_url, tmp_path, store):
+    other = World(tmp_path, postgres_url)
+    origin = mlflow_origin(postgres_url)
+    report = take_over(origin, store)
+    origin.close()
+    assert (report.conflicts, report.failures, report.left_behind) == ([], [], ["Not copied: traces (1)."])
+    assert {run_id: as_told(store.get_moved_run(run_id)) for run_id in other.told["runs"]} == other.told["runs"]
+    assert versions_as_told(store) == other.told["versions"]
+    assert store.get_moved_run(other.deleted).deletion_time is not None
+    assert math.isnan(store.get_logged_model(other.model).metrics[0].metric.value)
 
 
 def test_what_is_named_comes_alone(origin, store, world):

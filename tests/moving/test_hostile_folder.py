@@ -50,11 +50,7 @@ def fit(folder, table, text):
     "name", ["../../secret.txt", "/etc/passwd", "a/../../b", "..", "C:/x", "a\\b", "", "x" * 300, ".prefect-ml/x"]
 )
 def test_a_name_that_leaves_its_folder_is_refused(folder, name):
-    rewrite(
-        folder,
-        form.ARTIFACTS,
-        lambda line: [line[0], name, *line[2:]] if isinstance(line, list) else {**line, "name": name},
-    )
+    rewrite(folder, form.ARTIFACTS, lambda line: {**line, "name": name})
     with pytest.raises(InvalidNameError):
         FolderOrigin(folder)
 
@@ -71,6 +67,27 @@ def test_a_run_id_that_leaves_the_store_is_refused(folder, new_store, run_id):
     assert report.counts[Kind.RUNS].refused == 1
     assert report.counts[Kind.RUNS].copied == 0
     assert [entry.name for entry in (folder.parent / "target").iterdir() if entry.name.startswith("etc")] == []
+
+
+def test_an_id_that_is_a_place_in_another_run_writes_nothing_there(folder, new_store):
+    victim = "b" * 32
+    target = new_store("target")
+    run = target.create_run(target.create_experiment("churn"), run_id=victim)
+    open_artifacts(run.artifact_uri).put("model/a.txt", b"mine")
+    inside = f"{victim}/artifacts/model"
+
+    def rename(line):
+        line["run"]["run_id"] = inside
+        return line
+
+    rewrite(folder, form.RUNS, rename)
+    rewrite(folder, form.ARTIFACTS, lambda line: {**line, "of": f"runs/{inside}"})
+    moved = folder / "artifacts" / "runs" / inside
+    moved.parent.mkdir(parents=True)
+    (folder / "artifacts" / "runs" / RUN).rename(moved)
+    report = take_over(FolderOrigin(folder), target)
+    assert report.counts[Kind.RUNS].refused == 1
+    assert [info.name for info in open_artifacts(run.artifact_uri).list("model")] == ["model/a.txt"]
 
 
 def test_links_are_not_followed(folder, new_store, tmp_path):

@@ -176,6 +176,22 @@ def test_rows_go_only_after_the_mark(store):
     assert store.get_run(run.run_id).run_id == run.run_id
 
 
+def test_files_outside_of_the_artifact_root_stay_until_it_is_told_otherwise(store, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "mine").mkdir(parents=True)
+    (elsewhere / "mine" / "keep.txt").write_text("keep")
+    experiment = store.create_experiment("churn", artifact_location=str(elsewhere))
+    run = a_run(store, experiment, deleted=False)
+    store.delete_experiment(experiment)
+    removal = remove(store, 0)
+    assert (removal.gone, [each.id for each in removal.elsewhere]) == ([], [run.run_id])
+    assert open_artifacts(run.artifact_uri).read("deep/a.bin") == b"12345"
+    removal = remove(store, 0, elsewhere=True)
+    assert [each.what.id for each in removal.gone] == [run.run_id, experiment]
+    assert not (elsewhere / run.run_id).exists()
+    assert (elsewhere / "mine" / "keep.txt").read_text() == "keep"
+
+
 def test_the_default_experiment_stays(store):
     store.delete_experiment("0")
     assert remove(store, 0).gone == []

@@ -15,21 +15,25 @@ if TYPE_CHECKING:
 
 Yes = Annotated[bool, Parameter(name="--yes", negative="")]
 Held = Annotated[bool, Parameter(name="--held", negative="")]
+Elsewhere = Annotated[bool, Parameter(name="--elsewhere", negative="")]
 
 
-def retention(*, older_than: str, yes: Yes = False, held: Held = False, json: Json = False) -> None:
+def retention(
+    *, older_than: str, yes: Yes = False, held: Held = False, elsewhere: Elsewhere = False, json: Json = False
+) -> None:
     """Remove for good what was deleted long ago, with its files; without --yes, tell what would go.
 
     Args:
         older_than: How long ago it was deleted at least: 30d, 12h, 2w.
         yes: Do it.
         held: Remove also what model versions need: their runs and logged models.
+        elsewhere: Remove also what has its files outside of the artifact root, where a client chose to have them.
         json: Print JSON for programs.
     """
     from prefect_ml.moving.retention import parse_age, plan, remove  # noqa: PLC0415 (only this command needs it)
 
     act = remove if yes else plan
-    removal = act(open_store(), parse_age(older_than), held=held)
+    removal = act(open_store(), parse_age(older_than), held=held, elsewhere=elsewhere)
     if json:
         print_json(removal)
         return
@@ -44,6 +48,9 @@ def retention(*, older_than: str, yes: Yes = False, held: Held = False, json: Js
     if removal.kept:
         kept = ((each.kind, each.id, each.held_by) for each in removal.kept)
         print_table("Kept: model versions need them", ("kind", "id", "needed by"), kept)
+    if removal.elsewhere:
+        outside = ((each.kind, each.id, each.artifact_uri) for each in removal.elsewhere)
+        print_table("Kept: their files are outside of the artifact root", ("kind", "id", "files"), outside)
     console.print(_total(removal), markup=False, highlight=False)
 
 

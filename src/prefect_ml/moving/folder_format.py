@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -48,14 +49,16 @@ LONGEST_LINE = 64 << 20
 LONGEST_INDEX = 1 << 20
 
 
-class PointsLine(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PointsLine:
     """A part of a run's points."""
 
     run_id: str
     points: list[Metric]
 
 
-class ArtifactLine(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ArtifactLine:
     """A file of a run or logged model."""
 
     of: str

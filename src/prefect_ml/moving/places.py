@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from prefect_ml.artifacts import open_artifacts
@@ -12,6 +13,8 @@ from prefect_ml.artifacts.served_client import client_of
 from prefect_ml.entities import Experiment, ModelVersion
 from prefect_ml.settings import Settings
 from prefect_ml.store.contract import Store
+from prefect_ml.store.logged_model_names import check_model_id
+from prefect_ml.store.names import check_run_id
 
 # What artifact URIs begin with that mean a place behind a tracking server.
 _SERVED = "mlflow-artifacts"
@@ -29,12 +32,28 @@ def open_place(store: Store, uri: str) -> ArtifactStore:
 
 
 def run_place(experiment: Experiment, run_id: str) -> str:
-    """The root of the files of a run of an experiment."""
-    return f"{experiment.artifact_location.rstrip('/')}/{run_id}/artifacts"
+    """The root of the files of a run of an experiment.
+
+    Raises:
+        InvalidNameError: the id is none, and could name a place in another run.
+    """
+    return f"{experiment.artifact_location.rstrip('/')}/{check_run_id(run_id)}/artifacts"
 
 
 def logged_model_place(experiment: Experiment, model_id: str) -> str:
-    return f"{experiment.artifact_location.rstrip('/')}/models/{model_id}/artifacts"
+    """The root of the files of a logged model of an experiment; `InvalidNameError` as for runs."""
+    return f"{experiment.artifact_location.rstrip('/')}/models/{check_model_id(model_id)}/artifacts"
+
+
+def is_own_place(store: Store, uri: str) -> bool:
+    """Whether files are below the artifact root or behind the server, not at a place that a client named."""
+    if urlsplit(uri).scheme == _SERVED:
+        return True
+    if store.url.startswith(("http://", "https://")):
+        return False
+    root = Settings().resolved_artifact_root
+    whole = root if "://" in root or root.startswith("file:") else str(Path(root).expanduser().absolute())
+    return uri.startswith(f"{whole.rstrip('/')}/")
 
 
 class Moves:

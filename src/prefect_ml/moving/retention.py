@@ -6,6 +6,7 @@ begins again at the first thing that still has its row.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from itertools import groupby, islice
 from prefect_ml.entities import ArtifactInfo, ViewType
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.moving.files import walk
-from prefect_ml.moving.places import open_place
+from prefect_ml.moving.places import is_own_place, open_place
 from prefect_ml.store.contract import Store
 from prefect_ml.store.retention_contract import Deleted, Kind
 
@@ -43,16 +44,18 @@ class Removal:
     """What goes, or went, and what stays because it is needed.
 
     Attributes:
-        before: what was deleted before this time (ms) goes.
+        before: what was deleted by this time (ms) goes.
         done: whether it went; else nothing was changed.
         gone: what goes, runs first, experiments last.
         kept: what model versions need.
+        elsewhere: what has its files outside of the artifact root, where a client chose to have them.
     """
 
     before: int
     done: bool
     gone: Sequence[Doomed]
     kept: Sequence[Deleted]
+    elsewhere: Sequence[Deleted] = ()
 
     @property
     def files(self) -> int:
@@ -75,31 +78,38 @@ def parse_age(text: str) -> float:
     return int(match.group(1)) * _UNITS[match.group(2)]
 
 
-def plan(store: Store, older_than: float, *, held: bool = False) -> Removal:
+def plan(store: Store, older_than: float, *, held: bool = False, elsewhere: bool = False) -> Removal:
     """What would go, and how many files and bytes; nothing is changed.
 
     Args:
         store: where it is.
         older_than: seconds since it was deleted.
         held: whether what model versions need goes too.
+        elsewhere: whether what has its files outside of the artifact root goes too. Clients name such places, so look
+            at them first: the folder of a run there goes with all that is in it.
     """
     before = time.time_ns() // 1_000_000 - round(older_than * 1000)
     found = store.list_deleted(before)
     going = [each for each in found if held or not each.held_by]
+    outside = [each for each in going if not elsewhere and not is_own_place(store, each.artifact_uri)]
+    going = [each for each in going if each not in outside or each.kind == Kind.EXPERIMENT]
     ids = {each.id for each in going if each.kind != Kind.EXPERIMENT}
     gone = [_doomed(store, each) for each in going if each.kind != Kind.EXPERIMENT]
     gone += [Doomed(each, 0, 0) for each in going if each.kind == Kind.EXPERIMENT and _empties(store, each, ids)]
     kept = [each for each in found if each.held_by and not held]
-    return Removal(before, done=False, gone=gone, kept=kept)
+    outside = [each for each in outside if each.kind != Kind.EXPERIMENT]
+    return Removal(before, done=False, gone=gone, kept=kept, elsewhere=outside)
 
 
-def remove(store: Store, older_than: float, *, held: bool = False, reason: str = "retention") -> Removal:
+def remove(
+    store: Store, older_than: float, *, held: bool = False, elsewhere: bool = False, reason: str = "retention"
+) -> Removal:
     """Remove what `plan` tells, and tell what went.
 
     Raises:
         StoreUnavailableError: the store or the artifacts are away; run it again, it goes on.
     """
-    planned = plan(store, older_than, held=held)
+    planned = plan(store, older_than, held=held, elsewhere=elsewhere)
     gone: list[Doomed] = []
     for kind, doomed in groupby(planned.gone, key=lambda each: each.what.kind):
         remaining = iter(doomed)
@@ -111,7 +121,7 @@ def remove(store: Store, older_than: float, *, held: bool = False, reason: str =
                     _remove_files(store, each.what)
                     if store.remove(kind, each.what.id, reason):
                         gone.append(each)
-    return Removal(planned.before, done=True, gone=gone, kept=planned.kept)
+    return dataclasses.replace(planned, done=True, gone=gone)
 
 
 def _empties(store: Store, experiment: Deleted, going: set[str]) -> bool:
@@ -144,7 +154,7 @@ def _remove_files(store: Store, what: Deleted) -> None:
     root, _, name = what.artifact_uri.rstrip("/").rpartition("/")
     if what.kind == Kind.EXPERIMENT:
         # A place of the user's own may hold other things.
-        if name == what.id and not any(True for _ in _infos(store, what)):
+        if name == what.id and is_own_place(store, what.artifact_uri) and not any(True for _ in _infos(store, what)):
             open_place(store, root).delete(name)
         return
     outer, _, folder = root.rpartition("/")

@@ -126,7 +126,7 @@ def _deleted_models(connection: Connection, held: Held, before: int) -> Iterator
 
 
 def _old(table: Table, at: ColumnElement[int], before: int) -> ColumnElement[bool]:
-    return (at < before) | table.c.removal_time.is_not(None)
+    return (at <= before) | table.c.removal_time.is_not(None)
 
 
 def _key(kind: Kind, id: str) -> str | int:

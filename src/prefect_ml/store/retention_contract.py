@@ -41,7 +41,7 @@ class RetentionStore(Protocol):
     """Removal in two steps, with the files between them: a removal that was begun cannot be undone, but repeated."""
 
     def list_deleted(self, before: int) -> Sequence[Deleted]:
-        """What was deleted before a time (ms) or is being removed: runs, then logged models, then experiments.
+        """What was deleted by a time (ms) or is being removed: runs, then logged models, then experiments.
 
         A logged model counts as deleted with its experiment. The default experiment is never listed.
         """
@@ -50,7 +50,7 @@ class RetentionStore(Protocol):
     def begin_removal(self, kind: Kind, ids: Sequence[str], before: int, *, held: bool = False) -> Sequence[str]:
         """Mark things for removal, so that they cannot be restored, and return the ids of those that are marked now.
 
-        What is not there, was not deleted before the time, or is needed by a model version is not marked (the latter
+        What is not there, was not deleted by the time, or is needed by a model version is not marked (the latter
         is with `held`). An experiment is marked only when nothing is left in it but what is marked too.
         """
         ...
