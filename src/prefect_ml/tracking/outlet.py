@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from prefect_ml.entities import RunEnd, RunStatus, Source
-from prefect_ml.errors import ParamConflictError
+from prefect_ml.errors import NotFoundError, ParamConflictError, StoreUnavailableError
 from prefect_ml.settings import Settings
 from prefect_ml.tracking import records
 from prefect_ml.tracking.attribution import source_of
@@ -91,10 +91,17 @@ class Outlet:
         """The run as it is in the store, all that this process recorded included.
 
         Raises:
-            StoreUnavailableError: the store is away.
+            StoreUnavailableError: the store is away, or so slow that the start of the run is not there yet.
         """
-        self.flush(patient=False)
-        return self.store.get_run(self.run_id)
+        delivered = self.flush(patient=False)
+        try:
+            return self.store.get_run(self.run_id)
+        except NotFoundError as error:
+            if delivered:
+                raise
+            raise StoreUnavailableError(
+                f"The start of run {self.run_id} has not reached the store yet; try again when it has."
+            ) from error
 
     @property
     def artifact_uri(self) -> str:
