@@ -16,9 +16,9 @@ FILES = "/api/2.0/mlflow-artifacts/artifacts"
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
-    """A server that takes two files at a time, of 100,000 bytes, each piece within a second."""
+    """A server that takes two files at a time, of 100,000 bytes, each piece within three seconds."""
     environment = {
-        "PREFECT_ML_SERVER_BODY_TIMEOUT": "1",
+        "PREFECT_ML_SERVER_BODY_TIMEOUT": "3",
         "PREFECT_ML_SERVER_MAX_FILE": "100000",
         "PREFECT_ML_SERVER_THREADS": "1",
         "PREFECT_ML_SERVER_WAITING": "1",
@@ -82,7 +82,10 @@ def test_one_file_too_many_at_a_time_is_told_to_come_again(narrow):
     with contextlib.ExitStack() as stack:
         for name in ("one", "two"):
             stack.enter_context(opened(narrow, name, "Content-Length: 1000", b"half"))
-        time.sleep(0.3)
+        scratch = narrow.artifacts / ".prefect-ml/partial"
+        deadline = time.monotonic() + 10
+        while len(list(scratch.glob("*"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
         with opened(narrow, "three", "Connection: close\r\nContent-Length: 4", b"full") as raw:
             status, told = answer(raw)
     assert (status, told["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
