@@ -7,9 +7,13 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 API = "/api/2.0/mlflow"
 # What a client sees of a server that is away; the same request is sent again.
@@ -126,9 +130,14 @@ def stored(url: str, run_id: str, token: str = "") -> list[int]:
 
 
 def compare(url: str, trainings: list[Training]) -> None:
-    """Every acknowledged point is stored, and none twice."""
+    """Every acknowledged point is stored, and none twice, as the server tells."""
+    check(trainings, lambda training: stored(url, training.run_id, training.token))
+
+
+def check(trainings: list[Training], steps_of: Callable[[Training], list[int]]) -> None:
+    """Every acknowledged point is among the steps that are stored, and none twice."""
     for training in trainings:
-        steps = stored(url, training.run_id, training.token)
+        steps = steps_of(training)
         assert len(steps) == len(set(steps)), "a point is stored twice"
         assert training.acknowledged <= set(steps), "an acknowledged point is lost"
         assert training.wrong == []
