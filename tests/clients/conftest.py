@@ -31,10 +31,10 @@ def client_environment():
     return {**os.environ, **CLIENT_SETTINGS}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def mlflow(server):
     """MLflow's client of this process, pointed at the server; afterwards as it was."""
-    before = {name: os.environ.get(name) for name in [*CLIENT_SETTINGS, "MLFLOW_TRACKING_URI"]}
+    before = _variables()
     os.environ.update(CLIENT_SETTINGS)
     import mlflow
 
@@ -42,14 +42,18 @@ def mlflow(server):
     yield mlflow
     mlflow.set_tracking_uri(None)
     mlflow.set_registry_uri(None)
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    mlflow.tracking.fluent._active_experiment_id = None
+    for name in _variables():
+        del os.environ[name]
+    os.environ.update(before)
 
 
-@pytest.fixture(scope="session")
+def _variables() -> dict[str, str]:
+    """Those of MLflow, which its functions set too."""
+    return {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_") or name in CLIENT_SETTINGS}
+
+
+@pytest.fixture(scope="module")
 def client(mlflow):
     return mlflow.MlflowClient()
 
