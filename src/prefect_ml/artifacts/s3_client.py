@@ -78,12 +78,12 @@ def _made(endpoint: str | None, _process: int) -> Any:
 @contextmanager
 def explained(action: str, *mistakes: str, missing_is_fine: bool = False) -> Iterator[None]:
     """Within, what boto3 raises becomes an error of ours; the codes in `mistakes` are those of a caller."""
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # noqa: PLC0415 (an extra)
+    from botocore import exceptions as boto  # noqa: PLC0415 (an extra)
 
     try:
         with explained_by_system(action):
             yield
-    except ClientError as error:
+    except boto.ClientError as error:
         code, message = (error.response.get("Error", {}).get(field, "") for field in ("Code", "Message"))
         if missing_is_fine and code == _MISSING_UPLOAD:
             return
@@ -94,7 +94,7 @@ def explained(action: str, *mistakes: str, missing_is_fine: bool = False) -> Ite
         away = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= _AWAY
         kind = InvalidInputError if code in mistakes else StoreUnavailableError if away else ArtifactError
         raise kind(f"Cannot {action}: the storage answered {code}: {message}") from error
-    except HTTPClientError as error:
+    except (boto.ConnectionError, boto.HTTPClientError) as error:
         raise StoreUnavailableError(f"Cannot {action}: the storage cannot be reached now: {error}") from error
-    except BotoCoreError as error:
+    except boto.BotoCoreError as error:
         raise ArtifactError(f"Cannot {action}: {error}") from error
