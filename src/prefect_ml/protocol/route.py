@@ -30,6 +30,7 @@ class Route:
         answer: the type of the answer, a TypedDict.
         work: what is done; its docstring is the documentation.
         tag: the heading in the documentation.
+        quick: whether it does no more than a small write, which takes less time than another thread's start.
         searches: whether it may read many rows, or wait for others; nobody with a small request waits for such.
     """
 
@@ -39,6 +40,7 @@ class Route:
     answer: Any
     work: Callable[[Backend, Any], Any]
     tag: str
+    quick: bool = False
     searches: bool = False
 
     @property
@@ -53,7 +55,7 @@ class Routes:
         self._tag = tag
         self.all: list[Route] = []
 
-    def on(self, method: str, *paths: str, ajax_only: bool = False) -> Callable[[W], W]:
+    def on(self, method: str, *paths: str, ajax_only: bool = False, quick: bool = False) -> Callable[[W], W]:
         """Declare the function below as the route of a method (several: "GET POST") and of paths below the prefix."""
         prefixes = (AJAX,) if ajax_only else (API, AJAX)
 
@@ -62,7 +64,7 @@ class Routes:
             whole = tuple(f"{prefix}/{path}" for path in paths for prefix in prefixes)
             methods = tuple(method.split())
             searches = any(word in path for path in paths for word in _SEARCHING)
-            self.all.append(Route(methods, whole, hints["request"], hints["return"], work, self._tag, searches))
+            self.all.append(Route(methods, whole, hints["request"], hints["return"], work, self._tag, quick, searches))
             return work
 
         return declare

@@ -60,7 +60,7 @@ def backend_of(settings: Settings) -> Iterator[Backend]:
     """The store and the artifacts that settings name."""
     artifacts = open_artifacts(settings.resolved_artifact_root)
     with contextlib.closing(open_served_store(settings)) as store:
-        yield Backend(store, artifacts, webhook_calls=WebhookCalls(settings))
+        yield Backend(store, artifacts, store.database.at_once, WebhookCalls(settings))
 
 
 def _serve(

@@ -201,7 +201,7 @@ def restore_run(here: Backend, request: RunId) -> Empty:
     return {}
 
 
-@routes.on("POST", "runs/log-metric")
+@routes.on("POST", "runs/log-metric", quick=True)
 def log_metric(here: Backend, request: LogMetric) -> Empty:
     """Log one point of a metric."""
     of_model = [request.of_model] if request.model_id else []
@@ -212,7 +212,7 @@ def log_metric(here: Backend, request: LogMetric) -> Empty:
     return {}
 
 
-@routes.on("POST", "runs/log-parameter")
+@routes.on("POST", "runs/log-parameter", quick=True)
 def log_parameter(here: Backend, request: LogPair) -> Empty:
     """Log a param, which never changes afterwards."""
     try:
@@ -222,7 +222,7 @@ def log_parameter(here: Backend, request: LogPair) -> Empty:
     return {}
 
 
-@routes.on("POST", "runs/set-tag")
+@routes.on("POST", "runs/set-tag", quick=True)
 def set_tag(here: Backend, request: LogPair) -> Empty:
     """Set a tag of a run."""
     try:
