@@ -59,7 +59,8 @@ class MovingLoadRows(Rows):
         with self.database.read() as connection:
             number = find_experiment(connection, experiment_id).id
             query = select(logged_models.c.model_id).where(logged_models.c.experiment == number)
-            return list(connection.execute(query.order_by(logged_models.c.id)).scalars())
+            oldest = (logged_models.c.creation_timestamp, logged_models.c.model_id)
+            return list(connection.execute(query.order_by(*oldest)).scalars())
 
 
 def logged_model_row(connection: Connection, model_id: str) -> Row[Any] | None:
