@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
+from world import NEAR, found
 
 from orchestrator import until
 from prefect_ml.entities import RunStatus
+from prefect_ml.store import open_store
 
 pytestmark = pytest.mark.timeout(280)
+PREFECT_ML = Path(sys.executable).with_name("prefect-ml")
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +27,11 @@ def scripts(world):
     started["cancelled"] = world.script("hold", until=str(go))
     started["paused"] = world.script("pauses")
     started["pool"] = world.script("pool", until=str(world.folder / "go-child"))
+    started["nests"] = world.script("nests")
+    started["machine"] = world.script(
+        "hold", {"PREFECT_ML_HOME": str(world.folder / "machine"), "PREFECT_ML_HEARTBEAT_INTERVAL": "1"}
+    )
+    started["waits"] = world.script("waits_to_retry", marker=str(world.folder / "waits-script"))
     started["raises"] = world.script("raises")
     started["typed"] = world.script("typed", number="no number")
     started["retried"] = world.script("retried", marker=str(world.folder / "retried-script"))
@@ -76,12 +87,52 @@ def test_retries(world, scripts):
         assert world.values(run_id, metric) == {0: 0, 1: 1, 2: 2}
 
 
+def test_kill_9_of_a_flow_within_a_flow(world, scripts):
+    outer = scripts["nests"].run_id
+    inner = world.child(outer)
+    world.began(inner)
+    scripts["nests"].process.kill()
+    at = time.time()
+    for run_id in (outer, inner):
+        world.ended(run_id, RunStatus.KILLED, "CRASHED", at=at)
+
+
+def test_a_machine_that_died(world, scripts):
+    """Whoever reconciles what it left tells Prefect."""
+    script, home = scripts["machine"], world.folder / "machine"
+    store = open_store(f"sqlite:///{home / 'store.db'}")
+    until(lambda: (run := found(store, script.run_id)) and "begun" in run.metrics, "the beginning")
+    time.sleep(NEAR + 2)  # signs of life are all that it gives
+    os.kill(script.watchdog, signal.SIGKILL)
+    script.process.kill()
+    at = time.time()
+    script.process.wait(30)
+    environment = {**world.environment, "PREFECT_ML_HOME": str(home)}
+    reconcile = world.orchestrator.start("reconcile", PREFECT_ML, "reconcile", environment=environment)
+    assert reconcile.wait(90) == 0, world.orchestrator.logs()
+    run = store.get_run(script.run_id)
+    store.close()
+    assert run.status is RunStatus.KILLED
+    assert abs(run.end_time / 1000 - at) < NEAR
+    assert world.flow_run(script.run_id)["state"]["type"] == "CRASHED"
+
+
 def test_kill_9_while_paused(world, scripts):
     """Nobody could resume it."""
     run_id = scripts["paused"].run_id
     world.state(run_id, "PAUSED")
     world.began(run_id, "body")
     scripts["paused"].process.kill()
+    world.ended(run_id, RunStatus.KILLED, "CRASHED", at=time.time())
+
+
+def test_kill_9_while_it_waits_for_a_retry(world, scripts):
+    """Nobody goes on with it."""
+    run_id = scripts["waits"].run_id
+    world.state(run_id, "SCHEDULED")
+    world.began(run_id)
+    assert world.run(run_id).status is RunStatus.RUNNING
+    scripts["waits"].process.kill()
     world.ended(run_id, RunStatus.KILLED, "CRASHED", at=time.time())
 
 
