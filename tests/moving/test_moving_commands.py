@@ -13,6 +13,9 @@ import pytest
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.entities import Metric
 from prefect_ml.errors import InvalidInputError
+from prefect_ml.moving.opening import mlflow_origin
+from prefect_ml.moving.retention import plan, remove
+from prefect_ml.moving.transfer import take_over
 from prefect_ml.store import open_store
 from served import TrackingServer
 
@@ -63,7 +66,7 @@ def test_export_import_and_retention(new_store, tmp_path):
     assert "no whole export" in told
 
 
-def test_a_model_is_copied_to_another_server(store, tmp_path):
+def test_a_model_is_copied_to_a_server_comes_back_by_rest_and_is_swept_there(store, new_store, tmp_path):
     fill(store)
     with TrackingServer(tmp_path / "server") as server:
         copied = command("models", "copy", "models:/churn@champion", "--to", server.url, PREFECT_ML_STORE_URL=store.url)
@@ -75,6 +78,17 @@ def test_a_model_is_copied_to_another_server(store, tmp_path):
         version = model.versions[0]
         assert (version.run_id, version.source[:18]) == ("a" * 32, "mlflow-artifacts:/")
         assert other.get_run("a" * 32).metrics == {"loss": 0.5}
+        back = new_store("back")
+        origin = mlflow_origin(server.url)
+        report = take_over(origin, back)
+        origin.close()
+        assert (report.conflicts, report.failures, report.files) == ([], [], 1)
+        assert [*back.get_moved_run("a" * 32).points] == [*other.get_moved_run("a" * 32).points]
+        assert back.get_alias("churn", "champion").version == 2
+        other.delete_run("a" * 32)
+        assert [each.held_by for each in plan(other, 0).kept] == [("models:/churn/2",)]
+        assert remove(other, 0, held=True).bytes == 12
+        assert list((server.artifacts / "1").glob("a*")) == []
         other.close()
         again = json.loads(
             command("models", "copy", "models:/churn", "--to", server.url, "--json", PREFECT_ML_STORE_URL=store.url)
