@@ -16,6 +16,7 @@ import pytest
 from prefect_ml.artifacts.durable import open_to_read
 from prefect_ml.artifacts.local import LocalArtifactStore
 from prefect_ml.artifacts.open import open_artifacts
+from prefect_ml.artifacts.verified import verified
 from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidInputError, InvalidNameError
 
 
@@ -161,6 +162,26 @@ def test_a_corrupt_file_is_handed_out_without_its_end(store, root):
         assert next(pieces) + next(pieces) == content[: 2 << 20]
         with pytest.raises(CorruptArtifactError):
             next(pieces)
+
+
+def test_a_file_that_was_found_right_is_hashed_again_once_it_has_changed(store, root, monkeypatch):
+    content = os.urandom((2 << 20) + 5)
+    store.put("f", content)
+    hashed = []
+    monkeypatch.setattr("prefect_ml.artifacts.local.verified", lambda *given: hashed.append(1) or verified(*given))
+    time.sleep(1.1)  # its times have steps, so a younger file is not trusted to show a change
+    for _ in range(3):
+        assert store.read("f") == content
+    assert len(hashed) == 1
+    times = (root / "f").stat()
+    (root / "f").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(root / "f", ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(CorruptArtifactError):
+        store.read("f")
+    store.put("f", content)
+    for _ in range(2):
+        assert store.read("f") == content
+    assert len(hashed) == 4
 
 
 def test_the_next_writer_sweeps_what_killed_ones_left(store, root):

@@ -53,6 +53,7 @@ class ArtifactReader(Protocol):
         digest of all of them is known, so a file of one piece is verified before its first byte is out, and of a
         longer one that is corrupt the reader never gets the end. Whoever passes the bytes on must then break off
         without an orderly end. A part of a file cannot be verified alone: that is up to who puts the parts together.
+        A file of this machine that was found right is hashed again only when it has changed since.
 
         Raises:
             CorruptArtifactError: at the end, in place of the last piece.

@@ -12,6 +12,7 @@ from prefect_ml.artifacts.durable import CHUNK, open_to_read, settle, temporary
 from prefect_ml.artifacts.explained import conflict, explained
 from prefect_ml.artifacts.names import HIDDEN, own_name, resolve
 from prefect_ml.artifacts.streamed import StreamedStore
+from prefect_ml.artifacts.unchanged import UNCHANGED
 from prefect_ml.artifacts.verified import ALGORITHM, Tally, corrupt, verified
 from prefect_ml.entities import ArtifactInfo
 from prefect_ml.errors import ArtifactError, InvalidNameError, NotFoundError
@@ -58,7 +59,7 @@ class LocalArtifactStore(StreamedStore):
             accepted = [f"{ALGORITHM}{digest}" for digest in notes.accepted(segments)]
             # The notes are those of what lay there when they were read: of this file, if it still does.
             if _same_file(path, seen):
-                return LocalReader(name, self.uri, stream, seen.st_size, accepted)
+                return LocalReader(name, self.uri, stream, seen, accepted)
             stream.close()
         raise ArtifactError(f"The artifact {name!r} is being replaced all the time; read it again.")
 
@@ -148,9 +149,10 @@ class LocalWriter:
 class LocalReader:
     """An `ArtifactReader` of an open file."""
 
-    def __init__(self, name: str, uri: str, stream: BinaryIO, size: int, accepted: Sequence[str]) -> None:
+    def __init__(self, name: str, uri: str, stream: BinaryIO, seen: os.stat_result, accepted: Sequence[str]) -> None:
         self._uri = uri
         self._stream = stream
+        self._seen = seen
         digest = accepted[0] if accepted else None
         if len(accepted) > 1:  # a writer was killed between two notes: only the bytes tell
             tally = Tally()
@@ -160,14 +162,19 @@ class LocalReader:
             if digest not in accepted:
                 stream.close()
                 raise corrupt(name, uri, digest, accepted[0])
-        self.info = ArtifactInfo(name, is_folder=False, size=size, digest=digest)
+        self.info = ArtifactInfo(name, is_folder=False, size=seen.st_size, digest=digest)
 
     def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         stop = self.info.size if stop is None else stop
         raw = self._raw(start, stop)
-        if (start, stop) != (0, self.info.size):
+        digest = self.info.digest
+        if (start, stop) != (0, self.info.size) or digest is None or UNCHANGED.has(self._seen, digest):
             return raw
-        return verified(raw, self.info.digest, self.info.name, self._uri)
+        return self._verified(raw, digest)
+
+    def _verified(self, raw: Iterator[bytes], digest: str) -> Iterator[bytes]:
+        yield from verified(raw, digest, self.info.name, self._uri)
+        UNCHANGED.add(self._seen, os.fstat(self._stream.fileno()), digest)
 
     def _raw(self, start: int, stop: int | None) -> Iterator[bytes]:
         left = (stop or 0) - start
