@@ -77,7 +77,7 @@ models = st.dictionaries(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(experiments=experiments, models=models)
 def test_any_small_world_comes_back_as_it_was(experiments, models, migrated_file, monkeypatch):
     with tempfile.TemporaryDirectory() as scratch:
