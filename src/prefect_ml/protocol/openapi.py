@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from prefect_ml.protocol.artifacts.documented import file_paths, file_schemas
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -28,7 +30,7 @@ _ERROR = {
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """The whole document; every route stands in it under its first path, that of `/api/2.0`."""
+    """The whole document; every route stands in it under its first path, that of `/api/2.0`, and files after them."""
     known = list(routes)
     requests = sorted({route.request for route in known}, key=lambda kind: kind.__qualname__)
     schemas, definitions = models_json_schema([(kind, "validation") for kind in requests], ref_template=_REF)
@@ -51,8 +53,8 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "`/ajax-api` in place of `/api`. Numbers may be sent as text, NaN and infinity as `NaN`, `Infinity` and "
             "`-Infinity`.",
         },
-        "paths": paths,
-        "components": {"schemas": {**definitions["$defs"], **more.get("$defs", {}), "Error": _ERROR}},
+        "paths": {**paths, **file_paths()},
+        "components": {"schemas": {**definitions["$defs"], **more.get("$defs", {}), **file_schemas(), "Error": _ERROR}},
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from prefect_ml.artifacts.contract import DirectPart, DirectTransfer
 from prefect_ml.http.refusal import RefusedError
 from prefect_ml.protocol.artifacts.places import checked
@@ -20,31 +22,31 @@ if TYPE_CHECKING:
 _SEPARATOR = re.compile(r"[/\\]")
 
 
-class _Upload(Request):
-    path: Text
+class DirectUpload(Request):
+    path: Text = Field(description="The file on the client's side; its last part counts.", examples=["roc.png"])
 
 
-class _Create(_Upload):
-    num_parts: Int64
+class CreateUpload(DirectUpload):
+    num_parts: Int64 = Field(examples=[3])
 
 
-class _Part(Request):
-    part_number: Int64
-    etag: Text
+class UploadedPart(Request):
+    part_number: Int64 = Field(examples=[1])
+    etag: Text = Field(examples=['"9b2cf535f27731c974343645a3985328"'])
 
 
-class _Complete(_Upload):
-    upload_id: Text
-    parts: list[_Part]
+class CompleteUpload(DirectUpload):
+    upload_id: Text = Field(examples=["2~iCw_lDY8VoBhoRrIJbPMrUqnE3Z-3Qh"])
+    parts: list[UploadedPart] = Field(examples=[[{"part_number": 1, "etag": '"9b2cf535f27731c974343645a3985328"'}]])
 
 
-class _Abort(_Upload):
-    upload_id: Text
+class AbortUpload(DirectUpload):
+    upload_id: Text = Field(examples=["2~iCw_lDY8VoBhoRrIJbPMrUqnE3Z-3Qh"])
 
 
 def create(here: Backend, folder: str, body: bytes) -> dict[str, Any]:
     """Begin an upload in parts: its id, and where each part is sent."""
-    request = from_body(_Create, body, {})
+    request = from_body(CreateUpload, body, {})
     upload_id, requests = _direct(here).begin_direct(_name(folder, request.path), request.num_parts)
     credentials = [
         {"url": each.url, "part_number": number, "headers": dict(each.headers)}
@@ -55,7 +57,7 @@ def create(here: Backend, folder: str, body: bytes) -> dict[str, Any]:
 
 def complete(here: Backend, folder: str, body: bytes) -> dict[str, Any]:
     """Publish what was sent in parts."""
-    request = from_body(_Complete, body, {})
+    request = from_body(CompleteUpload, body, {})
     parts = [DirectPart(part.part_number, part.etag) for part in request.parts]
     _direct(here).complete_direct(_name(folder, request.path), request.upload_id, parts)
     return {}
@@ -63,7 +65,7 @@ def complete(here: Backend, folder: str, body: bytes) -> dict[str, Any]:
 
 def abort(here: Backend, folder: str, body: bytes) -> dict[str, Any]:
     """Give an upload in parts up."""
-    request = from_body(_Abort, body, {})
+    request = from_body(AbortUpload, body, {})
     _direct(here).abort_direct(_name(folder, request.path), request.upload_id)
     return {}
 
@@ -78,6 +80,14 @@ UPLOADS: Mapping[str, Callable[[Backend, str, bytes], dict[str, Any]]] = {
     "create": create,
     "complete": complete,
     "abort": abort,
+}
+
+
+# What each step takes, and what it does, for the documentation.
+REQUESTS: Mapping[str, tuple[type[Request], str]] = {
+    "create": (CreateUpload, "Begin an upload of a file in parts, past the server"),
+    "complete": (CompleteUpload, "Publish a file that was sent in parts"),
+    "abort": (AbortUpload, "Give an upload in parts up"),
 }
 
 
