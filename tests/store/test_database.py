@@ -303,6 +303,74 @@ def test_a_write_that_may_not_wait_does_so_at_once_or_not_at_all(tmp_path):
     database.close()
 
 
+def test_a_write_that_may_not_wait_takes_none_with_it_that_may(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}", uninterrupted=True)
+    database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
+    leader = database._writer
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    def insert(number):
+        return lambda connection: connection.exec_driver_sql("INSERT INTO t VALUES (?)", (number,))
+
+    with ThreadPoolExecutor(1) as pool:
+        joined = []
+
+        class Mutex:
+            """The leader's, which another write comes to in the moment after the first has become the leader."""
+
+            def __init__(self, inner):
+                self.inner = inner
+
+            def __enter__(self):
+                self.inner.acquire()
+
+            def __exit__(self, *_):
+                self.inner.release()
+                if leader._leader == threading.get_ident() and not joined:
+                    joined.append(pool.submit(database.write, insert(2)))
+                    while len(leader._waiting) < 2:
+                        assert not joined[0].done()
+
+        leader._mutex = Mutex(leader._mutex)
+        with pytest.raises(WouldWaitError), database.at_once():
+            database.write(insert(1))
+        assert not joined[0].done()
+        other.execute("COMMIT")
+        joined[0].result(30)
+    assert [n for (n,) in other.execute("SELECT n FROM t")] == [2]
+    other.close()
+    database.close()
+
+
+RECOVERING = """
+import fcntl, sys
+index = open(sys.argv[1] + "-shm", "r+b")
+for byte in (120, 122):  # of the locks by which SQLite writes, and by which it recovers the journal
+    fcntl.lockf(index, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+index.write(bytes(96))  # as if its writer had died within
+index.flush()
+print(flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_write_waits_while_another_process_recovers_the_file_after_a_crash(sqlite_store, tmp_path):
+    run = sqlite_store.create_run("0").run_id
+    command = [sys.executable, "-c", RECOVERING, tmp_path / "store.db"]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        assert other.stdout.readline() == "\n"
+        waiting = pool.submit(sqlite_store.log_batch, run, tags={"a": "b"})
+        with pytest.raises(TimeoutError):
+            waiting.result(0.3)
+        other.communicate("\n", 30)
+        waiting.result(30)
+    assert sqlite_store.get_run(run).tags["a"] == "b"
+
+
 @pytest.mark.parametrize("url", ["sqlite:///store.db", "postgresql://127.0.0.1:1/none"])
 def test_only_a_servers_own_file_is_written_at_once(url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

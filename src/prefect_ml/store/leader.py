@@ -100,7 +100,9 @@ class Leader:
         """Commit what waits, this thread's own write among it, and leave the rest to the thread of its first one."""
         with self._mutex:
             self._leader = threading.get_ident()
-            group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
+            # One that may not wait is the first, and would take those with it that may.
+            most = GROUP if wait else 1
+            group, self._waiting = self._waiting[:most], self._waiting[most:]
         for write, outcome in zip(group, self._commit(group, wait=wait), strict=True):
             write.outcome = outcome
         with self._mutex:
@@ -131,7 +133,9 @@ class Leader:
             try:
                 return connection.begin()
             except OperationalError as error:
-                if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_BUSY" or time.monotonic() > deadline:
+                # Also SQLITE_BUSY_RECOVERY, after a crash.
+                busy = getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+                if not busy or time.monotonic() > deadline:
                     raise
                 if not wait:
                     raise WouldWaitError from error
