@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from prefect_ml.artifacts.digests import DigestNotes
 from prefect_ml.artifacts.durable import open_to_read
 from prefect_ml.artifacts.local import LocalArtifactStore
 from prefect_ml.artifacts.open import open_artifacts
@@ -370,3 +371,23 @@ def test_a_root_that_is_no_plain_local_folder_is_refused(uri):
 def test_a_file_uri_is_decoded_once(tmp_path):
     assert open_artifacts(f"file://{tmp_path}/a%20b%2523").uri == f"{tmp_path}/a b%23"
     assert open_artifacts(f"{tmp_path}/a%20b#c?d").uri == f"{tmp_path}/a%20b#c?d"
+
+
+def test_a_process_forked_while_a_file_is_replaced_keeps_nobody_from_replacing(store, root):
+    store.put("a", b"1")
+    notes = DigestNotes(root)
+    with notes._locked():
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+            os._exit(0)
+    writer = threading.Thread(target=store.put, args=("a", b"2"), daemon=True)
+    writer.start()
+    try:
+        writer.join(10)
+        assert not writer.is_alive(), "the child holds the lock"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        writer.join(10)
+    assert store.read("a") == b"2"

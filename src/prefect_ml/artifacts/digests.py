@@ -107,4 +107,7 @@ class DigestNotes:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(descriptor)  # closing gives the lock back
+            if sys.platform != "win32":
+                # Closing alone would leave it to a process that was forked meanwhile.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)  # which gives it back on Windows
