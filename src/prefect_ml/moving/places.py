@@ -51,9 +51,21 @@ def is_own_place(store: Store, uri: str) -> bool:
         return True
     if store.url.startswith(("http://", "https://")):
         return False
+    return uri.startswith(f"{_own_root()}/")
+
+
+def absolute_place(store: Store, uri: str) -> str:
+    """A place in one spelling, so that one can be looked for in another."""
+    parts = urlsplit(uri)
+    if parts.scheme == _SERVED and not store.url.startswith(("http://", "https://")):
+        return _plain(f"{_own_root()}/{parts.path.strip('/')}")
+    return _plain(uri)
+
+
+def _own_root() -> str:
     root = Settings().resolved_artifact_root
     whole = root if "://" in root or root.startswith("file:") else str(Path(root).expanduser().absolute())
-    return uri.startswith(f"{whole.rstrip('/')}/")
+    return whole.rstrip("/")
 
 
 class Moves:

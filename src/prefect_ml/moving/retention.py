@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
-from prefect_ml.entities import ArtifactInfo, ViewType
+from prefect_ml.entities import ArtifactInfo, Experiment, ViewType
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.moving.files import walk
-from prefect_ml.moving.places import is_own_place, open_place
+from prefect_ml.moving.places import absolute_place, is_own_place, open_place
 from prefect_ml.store.contract import Store
 from prefect_ml.store.retention_contract import Deleted, Kind
 
@@ -47,7 +48,7 @@ class Removal:
         before: what was deleted by this time (ms) goes.
         done: whether it went; else nothing was changed.
         gone: what goes, runs first, experiments last.
-        kept: what model versions need.
+        kept: what model versions need, or an experiment that has its place in it.
         elsewhere: what has its files outside of the artifact root, where a client chose to have them.
     """
 
@@ -90,13 +91,14 @@ def plan(store: Store, older_than: float, *, held: bool = False, elsewhere: bool
     """
     before = time.time_ns() // 1_000_000 - round(older_than * 1000)
     found = store.list_deleted(before)
-    going = [each for each in found if held or not each.held_by]
+    nested = _with_experiments_in_them(store, found)
+    going = [each for each in found if each.id not in nested and (held or not each.held_by)]
     outside = [each for each in going if not elsewhere and not is_own_place(store, each.artifact_uri)]
     going = [each for each in going if each not in outside or each.kind == Kind.EXPERIMENT]
     ids = {each.id for each in going if each.kind != Kind.EXPERIMENT}
     gone = [_doomed(store, each) for each in going if each.kind != Kind.EXPERIMENT]
     gone += [Doomed(each, 0, 0) for each in going if each.kind == Kind.EXPERIMENT and _empties(store, each, ids)]
-    kept = [each for each in found if each.held_by and not held]
+    kept = [nested.get(each.id, each) for each in found if each.id in nested or (each.held_by and not held)]
     outside = [each for each in outside if each.kind != Kind.EXPERIMENT]
     return Removal(before, done=False, gone=gone, kept=kept, elsewhere=outside)
 
@@ -131,6 +133,31 @@ def _empties(store: Store, experiment: Deleted, going: set[str]) -> bool:
     return all(run_id in going for run_id in _run_ids(store, experiment.id))
 
 
+def _with_experiments_in_them(store: Store, found: Sequence[Deleted]) -> dict[str, Deleted]:
+    """Runs and logged models in whose files somebody has an experiment keep its own, held by these; by id."""
+    inside: dict[str, list[str]] = defaultdict(list)
+    for experiment in _experiments(store):
+        place = absolute_place(store, experiment.artifact_location)
+        while place:
+            inside[place].append(f"experiments:/{experiment.experiment_id}")
+            place = place.rpartition("/")[0]
+    nested: dict[str, Deleted] = {}
+    for each in found:
+        there = inside.get(absolute_place(store, each.artifact_uri))
+        if each.kind != Kind.EXPERIMENT and there:
+            nested[each.id] = dataclasses.replace(each, held_by=tuple(there))
+    return nested
+
+
+def _experiments(store: Store) -> Iterator[Experiment]:
+    token = None
+    while True:
+        page = store.search_experiments(view_type=ViewType.ALL, page_token=token)
+        yield from page.items
+        if (token := page.next_token) is None:
+            return
+
+
 def _run_ids(store: Store, experiment_id: str) -> Iterator[str]:
     token = None
     while True:
@@ -159,7 +186,10 @@ def _remove_files(store: Store, what: Deleted) -> None:
         return
     outer, _, folder = root.rpartition("/")
     if (folder, name) == (what.id, "artifacts"):
-        open_place(store, outer).delete(folder)
+        around = open_place(store, root)
+        around.delete(name)
+        if not any(True for _ in walk(around)):  # the id of a run may be the name of a folder of others
+            open_place(store, outer).delete(folder)
         return
     artifacts = open_place(store, what.artifact_uri)
     for info in artifacts.list():

@@ -12,6 +12,7 @@ from prefect_ml.entities import Experiment, LifecycleStage
 from prefect_ml.errors import AlreadyExistsError, InactiveError, NotFoundError
 from prefect_ml.store import names
 from prefect_ml.store.locations import check_location
+from prefect_ml.store.logged_model_tables import logged_models
 from prefect_ml.store.rows import Rows, now
 from prefect_ml.store.statements import upsert
 from prefect_ml.store.tables import experiment_tags, experiments, runs
@@ -203,11 +204,14 @@ def _locate(connection: Connection, number: int, artifact_root: str) -> None:
 
 
 def _set_stage(connection: Connection, number: int, stage: LifecycleStage) -> None:
-    """Delete or restore an experiment and all its runs, but those that are being removed."""
+    """Delete or restore an experiment with what is in it, but for what is being removed."""
     if stage == LifecycleStage.ACTIVE:
         _change(connection, number, lifecycle_stage=stage, deletion_time=None, removal_time=None)
         mine = update(runs).where(runs.c.experiment == number, runs.c.removal_time.is_(None))
         connection.execute(mine.values(lifecycle_stage=stage, deletion_time=None))
+        # These were deleted with the experiment alone, and would be there again with half their files.
+        going = (logged_models.c.experiment == number) & logged_models.c.removal_time.is_not(None)
+        connection.execute(update(logged_models).where(going).values(lifecycle_stage=LifecycleStage.DELETED))
         return
     at = now()
     _change(connection, number, lifecycle_stage=stage, deletion_time=func.coalesce(experiments.c.deletion_time, at))

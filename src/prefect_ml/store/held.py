@@ -13,7 +13,7 @@ from prefect_ml.store.registry_tables import model_versions, registered_models
 from prefect_ml.store.tables import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 # Ids as they stand in `runs:/<id>/…`, `models:/<id>` and places of artifacts.
 _WORDS = re.compile(r"[A-Za-z0-9][\w\-]{0,63}", re.ASCII)
@@ -31,7 +31,7 @@ class Held:
         joined = registered_models.c.id == of.model
         query = select(registered_models.c.name, of.version, of.run_id, of.model_id, of.source, of.location)
         for name, version, *pointers in connection.execute(query.join_from(model_versions, registered_models, joined)):
-            for word in {word for pointer in pointers if pointer for word in _WORDS.findall(pointer)}:
+            for word in _words(pointers):
                 self._by_id[word].add(f"models:/{name}/{version}")
         self._add_makers(connection)
 
@@ -55,3 +55,17 @@ class Held:
         for model_id, run_id in pairs:
             if run_id and model_id in self._by_id:
                 self._by_id[run_id] |= self._by_id[model_id]
+
+
+def being_removed(connection: Connection, pointers: Iterable[str | None]) -> str | None:
+    """The id of a run or logged model that is being removed for good and that a new version would point to."""
+    words = _words(pointers)
+    for table, column in ((runs, runs.c.run_id), (logged_models, logged_models.c.model_id)):
+        query = select(column).where(column.in_(words), table.c.removal_time.is_not(None)).limit(1)
+        if (found := connection.execute(query).scalar()) is not None:
+            return str(found)
+    return None
+
+
+def _words(pointers: Iterable[str | None]) -> set[str]:
+    return {word for pointer in pointers if pointer for word in _WORDS.findall(pointer)}

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, insert
 
 from prefect_ml.entities import ModelVersion, Stage
+from prefect_ml.errors import InactiveError
 from prefect_ml.store import registry_names as names
 from prefect_ml.store.aliases import aliases_on, drop_alias
 from prefect_ml.store.audit import record
+from prefect_ml.store.held import being_removed
 from prefect_ml.store.names import check_text
 from prefect_ml.store.policies import refuse_protected
 from prefect_ml.store.registry_load import load_version
@@ -59,6 +61,8 @@ class ModelVersionRows(RegistryRows):
             row = {"model": model.id, "version": version, "creation_timestamp": at, "last_updated_timestamp": at}
             row |= {"location": origin.location, "model_id": model_id or origin.model_id}
             facts = values if run_id is not None else values | {"run_id": origin.run_id}
+            if going := being_removed(connection, [source, facts["run_id"], row["model_id"], row["location"]]):
+                raise InactiveError(f"{going} is being removed for good; register what stays.")
             connection.execute(insert(model_versions), row | facts)
             touch_model(connection, model.id, last_version=version)
             _set_tags(connection, model.id, version, checked)

@@ -10,6 +10,7 @@ from prefect_ml.entities import ModelVersion, Policy, Stage
 from prefect_ml.errors import AlreadyExistsError
 from prefect_ml.store import registry_names as names
 from prefect_ml.store.audit import record
+from prefect_ml.store.held import being_removed
 from prefect_ml.store.names import check_text, check_time
 from prefect_ml.store.policies import in_force, protecting_alias, protecting_stage
 from prefect_ml.store.prompts import PROMPT_TAG, is_prompt
@@ -112,6 +113,9 @@ def _add_versions(
             continue
         if _was_deleted(connection, model.name, number):
             withheld.append(f"Version {number} of {model.name!r} was deleted here; its number is not given again.")
+            continue
+        if going := being_removed(connection, [values[each] for each in ("source", "run_id", "model_id", "location")]):
+            withheld.append(f"Version {number} of {model.name!r} was left out: {going} is being removed for good here.")
             continue
         if values["stage"] != Stage.NONE and (policy := protecting_stage(policies, model.name, values["stage"])):
             withheld.append(

@@ -28,6 +28,8 @@ _TABLES: dict[Kind, tuple[Table, str, str]] = {
     Kind.LOGGED_MODEL: (logged_models, "model_id", "models:/{}"),
     Kind.EXPERIMENT: (experiments, "id", "experiments:/{}"),
 }
+# Within the number of parameters that both databases take.
+_CHUNK = 10_000
 # When something was deleted, as far as anybody noted.
 _RUN_TIME = func.coalesce(runs.c.deletion_time, runs.c.end_time, runs.c.start_time)
 _EXPERIMENT_TIME = func.coalesce(experiments.c.deletion_time, experiments.c.last_update_time)
@@ -58,6 +60,7 @@ class RetentionRows(RegistryRows):
         wanted = set(ids)
 
         def work(connection: Connection) -> Sequence[str]:
+            _lock(connection, kind, sorted(_key(kind, each) for each in wanted))
             marked = [
                 each.id
                 for each in self._found(connection, kind, before)
@@ -79,7 +82,7 @@ class RetentionRows(RegistryRows):
 
         def work(connection: Connection) -> bool:
             query = select(table).where(table.c[column] == key, table.c.removal_time.is_not(None))
-            row = connection.execute(query).first()
+            row = connection.execute(query.with_for_update()).first()
             if row is None or (kind == Kind.EXPERIMENT and _anything_in(connection, row.id)):
                 return False
             _remove_rows(connection, table, table.c.id == row.id)
@@ -133,6 +136,17 @@ def _key(kind: Kind, id: str) -> str | int:
     if kind != Kind.EXPERIMENT:
         return check_text("An id", id)
     return int(id) if id.isascii() and id.isdigit() else -1
+
+
+def _lock(connection: Connection, kind: Kind, keys: Sequence[Any]) -> None:
+    """Keep from being restored, until the transaction ends, what is looked at next."""
+    table, column, _ = _TABLES[Kind(kind)]
+    for first in range(0, len(keys), _CHUNK):
+        chosen = table.c[column].in_(keys[first : first + _CHUNK])
+        if kind == Kind.LOGGED_MODEL:  # restored with their experiments
+            theirs = experiments.c.id.in_(select(logged_models.c.experiment).where(chosen))
+            connection.execute(select(experiments.c.id).where(theirs).order_by(experiments.c.id).with_for_update())
+        connection.execute(select(table.c.id).where(chosen).order_by(table.c.id).with_for_update())
 
 
 def _left_in(connection: Connection, experiment: int) -> bool:

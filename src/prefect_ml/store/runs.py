@@ -142,7 +142,7 @@ class RunRows(Rows):
 
     def _set_run_stage(self, run_id: str, stage: LifecycleStage) -> None:
         def work(connection: Connection) -> None:
-            row = run_row(connection, run_id)
+            row = run_row(connection, run_id, lock=True)
             at: Any = None
             if stage is LifecycleStage.ACTIVE:
                 active_experiment(connection, str(row.experiment))
@@ -180,9 +180,10 @@ def insert_run(
     return connection.execute(statement).scalar()
 
 
-def run_row(connection: Connection, run_id: str) -> Row[Any]:
-    """The row of a run, deleted or not."""
-    row = connection.execute(select(runs).where(runs.c.run_id == run_id)).first()
+def run_row(connection: Connection, run_id: str, *, lock: bool = False) -> Row[Any]:
+    """The row of a run, deleted or not; `lock` keeps it unchanged until the transaction ends."""
+    query = select(runs).where(runs.c.run_id == run_id)
+    row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise _not_found(run_id)
     return row
