@@ -136,6 +136,16 @@ def test_the_server_offers_the_contract_and_nothing_else(served):
         assert long.status_code == 400
 
 
+def test_another_call_under_a_key_that_was_used_is_not_taken_for_a_repetition(served, remote):
+    run = remote.create_run("0").run_id
+    with httpx.Client(base_url=served[0], headers={"Idempotency-Key": "k"}) as client:
+        for value in ("1", "2", "1"):
+            body = {"run_id": run, "tags": {f"t{value}": value}}
+            assert client.post(f"{PREFIX}log_batch", json=body).status_code == 200
+    tags = remote.get_run(run).tags
+    assert (tags.get("t1"), tags.get("t2")) == ("1", "2")
+
+
 def test_no_read_writes():
     """What is repeated without a key changes nothing."""
     for call in calls().values():

@@ -6,6 +6,7 @@ A write that carries an `Idempotency-Key` is applied once, however often it is s
 from __future__ import annotations
 
 import logging
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from prefect_ml import errors
@@ -110,7 +111,8 @@ class Calls:
             arguments = call.arguments(body)
             if not key or call.reads:
                 return work()
-            return self._store.once(f"{call.name} {key}", work)
+            # A key that is used for something else names another call: else that would be lost without a word.
+            return self._store.once(f"{call.name} {sha256(body).hexdigest()} {key}", work)
         except PrefectMLError as error:
             return _status(error), encode_error(error)
 
