@@ -14,7 +14,8 @@ import pytest
 import prefect_ml as ml
 from prefect_ml.entities import RunStatus
 from prefect_ml.tracking.journal import JournalWriter
-from prefect_ml.tracking.outbox import REJECTED_TAG, Outbox
+from prefect_ml.tracking.outbox import REJECTED_TAG, Outbox, deliver_folder
+from prefect_ml.tracking.outlet import outlet_of
 from prefect_ml.tracking.place import place_of
 from prefect_ml.tracking.records import metrics_record
 from prefect_ml.tracking.run import ActiveRun
@@ -320,6 +321,50 @@ def test_a_round_of_delivery_ends_though_records_keep_coming(home):
     outbox.close()
     writer.close()
     store.close()
+
+
+def test_what_a_living_process_records_all_the_time_is_delivered_in_a_time_that_ends(home):
+    store = ml.open_store()
+    writer = JournalWriter(home / "journal", "a" * 32)
+    record = metrics_record({"loss" * 1000: 1.0}, 0, 0, None)
+
+    class Busy:
+        """A store during whose every call another record comes."""
+
+        calls = 0
+
+        def __getattr__(self, name):
+            return getattr(store, name)
+
+        def apply_journal(self, *_):
+            self.calls += 1
+            assert self.calls < 100, "the delivery does not end"
+            writer.append(record)
+            return []
+
+    writer.append(record)
+    [report] = deliver_folder(Busy(), writer.path.parent)
+    assert not report.finished
+    assert 1 <= report.records < 100
+    writer.remove()
+    store.close()
+
+
+def test_a_job_that_fails_takes_no_other_with_it():
+    with ml.start_run("jobs") as run:
+        run.log_metric("loss", 1)
+        assert run.flush()
+        delivery = outlet_of(run.run_id).delivery
+        done = threading.Event()
+
+        def fail():
+            raise ValueError("no such thing")
+
+        delivery.soon(fail)
+        delivery.soon(done.set)
+        run.log_metric("loss", 2)
+        assert run.flush(20) or run.flush(20), "one round fails"
+        assert done.is_set()
 
 
 def test_a_full_disk_is_one_warning_and_a_count_on_the_run(start):

@@ -233,9 +233,11 @@ class Delivery:
         return done
 
     def _do_jobs(self) -> None:
-        with self._changed:
-            jobs, self._jobs = self._jobs, []
-        for job in jobs:
+        while True:
+            with self._changed:
+                if not self._jobs:
+                    return
+                job = self._jobs.pop(0)  # one that fails is not tried again, and the others are
             job()
 
     def _deliver_one(self, store: Store, writer: JournalWriter, outbox: Outbox) -> bool:

@@ -178,6 +178,11 @@ class JournalReader:
     def close(self) -> None:
         os.close(self._file)
 
+    @property
+    def size(self) -> int:
+        """Of the file now, in bytes."""
+        return os.fstat(self._file).st_size
+
     def read(self, start: int, most: int = _CHUNK) -> tuple[list[bytes], int]:
         """The records from the offset `start` (0, or where an earlier read ended), and where they end.
 

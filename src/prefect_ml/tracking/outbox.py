@@ -66,6 +66,11 @@ class Outbox:
         """The store that it was recorded for."""
         return self._reader.place
 
+    @property
+    def size(self) -> int:
+        """Of the file now, in bytes; that of a living writer ends with empty space."""
+        return self._reader.size
+
     def close(self) -> None:
         self._reader.close()
 
@@ -178,7 +183,7 @@ def deliver_file(
                 path, outbox.place, place,
             )  # fmt: skip
             return JournalReport(path.parent.name, path.stem, 0, 0, finished=False)
-        count = outbox.deliver(store)
+        count = outbox.deliver(store, outbox.size)
         report = outbox.finish(store if mark else None)
     finally:
         outbox.close()
