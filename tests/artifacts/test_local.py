@@ -391,3 +391,11 @@ def test_a_process_forked_while_a_file_is_replaced_keeps_nobody_from_replacing(s
         os.waitpid(child, 0)
         writer.join(10)
     assert store.read("a") == b"2"
+
+
+def test_deleting_in_a_folder_between_leaves_the_digests_of_its_neighbours(tmp_path):
+    root = LocalArtifactStore(tmp_path)
+    noted = [root.put(f"1/{run}/artifacts/a.bin", b"a") for run in ("one", "two")]
+    LocalArtifactStore(tmp_path / "1").delete("one")
+    assert root.list("1/two/artifacts") == noted[1:]
+    assert root.list("1/one") == []

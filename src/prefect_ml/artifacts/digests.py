@@ -71,7 +71,8 @@ class DigestNotes:
     def delete(self, segments: tuple[str, ...], target: Path) -> None:
         """Delete a file or folder, and then its notes; a crash in between leaves notes of nothing."""
         note = self._folder.joinpath(*segments)
-        with self._locked():
+        # Without notes there is nobody to wait for; with them, those of a root above would be looked for here.
+        with self._locked() if self._lock.parent.is_dir() else contextlib.nullcontext():
             for path in (target, note):
                 if path.is_dir():
                     shutil.rmtree(path)

@@ -47,7 +47,7 @@ def run_server(
     if workers < 1:
         raise InvalidInputError(f"{workers} processes cannot serve; use --workers 1 or more.")
     log_as(settings.server_log)
-    guarded = settings.server_token is not None
+    guarded = bool(settings.server_token)
     with listening(host, port, guarded=guarded, setting="PREFECT_ML_SERVER_TOKEN") as listener:
         if workers == 1:
             _serve(listener, settings, lambda backend: _announce(listener, settings, backend.store.url))

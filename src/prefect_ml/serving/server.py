@@ -47,7 +47,7 @@ def run_server(model_uri: str, *, host: str = "127.0.0.1", port: int = 5001, set
     """
     settings = settings or Settings()
     log_to_stderr("prefect_ml.serving")
-    guarded = settings.serve_token is not None
+    guarded = bool(settings.serve_token)
     with (
         listening(host, port, guarded=guarded, setting="PREFECT_ML_SERVE_TOKEN") as listener,
         _store_of(model_uri, settings) as store,
