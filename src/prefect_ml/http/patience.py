@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import sys
+import termios
+from array import array
 from typing import TYPE_CHECKING
 
 import h11
@@ -27,11 +31,13 @@ class PatientProtocol(OnePacketProtocol):
     uvicorn itself bounds only the silence after an answer. The bodies are bounded where they are read.
 
     Attributes:
-        head_seconds: that the head of a request may take from its first byte on, and a new connection to send that.
+        head_seconds: that the head of a request may take from its first byte on, a new connection to send that, and
+            a client to read anything more of an answer.
     """
 
     head_seconds = 30.0
     _head_since: float | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -51,6 +57,18 @@ class PatientProtocol(OnePacketProtocol):
         # A client that does not read its answer would keep it in memory for as long as it likes.
         self.loop.call_later(self.head_seconds, self.transport.abort)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reading(None)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_awaiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_awaiting()
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's parameter
         """Answer what is no request, in the form of all refusals; called while h11's error is handled."""
         hint = getattr(sys.exception(), "error_status_hint", _BAD)
@@ -64,9 +82,30 @@ class PatientProtocol(OnePacketProtocol):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
+    def _await_reading(self, before: int | None) -> None:
+        """Drop an answer of which the client has read nothing since `before` bytes of it were left."""
+        left = self.transport.get_write_buffer_size() + _sent_in_vain(self.transport)
+        if left == before:
+            self.transport.abort()
+        else:
+            self._unread = self.loop.call_later(self.head_seconds, self._await_reading, left)
+
+    def _stop_awaiting(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
     def _wait(self, seconds: float) -> None:
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(max(0.0, seconds), self.timeout_keep_alive_handler)
+
+
+def _sent_in_vain(transport: asyncio.Transport) -> int:
+    """Bytes that the kernel has taken and the client has not: it takes more only when a good part of them is gone."""
+    number = array("i", [0])
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, number)
+    return number[0]
 
 
 def patient(seconds: float) -> type[PatientProtocol]:
