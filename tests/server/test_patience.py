@@ -27,7 +27,7 @@ async def come_to(done):
 
 
 async def serve_one_who_does_not_read(listener, request):
-    config = uvicorn.Config(answer, http=patient(0.3), lifespan="off", log_config=None, timeout_keep_alive=1)
+    config = uvicorn.Config(answer, http=patient(0.2), lifespan="off", log_config=None, timeout_keep_alive=1)
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve([listener]))
     with socket.socket() as client:
@@ -58,7 +58,7 @@ def test_an_answer_that_nobody_reads_is_dropped(request_):
 
 
 async def read_slowly(listener):
-    config = uvicorn.Config(answer, http=patient(1), lifespan="off", log_config=None)
+    config = uvicorn.Config(answer, http=patient(0.2), lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve([listener]))
     loop = asyncio.get_running_loop()

@@ -17,6 +17,8 @@ from prefect_ml.http.packets import OnePacketProtocol
 if TYPE_CHECKING:
     import asyncio
 
+# So many times as long as the head may take, a client may read nothing more of its answer.
+_STALLS = 10
 _TOO_LARGE = 431
 _BAD = 400
 _SENTENCES = {
@@ -31,8 +33,7 @@ class PatientProtocol(OnePacketProtocol):
     uvicorn itself bounds only the silence after an answer. The bodies are bounded where they are read.
 
     Attributes:
-        head_seconds: that the head of a request may take from its first byte on, a new connection to send that, and
-            a client to read anything more of an answer.
+        head_seconds: that the head of a request may take from its first byte on, and a new connection to send that.
     """
 
     head_seconds = 30.0
@@ -88,7 +89,7 @@ class PatientProtocol(OnePacketProtocol):
         if left == before:
             self.transport.abort()
         else:
-            self._unread = self.loop.call_later(self.head_seconds, self._await_reading, left)
+            self._unread = self.loop.call_later(_STALLS * self.head_seconds, self._await_reading, left)
 
     def _stop_awaiting(self) -> None:
         if self._unread is not None:
