@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from prefect_ml.artifacts import open_artifacts
-from prefect_ml.entities import LifecycleStage
+from prefect_ml.entities import JournalSpan, LifecycleStage, RunBatch, RunStart
 from prefect_ml.errors import InactiveError, NotFoundError
 from prefect_ml.moving.retention import remove
 from prefect_ml.store import open_store
@@ -139,3 +139,21 @@ def test_a_logged_model_whose_experiment_is_restored_meanwhile_is_not_marked(on_
     restored = update(experiments).where(mine).values(lifecycle_stage=LifecycleStage.ACTIVE, deletion_time=None)
     assert _meanwhile(store, restored, lambda: store.begin_removal(Kind.LOGGED_MODEL, [model.model_id], NOW)) == []
     assert Path(model.artifact_uri).is_dir()
+
+
+def test_a_run_that_was_removed_does_not_come_back_with_a_late_journal(store):
+    experiment = store.create_experiment("churn")
+    run = a_run(store, experiment)
+    store.delete_experiment(experiment)
+    remove(store, 0)
+    late = [
+        RunBatch(run.run_id, tags={"late": "1"}),
+        RunBatch(run.run_id, start=RunStart("churn", "back", "ann", 1)),
+    ]
+    refused = store.apply_journal(JournalSpan("j", 0, 10), late)
+    assert [each.what for each in refused] == [f"run {run.run_id!r}"] * 2
+    assert all("removed for good" in each.reason for each in refused)
+    with pytest.raises(NotFoundError):
+        store.get_run(run.run_id)
+    with pytest.raises(NotFoundError):
+        store.get_experiment_by_name("churn")

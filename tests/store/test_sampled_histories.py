@@ -74,6 +74,7 @@ def test_several_points_at_a_step(store):
         ((["a"], "loss", (0, 2**63), 5), InvalidInputError, "A step must be an integer of at most 64 bits"),
         ((["a"], "lo\x00ss", None, 5), InvalidInputError, "NUL"),
         (([str(number) for number in range(1001)], "loss", None, 5), InvalidInputError, "at most 1000 runs, got 1001"),
+        (([str(number) for number in range(101)], "loss", None, 10_000), InvalidInputError, "at most 1,000,000 points"),
     ],
 )
 def test_what_cannot_be_asked(store, arguments, error, message):

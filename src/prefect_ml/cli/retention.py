@@ -47,7 +47,7 @@ def retention(
     )
     if removal.kept:
         kept = ((each.kind, each.id, each.held_by) for each in removal.kept)
-        print_table("Kept: model versions need them", ("kind", "id", "needed by"), kept)
+        print_table("Kept: model versions need them, or experiments in them", ("kind", "id", "needed by"), kept)
     if removal.elsewhere:
         outside = ((each.kind, each.id, each.artifact_uri) for each in removal.elsewhere)
         print_table("Kept: their files are outside of the artifact root", ("kind", "id", "files"), outside)

@@ -15,6 +15,7 @@ from prefect_ml.store.experiments import DEFAULT, ensure_experiment, find_experi
 from prefect_ml.store.input_names import check_input
 from prefect_ml.store.inputs import write_inputs
 from prefect_ml.store.pairs import RUN_NAME_TAG, write_params, write_tags
+from prefect_ml.store.registry_tables import audit
 from prefect_ml.store.rows import Rows, now
 from prefect_ml.store.run_names import made_up_name
 from prefect_ml.store.runs import find_run, insert_run, run_row
@@ -75,6 +76,9 @@ def _apply(connection: Connection, batch: RunBatch, root: str, refused: list[Rej
     except InvalidInputError as error:
         refused.append(Rejection(f"run {run_id!r}", str(error)))
         return
+    if _was_removed(connection, run_id):
+        refused.append(Rejection(f"run {run_id!r}", "The run was removed for good; log to another one."))
+        return
     run = _started(connection, batch, root, refused)
     if run.lifecycle_stage != LifecycleStage.ACTIVE:
         refused.append(Rejection(f"run {run_id!r}", "The run is deleted; restore it to log to it."))
@@ -91,6 +95,14 @@ def _apply(connection: Connection, batch: RunBatch, root: str, refused: list[Rej
         write_inputs(connection, run.id, _sifted("data set", given, lambda item: check_input(item[1]), refused))
     if batch.end is not None:
         end_run(connection, run.id, batch.end)
+
+
+def _was_removed(connection: Connection, run_id: str) -> bool:
+    """Whether a run is not there because it was removed; what is delivered late must not bring it back."""
+    if find_run(connection, run_id) is not None:
+        return False
+    rows = select(audit.c.sequence).where(audit.c.subject == f"runs:/{run_id}", audit.c.action == "removed")
+    return connection.execute(rows.limit(1)).first() is not None
 
 
 def _started(connection: Connection, batch: RunBatch, root: str, refused: list[Rejection]) -> Row[Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_RUNS = 1000
 MAX_POINTS = 100_000
+MAX_ALTOGETHER = 1_000_000
 
 
 class SampledHistoryRows(Rows):
@@ -34,6 +35,11 @@ class SampledHistoryRows(Rows):
         wanted = sorted({check_text("A run id", run_id) for run_id in run_ids})
         if len(wanted) > MAX_RUNS:
             raise InvalidInputError(f"Points are sampled of at most {MAX_RUNS} runs, got {len(wanted)}.")
+        if len(wanted) * max_points > MAX_ALTOGETHER:
+            raise InvalidInputError(
+                f"{len(wanted)} runs with {max_points:,} points each are too many: at most {MAX_ALTOGETHER:,} points are "
+                "sampled at a time; ask for fewer."
+            )
         with self.database.read() as connection:
             number = key_number(connection, check_text("The name of a metric", key))
             runs = {run_id: run_row(connection, run_id).id for run_id in wanted}
