@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.entities import JournalSpan, LifecycleStage, RunBatch, RunStart
-from prefect_ml.errors import InactiveError, NotFoundError
+from prefect_ml.errors import InactiveError, InvalidInputError, NotFoundError
 from prefect_ml.moving.retention import remove
 from prefect_ml.store import open_store
 from prefect_ml.store.retention_contract import Kind
@@ -157,3 +157,11 @@ def test_a_run_that_was_removed_does_not_come_back_with_a_late_journal(store):
         store.get_run(run.run_id)
     with pytest.raises(NotFoundError):
         store.get_experiment_by_name("churn")
+
+
+def test_numbers_that_no_database_holds_are_refused_or_nothing(store):
+    assert store.begin_removal(Kind.EXPERIMENT, ["9" * 30], NOW) == []
+    assert store.remove(Kind.EXPERIMENT, "9" * 30, "") is False
+    for call in (store.list_deleted, lambda before: store.begin_removal(Kind.RUN, [], before)):
+        with pytest.raises(InvalidInputError, match="before"):
+            call(2**63)

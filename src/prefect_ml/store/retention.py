@@ -8,10 +8,10 @@ from sqlalchemy import Connection, Table, case, delete, exists, func, select, up
 
 from prefect_ml.entities import LifecycleStage
 from prefect_ml.store.audit import record
-from prefect_ml.store.experiments import DEFAULT, artifact_location
+from prefect_ml.store.experiments import DEFAULT, artifact_location, experiment_numbers
 from prefect_ml.store.held import Held
 from prefect_ml.store.logged_model_tables import logged_models
-from prefect_ml.store.names import check_text
+from prefect_ml.store.names import check_text, check_time
 from prefect_ml.store.registry_names import check_words
 from prefect_ml.store.registry_rows import RegistryRows
 from prefect_ml.store.retention_contract import Deleted, Kind
@@ -47,6 +47,7 @@ _MODEL_DELETED = (logged_models.c.lifecycle_stage == LifecycleStage.DELETED) | (
 
 class RetentionRows(RegistryRows):
     def list_deleted(self, before: int) -> Sequence[Deleted]:
+        check_time("before", before)
         with self.database.read() as connection:
             held = Held(connection)
             return [
@@ -57,6 +58,7 @@ class RetentionRows(RegistryRows):
 
     def begin_removal(self, kind: Kind, ids: Sequence[str], before: int, *, held: bool = False) -> Sequence[str]:
         table, column, _ = _TABLES[Kind(kind)]
+        check_time("before", before)
         wanted = set(ids)
 
         def work(connection: Connection) -> Sequence[str]:
@@ -135,7 +137,7 @@ def _old(table: Table, at: ColumnElement[int], before: int) -> ColumnElement[boo
 def _key(kind: Kind, id: str) -> str | int:
     if kind != Kind.EXPERIMENT:
         return check_text("An id", id)
-    return int(id) if id.isascii() and id.isdigit() else -1
+    return next(iter(experiment_numbers([id])), -1)
 
 
 def _lock(connection: Connection, kind: Kind, keys: Sequence[Any]) -> None:

@@ -37,8 +37,8 @@ class SampledHistoryRows(Rows):
             raise InvalidInputError(f"Points are sampled of at most {MAX_RUNS} runs, got {len(wanted)}.")
         if len(wanted) * max_points > MAX_ALTOGETHER:
             raise InvalidInputError(
-                f"{len(wanted)} runs with {max_points:,} points each are too many: at most {MAX_ALTOGETHER:,} points are "
-                "sampled at a time; ask for fewer."
+                f"{len(wanted)} runs with {max_points:,} points each are too many: at most {MAX_ALTOGETHER:,} points "
+                "are sampled at a time; ask for fewer."
             )
         with self.database.read() as connection:
             number = key_number(connection, check_text("The name of a metric", key))
