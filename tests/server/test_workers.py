@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -186,6 +187,34 @@ def test_a_worker_that_cannot_start_again_is_tried_with_pauses(tmp_path, monkeyp
     assert len(served.ended) == 6
     assert times[-1] - times[0] > 0.5
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_worker_that_cannot_be_forked_now_is_forked_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("prefect_ml.server.workers._PAUSE", 0.2)
+    served = Served(tmp_path, lambda _: False)
+    workers = Workers(2, served, drain=5, ended=served.ended.append)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def act() -> None:
+        """Kill one while this process may open no file, allow that again, and stop when there is another."""
+        victim = int(min(tmp_path.iterdir()).name)
+        free = os.open(os.devnull, os.O_RDONLY)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        os.kill(victim, signal.SIGKILL)
+        time.sleep(0.5)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        deadline = time.monotonic() + 20
+        while served.begun < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        workers.run(socket.create_server(("127.0.0.1", 0)), lambda: threading.Thread(target=act, daemon=True).start())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(served.ended) == 3
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 @pytest.mark.parametrize("count", [0, -1])

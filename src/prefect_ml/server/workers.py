@@ -104,7 +104,7 @@ class Workers:
     def _run(self, awake: socket.socket, announce: Callable[[], None]) -> None:
         announced = False
         while not self._stopping:
-            self._start_due()
+            self._start_due(announced=announced)
             sentinels = {process.sentinel: process for process in self._alive.values()}
             pause = max(0.0, min(self._due) - time.monotonic()) if self._due else None
             for event in wait([*sentinels, awake, self._told], pause):
@@ -118,7 +118,7 @@ class Workers:
                 announced = True
                 announce()
 
-    def _start_due(self) -> None:
+    def _start_due(self, *, announced: bool) -> None:
         now = time.monotonic()
         due = [at for at in self._due if at <= now]
         self._due = [at for at in self._due if at > now]
@@ -126,9 +126,16 @@ class Workers:
             # A signal that came between the fork and the worker's own way with signals would be lost in it.
             blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             process = self._fork.Process(target=self._work, args=(blocked,), name="prefect-ml-worker")
-            process.start()
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            self._alive[process.pid or 0] = process
+            try:
+                process.start()
+                self._alive[process.pid or 0] = process
+            except OSError as error:
+                if not announced:
+                    raise
+                _log.error("No worker can be started now, which is tried again: %s", error)
+                self._due.append(time.monotonic() + _PAUSE)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def _work(self, blocked: set[signal.Signals]) -> None:
         """What a worker does, from its fork to its end."""
