@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -312,3 +313,23 @@ def test_descriptors_are_given_back(tmp_path):
     after = len(list(Path("/proc/self/fd").iterdir())) if before else 0
     assert after <= before + 1
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > before
+
+
+def test_a_child_forked_while_a_journal_is_looked_at_does_not_hold_it(written):
+    children = []
+
+    def fork(_):
+        children.append(os.fork())
+        if children[-1] == 0:
+            signal.pause()
+            os._exit(0)
+        raise OSError("the store is away")
+
+    try:
+        with pytest.raises(OSError, match="the store is away"):
+            remove_if_abandoned(written, written.stat().st_size, fork)
+        assert remove_if_abandoned(written, written.stat().st_size), "the child holds it as if it were its writer"
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)

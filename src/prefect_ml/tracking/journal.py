@@ -264,7 +264,7 @@ def is_held(path: Path) -> bool:
     except BlockingIOError:
         return True
     finally:
-        os.close(file)
+        _let_go(file)
     return False
 
 
@@ -298,4 +298,10 @@ def remove_if_abandoned(path: Path, delivered: int, before: Callable[[JournalRea
                 path.rename(path.with_suffix(".damaged")) if damaged else path.unlink(missing_ok=True)
         return True
     finally:
-        os.close(file)
+        _let_go(file)
+
+
+def _let_go(file: int) -> None:
+    # Closing alone would leave the lock to a process that was forked meanwhile.
+    fcntl.flock(file, fcntl.LOCK_UN)
+    os.close(file)
