@@ -396,6 +396,22 @@ print(run.run_id)
     assert run.status is RunStatus.FINISHED
 
 
+def test_where_no_journal_can_be_kept_nobody_waits_for_its_delivery(start, home, monkeypatch):
+    monkeypatch.setenv("PREFECT_ML_FLUSH_TIMEOUT", "20")
+    home.mkdir()
+    (home / "journal").write_text("")
+    script = """
+import prefect_ml as ml
+with ml.start_run("lost") as run:
+    run.log_metric("loss", 1)
+    print(run.flush(), flush=True)
+"""
+    process = start(script)
+    out, err = process.communicate(timeout=15)
+    assert (out, process.returncode) == ("False\n", 0)
+    assert "cannot be recorded" in err
+
+
 def test_a_damaged_journal_gives_what_is_whole_and_is_reported(start, home, caplog):
     process = start(
         TRAINING.replace("1_000_000", "300").replace("with ml", "ml.flush\nwith ml")

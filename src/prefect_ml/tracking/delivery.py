@@ -126,6 +126,8 @@ class Delivery:
         with self._changed:
             if not (self._open or self._ended or self._jobs or self._later):
                 return True
+            if self._thread is None:  # no journal could be opened, so nothing ever will be delivered
+                return False
             self._asked += 1
             ticket, failures = self._asked, self._failures
             self._changed.notify_all()
