@@ -174,7 +174,7 @@ def test_an_outage_shorter_than_the_patience_is_not_seen(served, remote, listeni
         if len(refused) < 3:
             refused.append(time.monotonic())
             status = (503, 429, 502)[len(refused) - 1]
-            headers = [(b"retry-after", b"1")] if status == 429 else []
+            headers = [(b"retry-after", {503: b"nan", 429: b"1", 502: b"soon"}[status])]
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": b"busy"})
         else:

@@ -17,7 +17,8 @@ def explained(action: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFoundError(f"Cannot {action}: {error.filename!r} does not exist.") from error
+        # Not where it would be: a server's folders are no client's business.
+        raise NotFoundError(f"Cannot {action}: it does not exist.") from error
     except OSError as error:
         place = f" ({error.filename!r})" if error.filename is not None else ""
         raise ArtifactError(f"Cannot {action}: {error.strerror or error}{place}.") from error

@@ -131,7 +131,8 @@ def check(action: str, answer: httpx.Response) -> None:
     message = _message(answer)
     if answer.status_code in _AGAIN:
         asked = answer.headers.get("retry-after", "")
-        raise TryAgainError(f"{answer.status_code}: {message}", float(asked) if asked.isdigit() else None)
+        seconds = float(asked) if asked.isascii() and asked.isdigit() else None
+        raise TryAgainError(f"{answer.status_code}: {message}", seconds)
     if answer.status_code in {401, 403}:
         raise ArtifactError(f"Cannot {action}: {message} Set PREFECT_ML_SERVER_TOKEN to the server's token.")
     if answer.headers.get("content-type") == "application/json" and "DATA_LOSS" in answer.text:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import random
 import threading
@@ -230,8 +231,8 @@ def _made(url: str, token: SecretStr | None) -> httpx.Client:
 def _pause(attempt: int, answer: httpx.Response | None) -> float:
     """Seconds until the next attempt: what the server asks for, else more each time, and spread."""
     with contextlib.suppress(ValueError):
-        if answer is not None:
-            asked = min(max(float(answer.headers.get("Retry-After", "")), 0.0), _LONGEST_PAUSE)
+        if answer is not None and math.isfinite(asked := float(answer.headers.get("Retry-After", ""))):
+            asked = min(max(asked, 0.0), _LONGEST_PAUSE)
             return asked * random.uniform(1.0, 1.2)  # noqa: S311  spreads retries
     return _FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311  spreads retries
 
