@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from prefect_ml.errors import WouldWaitError
 from prefect_ml.store.writer import GROUP, Outcome, do
@@ -122,7 +122,7 @@ class Leader:
             with self._begin(self._connection, wait=wait):
                 return do(self._connection, [write.work for write in group])
         except BaseException as error:  # noqa: BLE001  whoever waits for the answer gets it
-            if not isinstance(error, WouldWaitError):
+            if isinstance(error, DBAPIError):  # else what was refused is rolled back, and the connection is well
                 self._let_go()
             return [(None, error)] * len(group)
 
