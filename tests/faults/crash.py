@@ -28,12 +28,23 @@ def _before_statement(tick: Callable[..., None]) -> None:
     from sqlalchemy import Engine, event
 
     event.listen(Engine, "before_cursor_execute", tick)
+    for module in _straight_to_the_driver():
+        _around(module, "execute", before=tick)
 
 
 def _after_statement(tick: Callable[..., None]) -> None:
     from sqlalchemy import Engine, event
 
     event.listen(Engine, "after_cursor_execute", tick)
+    for module in _straight_to_the_driver():
+        _around(module, "execute", after=tick)
+
+
+def _straight_to_the_driver() -> list[Any]:
+    """The modules with statements of which SQLAlchemy does not know."""
+    from prefect_ml.store import bulk, runs
+
+    return [bulk, runs]
 
 
 def _before_commit(tick: Callable[..., None]) -> None:

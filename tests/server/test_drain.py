@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from training import API, Training, check, new_runs
+from hammering import API, Training, check, new_runs
 
 from prefect_ml.store import open_store
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from training import Training, compare, new_runs
+from hammering import Training, compare, new_runs
 
 from postgres import Postgres
 

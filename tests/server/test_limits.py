@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from training import API, new_runs
+from hammering import API, new_runs
 
 from served import TrackingServer
 

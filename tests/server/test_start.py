@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import httpx
-from training import API, new_runs
+from hammering import API, new_runs
 
 # Each would cost tens or hundreds of milliseconds and megabytes.
 FORBIDDEN = {

@@ -10,8 +10,8 @@ import time
 
 import httpx
 import pytest
+from hammering import API, new_runs
 from prometheus_client.parser import text_string_to_metric_families
-from training import API, new_runs
 
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.artifacts.local import LocalArtifactStore

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import httpx
 import psutil
 import pytest
-from training import Training, compare, new_runs
+from hammering import Training, compare, new_runs
 
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError
 from prefect_ml.server import run_server

@@ -11,6 +11,7 @@ from rich.text import Text
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.cli.inputs import COLUMNS, by_use, input_row
 from prefect_ml.cli.output import Json, duration, emit, fields_of, print_fields, print_json, print_table, show, when
+from prefect_ml.entities import Run
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.store import open_store
 from prefect_ml.store.contract import Store
@@ -39,7 +40,7 @@ def list_runs(
     store = open_store()
     page = store.search_runs(_experiments(store, experiment), filter, order_by, max_results=max_results)
     emit(
-        page.items,
+        [_document(run) for run in page.items],
         json=json,
         title="Runs" + ("" if page.next_token is None else f" (the first {max_results})"),
         columns=("run id", "name", "status", "started", "took", "metrics"),
@@ -56,7 +57,7 @@ def show_run(run_id: str, *, json: Json = False) -> None:
     run = open_store().get_run(run_id)
     files = open_artifacts(run.artifact_uri).list()
     if json:
-        print_json({**fields_of(run), "artifacts": files})
+        print_json({**_document(run), "artifacts": files})
         return
     print_fields(
         f"Run {run.name}",
@@ -133,7 +134,7 @@ def compare(*run_ids: str, all: bool = False, json: Json = False) -> None:
     store = open_store()
     runs = [store.get_run(run_id) for run_id in run_ids]
     if json:
-        print_json(runs)
+        print_json([_document(run) for run in runs])
         return
     columns = ("", *(f"{run.name}\n{run.run_id[:8]}" for run in runs))
     for title, values in (
@@ -192,6 +193,11 @@ def _recorded(names: Mapping[str, Sequence[str]], most: int = 4) -> str:
         more = f" and {len(found) - most} more" if len(found) > most else ""
         parts.append(f"{kind} {', '.join(found[:most])}{more}")
     return "; ".join(parts)
+
+
+def _document(run: Run) -> dict[str, object]:
+    """A run as JSON, with the latest value of each metric by its key."""
+    return {**fields_of(run), "metrics": run.metrics}
 
 
 def _brief(metrics: Mapping[str, float], most: int = 4) -> str:
