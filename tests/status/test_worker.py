@@ -58,8 +58,10 @@ def test_kill_9_of_the_flow_process_and_once_more(world, runs):
     at = kill(world, run_id, signal.SIGKILL)
     world.ended(run_id, RunStatus.KILLED, "CRASHED", at=at)
     (world.folder / "go-worker").touch()
-    # The worker reports the death as well, later than the watchdog, and would undo a retry.
-    until(lambda: world.states(run_id).count("CRASHED") > 1, "the worker's report of the death")
+    # The worker may report the death as well, later than the watchdog, and would undo a retry.
+    deadline = time.monotonic() + 25
+    while world.states(run_id).count("CRASHED") < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
     world.retry(run_id)
     world.state(run_id, "COMPLETED")
     run = world.ended(run_id, RunStatus.FINISHED, "COMPLETED", outcomes=ONCE_MORE)
