@@ -18,7 +18,7 @@ from prefect_ml.artifacts.durable import open_to_read
 from prefect_ml.artifacts.local import LocalArtifactStore
 from prefect_ml.artifacts.open import open_artifacts
 from prefect_ml.artifacts.verified import verified
-from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidInputError, InvalidNameError
+from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidInputError, InvalidNameError, NotFoundError
 
 
 @pytest.fixture
@@ -183,6 +183,13 @@ def test_a_file_that_was_found_right_is_hashed_again_once_it_has_changed(store, 
     for _ in range(2):
         assert store.read("f") == content
     assert len(hashed) == 4
+
+
+def test_a_missing_file_is_named_without_its_folders(store, root):
+    with pytest.raises(NotFoundError) as caught, store.reader("d/missing"):
+        pytest.fail("it is not there")
+    assert "d/missing" in str(caught.value)
+    assert str(root) not in str(caught.value)
 
 
 def test_the_next_writer_sweeps_what_killed_ones_left(store, root):

@@ -12,13 +12,18 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def explained(action: str) -> Iterator[None]:
-    """Within, an `OSError` becomes a `NotFoundError` or an `ArtifactError` that says what could not be done."""
+def explained(action: str, *, where: bool = True) -> Iterator[None]:
+    """Within, an `OSError` becomes a `NotFoundError` or an `ArtifactError` that says what could not be done.
+
+    Args:
+        action: what is tried, with the artifact's name.
+        where: whether to say which file is missing; not where a server's folders are no client's business.
+    """
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
-        # Not where it would be: a server's folders are no client's business.
-        raise NotFoundError(f"Cannot {action}: it does not exist.") from error
+        missing = repr(error.filename) if where else "it"
+        raise NotFoundError(f"Cannot {action}: {missing} does not exist.") from error
     except OSError as error:
         place = f" ({error.filename!r})" if error.filename is not None else ""
         raise ArtifactError(f"Cannot {action}: {error.strerror or error}{place}.") from error

@@ -51,7 +51,7 @@ class LocalArtifactStore(StreamedStore):
         """Open one file and learn its digest, in one state of both."""
         path, notes, segments = self._locate(name)
         for _ in range(_ATTEMPTS):
-            with explained(f"read artifact {name!r}"):
+            with explained(f"read artifact {name!r}", where=False):
                 if path.is_dir():
                     raise NotFoundError(f"The artifact {name!r} is a folder; name a file in it.")
                 stream = open_to_read(path)
