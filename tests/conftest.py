@@ -44,8 +44,15 @@ def _leaves_sockets(names: Iterable[str]) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Prefect's engine leaves sockets to the garbage collector; warnings are errors everywhere else."""
+    """Say what goes together where several processes test, and what may leave sockets open.
+
+    The tests of a file stay together, and those of run statuses all of them: these have Prefect servers, workers and
+    flows of their own, two of which at once are slower than one. Prefect's engine leaves sockets to the garbage
+    collector; warnings are errors everywhere else.
+    """
     for item in items:
+        room = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(room if room == "status" else str(item.path)))
         if _leaves_sockets(getattr(item, "fixturenames", ())):
             for warning in LEFT_BY_PREFECT:
                 item.add_marker(pytest.mark.filterwarnings(warning))

@@ -162,7 +162,8 @@ class Served:
 def test_a_worker_that_ends_before_all_serve_ends_the_others(tmp_path):
     served = Served(tmp_path, lambda begun: begun == 2)
     workers = Workers(2, served, drain=5, ended=served.ended.append)
-    with pytest.raises(WorkersFailedError, match="A worker ended with 3 before it served"):
+    # The other one may be seen first: it fails when it says that it serves after all are told to end.
+    with pytest.raises(WorkersFailedError, match=r"A worker ended with [13] before it served"):
         workers.run(socket.create_server(("127.0.0.1", 0)), lambda: None)
     assert sorted(served.ended) == sorted(int(path.name) for path in tmp_path.iterdir())
     assert not any(psutil.pid_exists(pid) for pid in served.ended)
