@@ -8,15 +8,15 @@ not among them, and deleted with it.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from prefect_ml.artifacts.durable import CHUNK, settle, temporary
+from prefect_ml.artifacts.durable import CHUNK
 from prefect_ml.artifacts.explained import conflict, explained
 from prefect_ml.artifacts.names import HIDDEN, own_name, split_name
+from prefect_ml.artifacts.spooled import SpooledWriter
 from prefect_ml.artifacts.streamed import StreamedStore
-from prefect_ml.artifacts.verified import ALGORITHM, Tally, corrupt, verified
+from prefect_ml.artifacts.verified import ALGORITHM, Tally, VerifiedReader, corrupt
 from prefect_ml.entities import ArtifactInfo
 from prefect_ml.errors import ArtifactError, InvalidInputError, InvalidNameError, NotFoundError
 
@@ -133,47 +133,23 @@ class RemoteArtifactStore(StreamedStore):
         return ArtifactInfo(name, is_folder=False, size=entry["size"])
 
 
-class RemoteWriter:
-    """An `ArtifactWriter` that collects a file in the temporary folder of this machine."""
+class RemoteWriter(SpooledWriter):
+    """An `ArtifactWriter` of a file of fsspec."""
 
     def __init__(self, files: Any, path: str, name: str) -> None:
+        super().__init__(name)
         self._files = files
         self._path = path
-        self._name = name
-        self._tally = Tally()
-        self._open = contextlib.ExitStack()
-        folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="prefect-ml-")))
-        self._partial, self._handle = self._open.enter_context(temporary(folder))
 
-    def write(self, piece: bytes) -> None:
-        with explained(f"write artifact {self._name!r}"):
-            self._handle.write(piece)
-        self._tally.add(piece)
-
-    def commit(self, expected: str | None = None) -> ArtifactInfo:
-        self._tally.check(self._name, expected)
+    def _publish(self, path: Path, tally: Tally) -> ArtifactInfo:
         notes = notes_of(self._path)
-        with explained(f"write artifact {self._name!r}"):
-            settle(self._handle)
-            self._files.makedirs(notes, exist_ok=True)
-            self._files.pipe_file(f"{notes}/{self._tally.hex}", b"")
-            self._files.put_file(str(self._partial), self._path)
-        self.abort()
-        return ArtifactInfo(self._name, is_folder=False, size=self._tally.size, digest=self._tally.digest)
-
-    def abort(self) -> None:
-        # What was buffered may not fit on the disk; the file goes all the same.
-        with contextlib.suppress(OSError):
-            self._open.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.abort()
+        self._files.makedirs(notes, exist_ok=True)
+        self._files.pipe_file(f"{notes}/{tally.hex}", b"")
+        self._files.put_file(str(path), self._path)
+        return ArtifactInfo(self._name, is_folder=False, size=tally.size, digest=tally.digest)
 
 
-class RemoteReader:
+class RemoteReader(VerifiedReader):
     """An `ArtifactReader` of a file of fsspec."""
 
     def __init__(self, files: Any, path: str, info: ArtifactInfo, uri: str) -> None:
@@ -191,13 +167,6 @@ class RemoteReader:
                 raise corrupt(info.name, uri, digest, " or ".join(accepted))
         self.info = ArtifactInfo(info.name, is_folder=False, size=info.size, digest=digest)
 
-    def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        size = self.info.size or 0
-        stop = size if stop is None else min(stop, size)
-        if (start, stop) != (0, size):
-            return self._raw(start, stop)
-        return verified(self._raw(start, stop), self.info.digest, self.info.name, self._uri)
-
     def _raw(self, start: int, stop: int) -> Iterator[bytes]:
         with explained(f"read artifact {self.info.name!r}"):
             self._stream.seek(start)
@@ -213,12 +182,6 @@ class RemoteReader:
 
     def close(self) -> None:
         self._stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def notes_of(path: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from prefect_ml.artifacts.durable import CHUNK
 from prefect_ml.artifacts.s3_client import explained
-from prefect_ml.artifacts.verified import Tally, verified
+from prefect_ml.artifacts.verified import Tally, VerifiedReader
 from prefect_ml.entities import ArtifactInfo
 from prefect_ml.errors import ArtifactError, PrefectMLError
 
@@ -114,7 +114,7 @@ class S3Writer:
         self.abort()
 
 
-class S3Reader:
+class S3Reader(VerifiedReader):
     """An `ArtifactReader` of an object, which goes on where it was when a connection breaks.
 
     Args:
@@ -134,13 +134,6 @@ class S3Reader:
         self._etag = found["ETag"]
         self._body: Any = found["Body"]
         self.info = info
-
-    def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        size = self.info.size or 0
-        stop = size if stop is None else min(stop, size)
-        if (start, stop) != (0, size):
-            return self._raw(start, stop)
-        return verified(self._raw(start, stop), self.info.digest, self.info.name, self._uri)
 
     def _raw(self, start: int, stop: int) -> Iterator[bytes]:
         from botocore.exceptions import (  # noqa: PLC0415 (an extra)
@@ -178,9 +171,3 @@ class S3Reader:
     def close(self) -> None:
         if self._body is not None:
             self._body.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

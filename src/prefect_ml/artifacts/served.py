@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
-from prefect_ml.artifacts.durable import CHUNK, settle, temporary
+from prefect_ml.artifacts.durable import CHUNK
 from prefect_ml.artifacts.explained import explained
 from prefect_ml.artifacts.names import own_name, split_name
 from prefect_ml.artifacts.served_client import ATTEMPTS, TryAgainError, check, client_of, patient
 from prefect_ml.artifacts.sources import opened
+from prefect_ml.artifacts.spooled import SpooledWriter
 from prefect_ml.artifacts.streamed import StreamedStore
-from prefect_ml.artifacts.verified import Tally, verified
+from prefect_ml.artifacts.verified import Tally, VerifiedReader
 from prefect_ml.artifacts.wire import DIGEST_HEADER, PREFIX, SERVED, digest_header, digest_of, etag
 from prefect_ml.entities import ArtifactInfo
 from prefect_ml.errors import ArtifactError, InvalidInputError, InvalidNameError
@@ -108,45 +107,20 @@ class ServedArtifactStore(StreamedStore):
         return f"{PREFIX}/{quote(whole)}"
 
 
-class ServedWriter:
-    """An `ArtifactWriter` that collects a file in the temporary folder of this machine, to send it again if need be."""
+class ServedWriter(SpooledWriter):
+    """An `ArtifactWriter` that sends a file to the server, and again if need be."""
 
     def __init__(self, client: httpx.Client, path: str, name: str) -> None:
+        super().__init__(name)
         self._client = client
         self._path = path
-        self._name = name
-        self._tally = Tally()
-        self._open = contextlib.ExitStack()
-        folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="prefect-ml-")))
-        self._partial, self._handle = self._open.enter_context(temporary(folder))
 
-    def write(self, piece: bytes) -> None:
-        with explained(f"write artifact {self._name!r}"):
-            self._handle.write(piece)
-        self._tally.add(piece)
-
-    def commit(self, expected: str | None = None) -> ArtifactInfo:
-        self._tally.check(self._name, expected)
-        with explained(f"write artifact {self._name!r}"):
-            settle(self._handle)
-            with self._partial.open("rb") as stream:
-                info = _send(self._client, self._path, self._name, stream, self._tally)
-        self.abort()
-        return info
-
-    def abort(self) -> None:
-        # What was buffered may not fit on the disk; the file goes all the same.
-        with contextlib.suppress(OSError):
-            self._open.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.abort()
+    def _publish(self, path: Path, tally: Tally) -> ArtifactInfo:
+        with path.open("rb") as stream:
+            return _send(self._client, self._path, self._name, stream, tally)
 
 
-class ServedReader:
+class ServedReader(VerifiedReader):
     """An `ArtifactReader` of an answer, which goes on with the rest of the same version when the connection breaks."""
 
     def __init__(self, client: httpx.Client, path: str, name: str, uri: str, answer: httpx.Response) -> None:
@@ -156,13 +130,6 @@ class ServedReader:
         self._answer: httpx.Response | None = answer
         digest = digest_of(answer.headers.get(DIGEST_HEADER, ""))
         self.info = ArtifactInfo(name, is_folder=False, size=int(answer.headers["content-length"]), digest=digest)
-
-    def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        size = self.info.size or 0
-        stop = size if stop is None else min(stop, size)
-        if (start, stop) != (0, size):
-            return self._raw(start, stop)
-        return verified(self._raw(start, stop), self.info.digest, self.info.name, self._uri)
 
     def _raw(self, start: int, stop: int) -> Iterator[bytes]:
         import httpx  # noqa: PLC0415 (loaded already by whoever has a client)
@@ -208,12 +175,6 @@ class ServedReader:
     def close(self) -> None:
         if self._answer is not None:
             self._answer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _asked(client: httpx.Client, name: str, path: str, headers: dict[str, str] | None = None) -> httpx.Response:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Self
 
 from prefect_ml.errors import CorruptArtifactError, InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from prefect_ml.entities import ArtifactInfo
 
 ALGORITHM = "sha256:"
 
@@ -59,6 +62,37 @@ def verified(pieces: Iterable[bytes], digest: str | None, name: str, uri: str) -
         raise corrupt(name, uri, tally.digest, str(digest))
     if held:
         yield held
+
+
+class VerifiedReader(ABC):
+    """An `ArtifactReader` that verifies a file which is read whole, given how its bytes are read.
+
+    Attributes:
+        info: the file's name, size and digest.
+    """
+
+    info: ArtifactInfo
+    _uri: str
+
+    @abstractmethod
+    def _raw(self, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from one offset to another, in pieces."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        size = self.info.size or 0
+        stop = size if stop is None else min(stop, size)
+        if (start, stop) != (0, size):
+            return self._raw(start, stop)
+        return verified(self._raw(start, stop), self.info.digest, self.info.name, self._uri)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def corrupt(name: str, uri: str, found: str, written: str) -> CorruptArtifactError:

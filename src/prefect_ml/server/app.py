@@ -7,6 +7,7 @@ files; what is none of them goes to a FastAPI application with health, version a
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ _DOCS_POLICY = (
     "https://cdn.jsdelivr.net; img-src 'self' data: https://fastapi.tiangolo.com; connect-src 'self'; "
     "frame-ancestors 'none'"
 )
-_NOT_FOUND = "<!doctype html><title>404 Not Found</title><h1>Not Found</h1><p>There is no such page."
+_PAGE = "<!doctype html><title>{0} {1}</title><h1>{1}</h1>"
 
 
 def build_app(backend: Backend, settings: Settings, hosts: Collection[str] = ()) -> Observed:
@@ -126,4 +127,4 @@ async def _refused(request: Request, error: Exception) -> Response:
         return JSONResponse({"error_code": refused.code, "message": str(refused)}, refused.status)
     status: int = error.status_code  # type: ignore[attr-defined]
     headers: Any = error.headers  # type: ignore[attr-defined]
-    return HTMLResponse(_NOT_FOUND.replace("404 Not Found", str(status)), status, headers)
+    return HTMLResponse(_PAGE.format(status, HTTPStatus(status).phrase), status, headers)

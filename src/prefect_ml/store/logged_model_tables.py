@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from prefect_ml.store.tables import INDEXED_LENGTH, Key, Words, metadata
+from prefect_ml.store.tables import Key, Words, metadata, pairs_table
 
 logged_models = Table(
     "logged_models",
@@ -48,23 +48,8 @@ logged_models = Table(
     sqlite_autoincrement=True,
 )
 
-
-def _pairs(name: str) -> Table:
-    """A table of one text value per logged model and key, found by (key, beginning of value)."""
-    return Table(
-        name,
-        metadata,
-        Column("model", Key, ForeignKey("logged_models.id"), nullable=False),
-        Column("key", Words, nullable=False),
-        Column("value", Words, nullable=False),
-        PrimaryKeyConstraint("model", "key"),
-        Index(f"ix_{name}_value", "key", text(f"substr(value, 1, {INDEXED_LENGTH})"), "model"),
-        sqlite_with_rowid=False,
-    )
-
-
-logged_model_params = _pairs("logged_model_params")
-logged_model_tags = _pairs("logged_model_tags")
+logged_model_params = pairs_table("logged_model_params", "model", "logged_models.id")
+logged_model_tags = pairs_table("logged_model_tags", "model", "logged_models.id")
 
 logged_model_metrics = Table(
     "logged_model_metrics",

@@ -77,22 +77,28 @@ runs = Table(
 )
 
 
-def _pairs(name: str) -> Table:
-    """A table of one text value per run and key, found by (key, beginning of value)."""
+def pairs_table(name: str, owner: str, of: str) -> Table:
+    """A table of one text value per owner and key, found by (key, beginning of value).
+
+    Args:
+        name: of the table.
+        owner: the column of the owner's number.
+        of: the column that it refers to.
+    """
     return Table(
         name,
         metadata,
-        Column("run", Key, ForeignKey("runs.id"), nullable=False),
+        Column(owner, Key, ForeignKey(of), nullable=False),
         Column("key", Words, nullable=False),
         Column("value", Words, nullable=False),
-        PrimaryKeyConstraint("run", "key"),
-        Index(f"ix_{name}_value", "key", text(f"substr(value, 1, {INDEXED_LENGTH})"), "run"),
+        PrimaryKeyConstraint(owner, "key"),
+        Index(f"ix_{name}_value", "key", text(f"substr(value, 1, {INDEXED_LENGTH})"), owner),
         sqlite_with_rowid=False,
     )
 
 
-params = _pairs("params")
-tags = _pairs("tags")
+params = pairs_table("params", "run", "runs.id")
+tags = pairs_table("tags", "run", "runs.id")
 
 metric_keys = Table(
     "metric_keys",
