@@ -235,7 +235,8 @@ def test_a_killed_writer_leaves_a_whole_file_that_verifies(root):
         if not (root / "f").exists():
             continue
         content = store.read("f")
-        assert content == content[:8] * (len(content) // 8)
+        # On a busy machine a writer may be killed before it has written anything: then the last one's file is there.
+        assert content in {b"again", content[:8] * (len(content) // 8)}
         assert [i.name for i in store.list()] == ["f"]
         store.put("f", b"again")
         assert store.read("f") == b"again"
