@@ -24,6 +24,10 @@ LEFT_BY_PREFECT = (
     "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
 )
 
+# Some hundred processes are started by the tests; with this, each would compile the same modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # Prefect reads its settings when it is first imported: point it at a throw-away home before any test does.
 _SESSION_HOME = Path(tempfile.mkdtemp(prefix="prefect-ml-tests-"))
 os.environ["PREFECT_HOME"] = str(_SESSION_HOME / "prefect")

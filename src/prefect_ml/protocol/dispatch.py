@@ -140,7 +140,7 @@ def _pattern(path: str) -> re.Pattern[str]:
     parts = _PARAMETER.split(path)
     # Every second part is the name of a parameter, which takes one part of the path, or with `:path` all that is left.
     texts = (re.escape(part) if at % 2 == 0 else _group(part) for at, part in enumerate(parts))
-    return re.compile("".join(texts))
+    return re.compile("".join(texts), re.DOTALL)  # a name may have a line break in it
 
 
 def _group(parameter: str) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError, WouldWaitError
+from prefect_ml.store.driver import BEGUN
 from prefect_ml.store.leader import Leader
 from prefect_ml.store.writer import Writer
 
@@ -286,6 +287,7 @@ def _engine(url: URL, synchronous: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+        if (statement := connection.get_execution_options().get("begin", "BEGIN")) != BEGUN:
+            connection.exec_driver_sql(statement)
 
     return engine

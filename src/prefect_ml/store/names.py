@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import InvalidInputError, InvalidNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from prefect_ml.entities import Metric
 
@@ -44,7 +45,12 @@ def check_key(what: str, name: Any) -> str:
         what: "metric", "param" or "tag", for the message.
         name: the name.
     """
-    key = check_text(f"The name of a {what}", name)
+    return _checked_key(what, name if type(name) is str else check_text(f"The name of a {what}", name))
+
+
+@lru_cache(maxsize=4096)  # the same few names come again and again
+def _checked_key(what: str, key: str) -> str:
+    check_text(f"The name of a {what}", key)
     if not key or len(key) > MAX_KEY:
         raise InvalidNameError(f"The name of a {what} has 1 to {MAX_KEY} characters, got {len(key)}: {key[:60]!r}.")
     if not _KEY.fullmatch(key):
@@ -115,10 +121,23 @@ def check_metric(metric: Metric) -> Metric:
 
 def check_metrics(metrics: Iterable[Metric]) -> list[Metric]:
     """Points with checked names and values."""
-    points = [check_metric(metric) for metric in metrics]
-    for key in {point.key for point in points}:
+    points = list(metrics)
+    if not points:
+        return points
+    keys, values, timestamps, steps = zip(*points, strict=True)
+    if not (_all_are(str, keys) and _all_are(float, values) and _all_fit(timestamps) and _all_fit(steps)):
+        points = [check_metric(metric) for metric in points]
+    for key in set(keys):
         check_key("metric", key)
     return points
+
+
+def _all_are(kind: type, values: Iterable[Any]) -> bool:
+    return set(map(type, values)) == {kind}
+
+
+def _all_fit(numbers: Sequence[Any]) -> bool:
+    return _all_are(int, numbers) and min(numbers) in _INT64 and max(numbers) in _INT64
 
 
 def check_time(what: str, value: Any) -> int:

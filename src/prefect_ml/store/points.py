@@ -160,11 +160,14 @@ def key_numbers(connection: Connection, names: Iterable[str]) -> dict[str, int]:
 
 def _largest(points: Iterable[Point]) -> list[Point]:
     """The largest point of each curve, in the order of the curves' numbers."""
-    largest: dict[int, tuple[tuple[int, int, float, bool], Point]] = {}
+    largest: dict[int, Point] = {}
     for point in points:
-        key, step, timestamp, value, _ = point
-        rank = (step, timestamp, 0.0 if value is None else value, value is None)
-        old = largest.get(key)
-        if old is None or rank > old[0]:
-            largest[key] = (rank, point)
-    return [largest[key][1] for key in sorted(largest)]
+        old = largest.get(point[0])
+        if old is None or point[1] > old[1] or (point[1] == old[1] and _rank(point) > _rank(old)):
+            largest[point[0]] = point
+    return [largest[key] for key in sorted(largest)]
+
+
+def _rank(point: Point) -> tuple[int, float, bool]:
+    _, _, timestamp, value, _ = point
+    return timestamp, 0.0 if value is None else value, value is None

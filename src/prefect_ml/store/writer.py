@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import OperationalError
 
+from prefect_ml.store.driver import execute
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -99,16 +101,16 @@ def do(connection: Connection, works: Sequence[Callable[[Connection], Any]]) -> 
 
 
 def _in_savepoint(connection: Connection, work: Callable[[Connection], Any]) -> Outcome:
-    connection.exec_driver_sql("SAVEPOINT job")
+    execute(connection, "SAVEPOINT job", ())
     try:
         result = work(connection)
     except BaseException as error:  # noqa: BLE001  whoever waits for the answer gets it
         try:
-            connection.exec_driver_sql("ROLLBACK TO job")
+            execute(connection, "ROLLBACK TO job", ())
         except OperationalError:
             # SQLite itself has rolled back everything, as it does on a full disk.
             raise error from None
-        connection.exec_driver_sql("RELEASE job")
+        execute(connection, "RELEASE job", ())
         return None, error
-    connection.exec_driver_sql("RELEASE job")
+    execute(connection, "RELEASE job", ())
     return result, None
