@@ -63,9 +63,14 @@ class PromotionStore(Protocol):
     def get_request_by_key(self, key: str) -> PromotionRequest | None: ...
 
     def list_requests(
-        self, *, name: str | None = None, status: RequestStatus | None = None, max_results: int = 100
+        self,
+        *,
+        name: str | None = None,
+        status: RequestStatus | None = None,
+        max_results: int = 100,
+        before: str | None = None,
     ) -> Sequence[PromotionRequest]:
-        """Newest first."""
+        """Newest first; with `before`, those that were asked before the request of that id."""
         ...
 
     def decide(self, request_id: str, decision: Decision) -> PromotionRequest:
@@ -74,6 +79,14 @@ class PromotionStore(Protocol):
         Raises `PromotionError` when the request is not PENDING, `NotAllowedError` when the actor is no approver or is
         the requester under four eyes, `InvalidInputError` for a rejection without a reason.
         """
+        ...
+
+    def withdraw_request(self, request_id: str, *, actor: str, reason: str) -> PromotionRequest:
+        """Close an open request as REJECTED without a person's decision; a closed one stays as it is."""
+        ...
+
+    def expire_requests(self) -> Sequence[PromotionRequest]:
+        """Close the open requests whose time is over, and return them; call again until none is returned."""
         ...
 
     def promote(self, request_id: str, *, artifact_digest: str, actor: str) -> Alias:

@@ -102,7 +102,12 @@ class PromotionRows(RegistryRows):
             return load_requests(connection, rows)[0] if rows else None
 
     def list_requests(
-        self, *, name: str | None = None, status: RequestStatus | None = None, max_results: int = 100
+        self,
+        *,
+        name: str | None = None,
+        status: RequestStatus | None = None,
+        max_results: int = 100,
+        before: str | None = None,
     ) -> Sequence[PromotionRequest]:
         check_page_size(max_results, _MAX_LISTED)
         query = select(promotion_requests).order_by(promotion_requests.c.id.desc()).limit(max_results)
@@ -111,6 +116,8 @@ class PromotionRows(RegistryRows):
         if status is not None:
             query = query.where(_has_status(RequestStatus(status), now()))
         with self.database.read() as connection:
+            if before is not None:
+                query = query.where(promotion_requests.c.id < find_request(connection, before).id)
             return load_requests(connection, connection.execute(query).all())
 
     def decide(self, request_id: str, decision: Decision) -> PromotionRequest:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OPEN = (RequestStatus.PENDING, RequestStatus.APPROVED)
-_ACTIONS = {RequestStatus.EXPIRED: "request-expired", RequestStatus.SUPERSEDED: "request-superseded"}
+_ACTIONS = {
+    RequestStatus.EXPIRED: "request-expired",
+    RequestStatus.SUPERSEDED: "request-superseded",
+    RequestStatus.REJECTED: "request-withdrawn",
+}
 
 
 def alias_subject(name: str, alias: str) -> str:
@@ -57,7 +61,7 @@ def overdue(row: Row[Any], at: int) -> bool:
 
 
 def close_request(connection: Connection, row: Row[Any], status: RequestStatus, why: str, actor: str = "") -> None:
-    """Mark an open request EXPIRED or SUPERSEDED, with its audit row."""
+    """Mark an open request EXPIRED, SUPERSEDED or, without a person's decision, REJECTED; with its audit row."""
     set_status(connection, row.id, status, why)
     record(
         connection,

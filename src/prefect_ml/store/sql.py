@@ -19,6 +19,7 @@ from prefect_ml.store.moving_models import MovingModelRows
 from prefect_ml.store.once import OnceRows
 from prefect_ml.store.outputs import OutputRows
 from prefect_ml.store.policies import PolicyRows
+from prefect_ml.store.promotion_closing import PromotionClosingRows
 from prefect_ml.store.promotion_moves import PromotionMoveRows
 from prefect_ml.store.promotions import PromotionRows
 from prefect_ml.store.registered_models import RegisteredModelRows
@@ -55,6 +56,7 @@ class SqlStore(
     PolicyRows,
     PromotionRows,
     PromotionMoveRows,
+    PromotionClosingRows,
     AuditRows,
     OnceRows,
     WebhookRows,
