@@ -8,6 +8,7 @@ from cyclopts import App
 from rich.console import Console
 
 from prefect_ml.errors import PrefectMLError
+from prefect_ml.store.origin import origin
 
 app = App(
     name="prefect-ml",
@@ -46,7 +47,8 @@ def default() -> None:
 def main() -> None:
     """Run the command line; errors that are raised on purpose end as one sentence and exit code 1."""
     try:
-        app()
+        with origin(channel="cli"):
+            app()
     except PrefectMLError as error:
         Console(stderr=True, soft_wrap=True).print("Error: " + str(error), style="red", markup=False, highlight=False)
         sys.exit(1)

@@ -14,8 +14,10 @@ import orjson
 
 from prefect_ml.errors import WouldWaitError
 from prefect_ml.http.refusal import RefusedError, refuse, respond
+from prefect_ml.protocol.origin import request_origin
 from prefect_ml.protocol.refusals import refusal
 from prefect_ml.protocol.wire import from_body, from_query
+from prefect_ml.store.origin import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -108,7 +110,8 @@ class Dispatch:
             request = from_query(route.request, query, path)
         else:
             request = from_body(route.request, body, path)
-        return orjson.dumps(route.work(self._backend, request))
+        with within(lambda: request_origin(scope, request=request)):
+            return orjson.dumps(route.work(self._backend, request))
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         headers = dict(scope["headers"])

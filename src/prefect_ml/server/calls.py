@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from prefect_ml import errors
 from prefect_ml.errors import PrefectMLError, StoreUnavailableError
 from prefect_ml.http.refusal import RefusedError, refuse, respond
+from prefect_ml.protocol.origin import request_origin
 from prefect_ml.store.calls import KEY_HEADER, PREFIX, Call, calls, encode_error, encode_result
+from prefect_ml.store.origin import within
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -83,7 +85,7 @@ class Calls:
         body = await self._bodies.read(dict(scope["headers"]), receive)
         try:
             lane = self._lanes.searches if call.name in _LONG or call.name.startswith(_SEARCHING) else self._lanes.quick
-            return await lane.run(self._answer, call, body, key)
+            return await lane.run(self._answer, call, body, key, scope)
         finally:
             self._bodies.release(body)
 
@@ -96,12 +98,13 @@ class Calls:
             raise RefusedError(405, "BAD_METHOD", "A call of the store is sent by POST.", {"Allow": "POST"})
         return call
 
-    def _answer(self, call: Call, body: bytes, key: str) -> Answer:
+    def _answer(self, call: Call, body: bytes, key: str, scope: Scope) -> Answer:
         """The status and the body of the answer."""
 
         def work() -> Answer:
             try:
-                return 200, encode_result(getattr(self._store, call.name)(**arguments))
+                with within(lambda: request_origin(scope, "prefect-ml")):
+                    return 200, encode_result(getattr(self._store, call.name)(**arguments))
             except StoreUnavailableError:
                 raise  # nothing was done, and nothing is kept
             except PrefectMLError as error:

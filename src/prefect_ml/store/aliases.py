@@ -10,6 +10,7 @@ from prefect_ml.entities import Alias, AliasMove
 from prefect_ml.errors import NotFoundError
 from prefect_ml.store.audit import record
 from prefect_ml.store.names import check_text
+from prefect_ml.store.origin import here
 from prefect_ml.store.policies import refuse_protected
 from prefect_ml.store.registry_names import check_alias, check_words
 from prefect_ml.store.registry_rows import RegistryRows, find_model, find_version, touch_model
@@ -124,7 +125,7 @@ def move_alias(
         "generation": _next_generation(connection, name, alias),
         "previous_version": previous,
         "moved_at": now(),
-        "moved_by": actor,
+        "moved_by": actor or here().who,
         "request_id": request_id,
     }
     row = {"model": model, "alias": alias, **values}
@@ -139,8 +140,9 @@ def drop_alias(connection: Connection, name: str, row: Row[Any], *, actor: str, 
     """Remove an alias, with its row of history and of the audit log; protection is the caller's to mind."""
     connection.execute(delete(aliases).where(aliases.c.model == row.model, aliases.c.alias == row.alias))
     generation = _next_generation(connection, name, row.alias)
-    move = {"name": name, "alias": row.alias, "generation": generation, "reason": reason, "moved_by": actor}
-    move |= {"version": None, "previous_version": row.version, "moved_at": now(), "request_id": None}
+    who, at = actor or here().who, now()
+    move = {"name": name, "alias": row.alias, "generation": generation, "reason": reason, "moved_by": who}
+    move |= {"version": None, "previous_version": row.version, "moved_at": at, "request_id": None}
     connection.execute(insert(alias_moves), move)
     touch_model(connection, row.model)
     alias_changed(connection, row.model, name, row.alias, None)
@@ -149,10 +151,10 @@ def drop_alias(connection: Connection, name: str, row: Row[Any], *, actor: str, 
         connection,
         "alias-deleted",
         alias_subject(name, row.alias),
-        actor=actor,
+        actor=who,
         reason=reason,
         before=before,
-        after={"generation": generation},
+        after={"generation": generation, "previous": row.version, "moved_at": at},
     )
 
 
@@ -167,7 +169,14 @@ def record_move(
     stage: str | None = None,
 ) -> None:
     """The audit row of a move."""
-    after = {"version": moved.version, "generation": moved.generation, "request": moved.request_id, "stage": stage}
+    after = {
+        "version": moved.version,
+        "generation": moved.generation,
+        "previous": moved.previous_version,
+        "moved_at": moved.moved_at,
+        "request": moved.request_id,
+        "stage": stage,
+    }
     record(
         connection,
         action,

@@ -11,6 +11,7 @@ from prefect_ml.entities import AuditEntry
 from prefect_ml.errors import CorruptArtifactError
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.names import check_text
+from prefect_ml.store.origin import here
 from prefect_ml.store.paging import check_page_size
 from prefect_ml.store.registry_tables import audit, audit_head
 from prefect_ml.store.rows import Rows, now
@@ -67,7 +68,7 @@ def record(
         connection: of the transaction that does what the row tells.
         action: what was done, such as "promoted".
         subject: to what, as a URI such as "models:/churn@champion".
-        actor: who did it; empty when nobody said.
+        actor: who did it; whose change it is by its origin when nobody said.
         reason: why.
         before: what was there.
         after: what is there now.
@@ -77,7 +78,7 @@ def record(
     row: dict[str, Any] = {
         "sequence": head.sequence + 1,
         "at": now(),
-        "actor": actor,
+        "actor": actor or here().who,
         "action": action,
         "subject": subject,
         "reason": reason,

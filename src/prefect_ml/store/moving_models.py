@@ -12,6 +12,7 @@ from prefect_ml.store import registry_names as names
 from prefect_ml.store.audit import record
 from prefect_ml.store.held import being_removed
 from prefect_ml.store.names import check_text, check_time
+from prefect_ml.store.origin import here
 from prefect_ml.store.policies import in_force, protecting_alias, protecting_stage
 from prefect_ml.store.prompts import PROMPT_TAG, is_prompt
 from prefect_ml.store.registry_rows import RegistryRows, find_model
@@ -24,6 +25,7 @@ from prefect_ml.store.registry_tables import (
     registered_model_tags,
     registered_models,
 )
+from prefect_ml.store.requests import alias_subject
 from prefect_ml.store.rows import now
 from prefect_ml.store.statements import upsert
 
@@ -157,10 +159,12 @@ def _set_alias(connection: Connection, model: Row[Any], alias: str, version: int
     highest = select(func.max(moves.generation)).where(moves.name == model.name, moves.alias == alias)
     generation = (connection.execute(highest).scalar() or 0) + 1
     values = {"alias": alias, "version": version, "generation": generation, "previous_version": None}
-    values |= {"moved_at": now(), "moved_by": "", "request_id": None}
+    values |= {"moved_at": now(), "moved_by": here().who, "request_id": None}
     connection.execute(insert(aliases), {"model": model.id, **values})
     reason = names.clip(f"imported from {origin}")
     connection.execute(insert(alias_moves), {"name": model.name, "reason": reason, **values})
+    after = {name: values[name] for name in ("version", "generation", "moved_at")}
+    record(connection, "alias-set", alias_subject(model.name, alias), reason=reason, after=after)
 
 
 def _was_deleted(connection: Connection, name: str, version: int) -> bool:

@@ -199,7 +199,8 @@ def _insert(
         "base_generation": 0 if current is None else current.generation,
         "base_version": None if current is None else current.version,
     }
-    connection.execute(insert(promotion_requests), values)
+    made = insert(promotion_requests).values(values).returning(promotion_requests.c.id)
+    number = connection.execute(made).scalar_one()
     record(
         connection,
         "request-created",
@@ -215,6 +216,11 @@ def _insert(
             "digest": asked["artifact_digest"],
             "policy": rules.name,
             "policy_version": rules.version,
+            "number": number,
+            "key": asked["key"],
+            "requested_at": at,
+            "expires_at": values["expires_at"],
+            "flow_run": asked["flow_run_id"],
         },
         evidence_digest=asked["evidence_digest"],
     )
@@ -296,6 +302,9 @@ def _add_decision(
             "version": row.version,
             "approvals": f"{approvals} of {needed}",
             "channel": decision.channel,
+            "number": numbered["number"],
+            "decided_at": decision.decided_at,
+            "why": why,
         },
         evidence_digest=row.evidence_digest,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection, Row, select, text, update
 
 from prefect_ml.errors import NotFoundError
+from prefect_ml.store.origin import here, within
 from prefect_ml.store.registry_names import check_version, is_text
 from prefect_ml.store.registry_tables import model_versions, registered_models
 from prefect_ml.store.rows import Rows, now
@@ -29,11 +30,13 @@ class RegistryRows(Rows):
         The registry changes seldom, and every change is part of one chain of audit rows; so what `work` reads (is the
         alias protected? where is it?) stays true until it is committed.
         """
+        found = here()  # another thread may do the work
 
         def alone(connection: Connection) -> T:
             if connection.dialect.name == "postgresql":
                 connection.execute(_LOCK)
-            return work(connection)
+            with within(lambda: found):
+                return work(connection)
 
         return self.database.write(alone)
 

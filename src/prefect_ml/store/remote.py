@@ -26,6 +26,7 @@ import httpx
 from prefect_ml.errors import InvalidInputError, PrefectMLError, StoreUnavailableError, StoreVersionError
 from prefect_ml.store.calls import KEY_HEADER, PREFIX, Call, calls, decode_error
 from prefect_ml.store.contract import Store
+from prefect_ml.store.origin import ORIGIN_HEADER, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,7 +132,7 @@ class HttpStore(Store):
                 mine.client.close()
 
     def _ask(self, call: Call, body: bytes) -> Any:
-        headers = {} if call.reads else {KEY_HEADER: uuid.uuid4().hex}
+        headers = {} if call.reads else {KEY_HEADER: uuid.uuid4().hex, ORIGIN_HEADER: told()}
         until = time.monotonic() + _PATIENCE
         for attempt in range(1, _ATTEMPTS + 1):
             answer, failure = self._sent(call, body, headers)
