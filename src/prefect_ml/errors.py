@@ -18,6 +18,7 @@ PrefectMLError
 ├── ArtifactError             an artifact cannot be written or read
 │   ├── ArtifactConflictError a name cannot be both a file and a folder
 │   └── CorruptArtifactError  bytes differ from their recorded digest
+│       └── TamperedError     a record differs from what the audit log says of it
 ├── UntrustedModelError       loading would unpickle from an origin that is not trusted
 ├── JournalOffsetError        a journal batch does not start where the store stands
 ├── WouldWaitError            a write that may not wait would have to
@@ -95,6 +96,10 @@ class ArtifactConflictError(ArtifactError):
 
 class CorruptArtifactError(ArtifactError):
     """The bytes read differ from the digest recorded when they were written."""
+
+
+class TamperedError(CorruptArtifactError):
+    """A record is not what the audit log says of it: someone wrote to the database by other means."""
 
 
 class UntrustedModelError(PrefectMLError):

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from prefect_ml.entities import AuditEntry
 from prefect_ml.errors import CorruptArtifactError
+from prefect_ml.store.audit_check import RecordCheck
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.names import check_text
 from prefect_ml.store.origin import here
@@ -19,7 +20,7 @@ from prefect_ml.store.rows import Rows, now
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_HEAD = select(audit_head.c.sequence, audit_head.c.hash).where(audit_head.c.id == 1)
+AUDIT_HEAD = select(audit_head.c.sequence, audit_head.c.hash).where(audit_head.c.id == 1)
 _COVERED = tuple(column.name for column in audit.c if column.name != "hash")
 _BLOCK = 1000
 
@@ -35,6 +36,7 @@ class AuditRows(Rows):
 
     def verify_audit(self) -> int:
         with self.database.read() as connection:
+            records = RecordCheck(connection)
             length, previous = 0, ""
             while rows := _block(connection, length):
                 for row in rows:
@@ -42,12 +44,14 @@ class AuditRows(Rows):
                         raise _broken(length + 1, "it is missing")
                     if row["previous_hash"] != previous:
                         raise _broken(length + 1, "it does not continue the row before it")
-                    if row["hash"] != _hash(row):
+                    if row["hash"] != hash_of(row):
                         raise _broken(length + 1, "it was changed")
                     length, previous = row["sequence"], row["hash"]
-            head = connection.execute(_HEAD).first()
-        if head is None or (head.sequence, head.hash) != (length, previous):
-            raise _broken(length + 1, "the chain's end was cut off or replaced")
+                records.take(rows)
+            head = connection.execute(AUDIT_HEAD).first()
+            if head is None or (head.sequence, head.hash) != (length, previous):
+                raise _broken(length + 1, "the chain's end was cut off or replaced")
+            records.end()
         return length
 
 
@@ -74,7 +78,7 @@ def record(
         after: what is there now.
         evidence_digest: the digest of what it rests on.
     """
-    head = connection.execute(_HEAD.with_for_update()).one()
+    head = connection.execute(AUDIT_HEAD.with_for_update()).one()
     row: dict[str, Any] = {
         "sequence": head.sequence + 1,
         "at": now(),
@@ -87,7 +91,7 @@ def record(
         "evidence_digest": evidence_digest,
         "previous_hash": head.hash,
     }
-    row["hash"] = _hash(row)
+    row["hash"] = hash_of(row)
     connection.execute(insert(audit), row)
     moved = update(audit_head).where(audit_head.c.id == 1)
     connection.execute(moved.values(sequence=row["sequence"], hash=row["hash"]))
@@ -98,7 +102,7 @@ def _block(connection: Connection, after: int) -> list[RowMapping]:
     return list(connection.execute(query).mappings())
 
 
-def _hash(row: Mapping[Any, Any]) -> str:
+def hash_of(row: Mapping[Any, Any]) -> str:
     return digest(canonical("The audit row", {name: row[name] for name in _COVERED}))
 
 

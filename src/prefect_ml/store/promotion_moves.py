@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, select
 from prefect_ml.entities import Alias, RequestStatus, Stage
 from prefect_ml.errors import NotFoundError, PromotionError, StaleRequestError
 from prefect_ml.store.aliases import current_alias, existing_alias, move_alias, record_move
+from prefect_ml.store.audit_proof import refuse_unproven
 from prefect_ml.store.canonical import digest
 from prefect_ml.store.names import check_text
 from prefect_ml.store.policies import in_force, protecting_alias, protecting_stage
@@ -41,6 +42,7 @@ class PromotionMoveRows(RegistryRows):
             if why := next(_changes(connection, row, artifact_digest), ""):
                 close_request(connection, row, RequestStatus.SUPERSEDED, why, actor)
                 return _stale(row, RequestStatus.SUPERSEDED, why)
+            refuse_unproven(connection, row)
             return _carry_out(connection, row, actor)
 
         result = self.change(work)

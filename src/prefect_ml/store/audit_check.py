@@ -1,0 +1,202 @@
+"""Whether the registry's records are what the audit log says of them.
+
+The chain of the log is passed once, from its beginning. Each of its rows is compared with the record that it tells of,
+so that what was changed or taken away is found; they are counted, so that what was added is found too. No memory of a
+request is needed for its last status either: what is final is compared where it became so, and of the others there must
+be as many of each status as the log says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, RowMapping, Table, and_, column, exists, func, or_, select, values
+
+from prefect_ml.entities import RequestStatus
+from prefect_ml.store.audit_findings import added, tampered, turned
+from prefect_ml.store.audit_told import Entry, Told, Turn
+from prefect_ml.store.canonical import digest
+from prefect_ml.store.registry_tables import (
+    alias_moves,
+    aliases,
+    policies,
+    promotion_decisions,
+    promotion_requests,
+    registered_models,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+_FINAL = {RequestStatus.REJECTED, RequestStatus.EXPIRED, RequestStatus.SUPERSEDED, RequestStatus.PROMOTED}
+# So many at a time of those that may have a million characters each.
+_LARGE = 20
+
+_MOVE_KEY = ("name", "alias", "generation")
+_POLICY_KEY = ("name", "version")
+
+
+class RecordCheck:
+    """Compares the records with the log, block by block.
+
+    Args:
+        connection: sees one unchanging snapshot of both.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._told: Counter[str] = Counter()
+        self._statuses: Counter[str] = Counter()
+
+    def take(self, block: Sequence[Mapping[Any, Any]]) -> None:
+        """Compare what the next rows of the log say.
+
+        Raises:
+            TamperedError: a record is not what a row says of it.
+        """
+        entries = [Entry(row) for row in block]
+        moves = [told for entry in entries if (told := entry.move())]
+        saved = [told for entry in entries if (told := entry.policy())]
+        requests = [told for entry in entries if (told := entry.request())]
+        decisions = [told for entry in entries if (told := entry.decision())]
+        turns = [told for entry in entries if (told := entry.turn())]
+        self._compare(alias_moves, moves, _moves(self._connection, moves))
+        for chunk in _chunks(saved):
+            self._compare(policies, chunk, _policies(self._connection, chunk))
+        for chunk in _chunks(requests):
+            self._compare(promotion_requests, chunk, _requests(self._connection, chunk))
+        self._compare(promotion_decisions, decisions, _decisions(self._connection, decisions))
+        self._turn(turns)
+
+    def end(self) -> None:
+        """Compare what is left when the log has been passed.
+
+        Raises:
+            TamperedError: there are records that the log does not know, or in a state that it does not know.
+        """
+        for table in (alias_moves, policies, promotion_requests, promotion_decisions):
+            found = self._connection.execute(select(func.count()).select_from(table)).scalar_one()
+            if found != self._told[table.name] and (stranger := added(self._connection, table)):
+                raise stranger
+        statuses = select(promotion_requests.c.status, func.count()).group_by(promotion_requests.c.status)
+        counted = {row[0]: row[1] for row in self._connection.execute(statuses)}
+        for status in {*counted, *self._statuses}:
+            if counted.get(status, 0) != self._statuses[status]:
+                raise turned(self._connection)
+        _check_pending(self._connection)
+        _check_aliases(self._connection)
+
+    def _compare(
+        self, table: Table, told: Sequence[Told], found: Iterable[tuple[tuple[Any, ...], Mapping[str, Any]]]
+    ) -> None:
+        self._told[table.name] += len(told)
+        rows = dict(found)
+        for sequence, key, columns in told:
+            if key[-1] is None:
+                continue
+            row = rows.get(key)
+            if row is None:
+                raise tampered(sequence, table, key)
+            for name, expected in columns.items():
+                if row[name] != expected:
+                    raise tampered(sequence, table, key, (name, row[name], expected))
+
+    def _turn(self, turns: Sequence[Turn]) -> None:
+        """Count what requests became, and compare those that stay so."""
+        asked = promotion_requests.c
+        query = select(asked.request_id, asked.status, asked.status_reason)
+        ids = {turn.request for turn in turns}
+        rows = {row.request_id: row for row in self._connection.execute(query.where(asked.request_id.in_(ids)))}
+        for turn in turns:
+            self._statuses[turn.after] += 1
+            if turn.before is not None:
+                self._statuses[turn.before] -= 1
+            row = rows.get(turn.request)
+            stays = turn.after in _FINAL or (turn.after == RequestStatus.APPROVED and row and row.status not in _FINAL)
+            of = (turn.sequence, promotion_requests, (turn.request,))
+            if row is None:
+                raise tampered(*of)
+            if stays and row.status != turn.after:
+                raise tampered(*of, ("status", row.status, turn.after))
+            if stays and turn.why not in (None, row.status_reason):
+                raise tampered(*of, ("status_reason", row.status_reason, turn.why))
+
+
+def _moves(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], RowMapping]]:
+    return _by_key(connection, alias_moves, _MOVE_KEY, told)
+
+
+def _policies(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    for key, row in _by_key(connection, policies, _POLICY_KEY, told):
+        yield key, {**row, "digest": digest(row["content"])}
+
+
+def _requests(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    ids = [each.key[0] for each in told]
+    query = select(promotion_requests).where(promotion_requests.c.request_id.in_(ids))
+    for row in connection.execute(query).mappings():
+        kept = {**row}
+        if digest(kept.pop("evidence")) != row["evidence_digest"]:
+            kept["evidence_digest"] = "evidence of another digest"
+        yield (row["request_id"],), kept
+
+
+def _decisions(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], RowMapping]]:
+    asked, made = promotion_requests.c, promotion_decisions.c
+    joined = made.request == asked.id
+    query = select(asked.request_id, promotion_decisions).join_from(promotion_decisions, promotion_requests, joined)
+    ids = {each.key[0] for each in told}
+    for row in connection.execute(query.where(asked.request_id.in_(ids))).mappings():
+        yield (row["request_id"], row["number"]), row
+
+
+def _by_key(
+    connection: Connection, table: Table, key: Sequence[str], told: Sequence[Told]
+) -> Iterator[tuple[tuple[Any, ...], RowMapping]]:
+    if not told:
+        return
+    listed = values(*(column(name, table.c[name].type) for name in key), name="listed")
+    wanted = listed.data([each.key for each in told]).cte("wanted")
+    query = select(table).join_from(wanted, table, and_(*(table.c[name] == wanted.c[name] for name in key)))
+    for row in connection.execute(query).mappings():
+        yield tuple(row[name] for name in key), row
+
+
+def _chunks(told: Sequence[Told]) -> Iterator[Sequence[Told]]:
+    for first in range(0, len(told), _LARGE):
+        yield told[first : first + _LARGE]
+
+
+def _check_pending(connection: Connection) -> None:
+    """A request of which nothing was decided yet has no reason for its status."""
+    asked = promotion_requests.c
+    query = select(asked.request_id, asked.status_reason)
+    query = query.where(asked.status == RequestStatus.PENDING, asked.status_reason != "")
+    if row := connection.execute(query.limit(1)).first():
+        raise tampered(None, promotion_requests, (row.request_id,), ("status_reason", row.status_reason, ""))
+
+
+def _check_aliases(connection: Connection) -> None:
+    """Every alias is where its last move put it, and none is missing."""
+    at, moved, later = aliases.c, alias_moves.c, alias_moves.alias("later")
+    same = and_(later.c.name == moved.name, later.c.alias == moved.alias, later.c.generation > moved.generation)
+    superseded = exists().where(same)
+    columns = ("version", "previous_version", "moved_at", "moved_by", "request_id")
+    own = and_(moved.name == registered_models.c.name, moved.alias == at.alias, moved.generation == at.generation)
+    query = select(registered_models.c.name, aliases, *(moved[name].label(f"told_{name}") for name in columns))
+    query = query.join_from(aliases, registered_models, at.model == registered_models.c.id)
+    query = query.outerjoin(alias_moves, own)
+    differing = or_(moved.version.is_(None), superseded, *(moved[name].is_distinct_from(at[name]) for name in columns))
+    if row := connection.execute(query.where(differing).limit(1)).mappings().first():
+        of = (None, aliases, (row["name"], row["alias"]))
+        name = next((name for name in columns if row[name] != row[f"told_{name}"]), None)
+        if row["told_version"] is None or name is None:
+            raise tampered(*of, ("generation", row["generation"], "that of its last move"))
+        raise tampered(*of, (name, row[name], row[f"told_{name}"]))
+    left = select(moved.name, moved.alias, at.version).where(moved.version.is_not(None), ~superseded)
+    models = registered_models.c
+    left = left.join_from(alias_moves, registered_models, models.name == moved.name, isouter=True)
+    left = left.outerjoin(aliases, and_(at.model == models.id, at.alias == moved.alias)).where(at.version.is_(None))
+    if row := connection.execute(left.limit(1)).first():
+        raise tampered(None, aliases, (row.name, row.alias))

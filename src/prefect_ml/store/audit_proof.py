@@ -1,0 +1,128 @@
+"""Whether an approved request may move its alias by what the audit log says, whatever stands in its own row by now.
+
+A row of `promotion_requests` is one UPDATE away from being approved; a row of the log is part of a chain.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, RowMapping, Select, func, select
+
+from prefect_ml.entities import RequestStatus
+from prefect_ml.errors import TamperedError
+from prefect_ml.store.audit import AUDIT_HEAD, hash_of
+from prefect_ml.store.audit_findings import ADVICE, tampered
+from prefect_ml.store.audit_told import Entry
+from prefect_ml.store.canonical import digest
+from prefect_ml.store.policies import find_policy
+from prefect_ml.store.registry_names import person
+from prefect_ml.store.registry_tables import audit, policies, promotion_requests
+from prefect_ml.store.requests import alias_subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from prefect_ml.entities import Policy
+
+_PAGE = 200
+_NO_END = 2**63 - 1
+
+
+def refuse_unproven(connection: Connection, row: Row[Any]) -> None:
+    """Refuse to carry out a request that the audit log does not say was made and approved like this.
+
+    Costs as many rows of the log as were written about the alias since the request was made.
+
+    Args:
+        connection: of the transaction that moves the alias.
+        row: of the request.
+
+    Raises:
+        TamperedError: the request, its evidence, its policy or the log was changed by other means.
+    """
+    entries = list(_entries(connection, row))
+    made = entries[-1].request() if entries else None
+    if made is None:
+        raise _unproven(row, "the log does not tell that it was made")
+    _check_chain(connection, row, [entry.row for entry in entries])
+    found = {**row._mapping, "evidence_digest": digest(row.evidence)}  # noqa: SLF001  public, in spite of its name
+    for column, told in made.columns.items():
+        if found[column] != told:
+            raise tampered(made.sequence, promotion_requests, made.key, (column, found[column], told))
+    last = next(turn for entry in entries if (turn := entry.turn()))
+    if last.after != RequestStatus.APPROVED:
+        raise _unproven(row, f"the log tells last that it is {last.after}")
+    rules = _policy(connection, row)
+    approving = _approving(entries, rules, row.requester)
+    if len(approving) < rules.approvals:
+        counted = f"{len(approving)} approvals that count, and {rules.approvals} are needed"
+        raise _unproven(row, f"the log tells of {counted}")
+
+
+def _entries(connection: Connection, row: Row[Any]) -> Iterator[Entry]:
+    """What the log tells of the request, newest first, down to that it was made."""
+    of = audit.c
+    query = select(audit).where(of.subject == alias_subject(row.name, row.alias)).order_by(of.sequence.desc())
+    for each in _pages(connection, query):
+        if row.request_id in each["after"] and (entry := Entry(each)).after.get("request") == row.request_id:
+            yield entry
+            if entry.request() is not None:
+                return
+
+
+def _pages(connection: Connection, newest_first: Select[Any]) -> Iterator[RowMapping]:
+    before = _NO_END
+    while page := connection.execute(newest_first.where(audit.c.sequence < before).limit(_PAGE)).mappings().all():
+        yield from page
+        before = page[-1]["sequence"]
+
+
+def _policy(connection: Connection, row: Row[Any]) -> Policy:
+    """The policy that the request was made under, as the log knows it, and none after it that the log does not know."""
+    saved = select(audit).where(audit.c.subject == f"policies:/{row.policy}").order_by(audit.c.sequence.desc())
+    known: list[Entry] = []
+    for each in _pages(connection, saved):
+        known.append(Entry(each))
+        if known[-1].after["version"] == row.policy_version:
+            break
+    newest = select(func.max(policies.c.version)).where(policies.c.name == row.policy)
+    own = known[-1].policy() if known else None
+    if own is None or known[0].after["version"] != connection.execute(newest).scalar():
+        raise _unproven(row, f"the log knows other versions of the policy {row.policy!r}")
+    _check_chain(connection, row, [entry.row for entry in known])
+    kept = select(policies.c.content).where(policies.c.name == row.policy, policies.c.version == row.policy_version)
+    found = digest(connection.execute(kept).scalar_one())
+    if found != own.columns["digest"]:
+        raise tampered(own.sequence, policies, own.key, ("digest", found, own.columns["digest"]))
+    return find_policy(connection, row.policy, row.policy_version)
+
+
+def _approving(entries: Iterable[Entry], rules: Policy, requester: str) -> set[str]:
+    """The people whose last word approves, among those who may decide."""
+    said: dict[str, bool] = {}
+    for entry in entries:
+        if told := entry.decision():
+            who = told.columns["actor"]
+            own = rules.four_eyes and person(who) == person(requester)
+            if not own and (not rules.approvers or who in rules.approvers):
+                said.setdefault(person(who), told.columns["approve"])
+    return {who for who, approves in said.items() if approves}
+
+
+def _check_chain(connection: Connection, request: Row[Any], rows: Sequence[Mapping[Any, Any]]) -> None:
+    """Each row has its hash, and the row after it builds on that."""
+    after = audit.c.sequence.in_([row["sequence"] + 1 for row in rows])
+    following = {row.sequence: row.previous_hash for row in connection.execute(select(audit).where(after))}
+    head = connection.execute(AUDIT_HEAD).one()
+    following[head.sequence + 1] = head.hash
+    for row in rows:
+        if not row["hash"] == hash_of(row) == following.get(row["sequence"] + 1):
+            raise _unproven(request, f"row {row['sequence']} of the log was changed")
+
+
+def _unproven(row: Row[Any], why: str) -> TamperedError:
+    return TamperedError(
+        f"The request {row.request_id} moves nothing: by the audit log it is not approved as it stands, since {why}. "
+        f"{ADVICE}"
+    )
