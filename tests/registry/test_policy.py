@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.registry.metric_gates import BetterThanChampion, MetricThreshold
 from prefect_ml.registry.model_gates import Budget, Loads, SignatureCompatible, SignaturePresent
-from prefect_ml.registry.policy import PromotionPolicy, default_policy
+from prefect_ml.registry.policy import Canary, OnRejection, PromotionPolicy, Soak, default_policy
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 text = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=30)
@@ -28,6 +28,14 @@ policies = st.builds(
     approvals=st.integers(1, 3),
     four_eyes=st.booleans(),
     expires_after=st.floats(1, 86400.0),
+    approval_valid_for=st.sampled_from([0.0, 60.0]),
+    evidence_valid_for=st.sampled_from([0.0, 60.0]),
+    canary=st.none() | st.just(Canary(alias="a canary of its own kind", seconds=0.5)),
+    soak=st.none() | st.just(Soak(seconds=600)),
+    on_rejection=st.none() | st.builds(OnRejection, tags=st.dictionaries(text, text, max_size=2)),
+    emergency=st.sampled_from([(), ("*",), ("ann", "bob")]),
+    on_decay=st.sampled_from(["nothing", "rollback", "remove"]),
+    notify=st.sampled_from([(), ("slack-webhook/oncall",)]),
 )
 
 
@@ -54,6 +62,13 @@ def test_yaml_and_entity_give_the_policy_back(policy):
         ("name: p\naliases: [a]\nstages: [None]", "stage 'None'"),
         ("name: p\naliases: [a]\nsurprise: 1", "surprise"),
         ("name: p\naliases: [2026-01-01]", "no text"),
+        ("name: p\naliases: [a]\nsoak: {seconds: 0}", "soak.seconds"),
+        ("name: p\naliases: [a]\ncanary: {seconds: 1}", "canary.alias"),
+        ("name: p\naliases: [a]\ncanary: {alias: a, seconds: 1}", "neither a canary"),
+        ("name: p\naliases: [a]\non_rejection: {drop_aliases: [a]}", "neither a canary"),
+        ("name: p\naliases: [a]\non_decay: explode", "on_decay"),
+        ("name: p\naliases: [a]\nnotify: [oncall]", "notify.0"),
+        ("name: p\naliases: [a]\nevidence_valid_for: -1", "evidence_valid_for"),
         ("!!python/object/apply:os.system [id]", "no valid YAML"),
     ],
 )

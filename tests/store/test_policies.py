@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 
 import pytest
+from sqlalchemy import select, update
 
 from prefect_ml.entities import Decision, GateResult, Policy, Stage
 from prefect_ml.errors import InvalidInputError, NotFoundError, PrefectMLError, PromotionError, ProtectedError
 from prefect_ml.store.contract import ModelStore, PromotionStore
+from prefect_ml.store.registry_tables import policies
 
 GATES = ({"name": "auc", "kind": "metric_threshold", "minimum": 0.5},)
 CHAMPIONS = Policy("champions", 0, "churn*", ("champion", "shadow"), ("Production",), GATES, approvers=("ann",))
@@ -101,10 +104,55 @@ def test_a_policy_that_cannot_be_is_refused(store):
         {"gates": ({"name": ["a"]},)},
         {"gates": ("loads",)},
         {"approvers": ("",)},
+        {"approval_valid_for": -1.0},
+        {"evidence_valid_for": float("nan")},
+        {"canary": {"alias": "trial"}},
+        {"canary": {"alias": "champion", "seconds": 1.0}},
+        {"canary": {"alias": "trial", "seconds": 0}},
+        {"canary": {"alias": "trial", "seconds": 1.0, "more": 1}},
+        {"soak": {"seconds": "1"}},
+        {"on_rejection": {"tags": ["rejected"]}},
+        {"on_rejection": {"drop_aliases": "trial"}},
+        {"on_rejection": {"drop_aliases": ["shadow"]}},
+        {"emergency": ("",)},
+        {"on_decay": "explode"},
+        {"notify": ("",)},
     ):
         with pytest.raises(InvalidInputError):
             store.save_policy(dataclasses.replace(CHAMPIONS, **change), actor="ops")
     assert store.list_policies() == []
+
+
+def test_a_policy_says_all_that_it_was_given(store):
+    full = dataclasses.replace(
+        CHAMPIONS,
+        approval_valid_for=60,
+        evidence_valid_for=90.0,
+        canary={"alias": "trial", "seconds": 600},
+        soak={"seconds": 600.0},
+        on_rejection={"tags": {"promotion": "rejected"}},
+        emergency=("*",),
+        on_decay="rollback",
+        notify=("slack-webhook/oncall",),
+    )
+    store.save_policy(full, actor="ops")
+    kept = store.get_policy("champions")
+    assert (kept.approval_valid_for, kept.evidence_valid_for) == (60.0, 90.0)
+    assert (kept.canary, kept.soak) == ({"alias": "trial", "seconds": 600.0}, {"seconds": 600.0})
+    assert kept.on_rejection == {"tags": {"promotion": "rejected"}, "drop_aliases": []}
+    assert (kept.emergency, kept.on_decay, kept.notify) == (("*",), "rollback", ("slack-webhook/oncall",))
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_releases_before_and_after_read_each_others_policies(store):
+    store.save_policy(CHAMPIONS, actor="ops")
+    with store.database.read() as connection:
+        content = json.loads(connection.execute(select(policies.c.content)).scalar_one())
+    first = {"model_pattern", "aliases", "stages", "gates", "approvals", "approvers", "four_eyes", "expires_after"}
+    assert set(content) == first
+    later = json.dumps({**content, "of_a_later_release": {"deep": 1}})
+    store.database.write(lambda connection: connection.execute(update(policies).values(content=later)))
+    assert store.save_policy(CHAMPIONS, actor="ops") == store.get_policy("champions", 1)
 
 
 def test_taking_protection_away_needs_a_reason_and_is_audited(model):
@@ -132,9 +180,29 @@ def test_taking_protection_away_needs_a_reason_and_is_audited(model):
 
 
 def test_weakening_protection_needs_a_reason_too(model):
-    strict = dataclasses.replace(CHAMPIONS, approvals=2, approvers=("ann", "bob"), four_eyes=True)
+    strict = dataclasses.replace(
+        CHAMPIONS,
+        approvals=2,
+        approvers=("ann", "bob"),
+        four_eyes=True,
+        approval_valid_for=60.0,
+        evidence_valid_for=60.0,
+        canary={"alias": "trial", "seconds": 60.0},
+        soak={"seconds": 60.0},
+        emergency=("eve",),
+    )
     model.save_policy(strict, actor="ops", reason="one approver became two")
     for change in (
+        {"expires_after": strict.expires_after + 1},
+        {"approval_valid_for": 0.0},
+        {"approval_valid_for": 61.0},
+        {"evidence_valid_for": 0.0},
+        {"canary": None},
+        {"canary": {"alias": "trial", "seconds": 5.0}},
+        {"soak": None},
+        {"soak": {"seconds": 5.0}},
+        {"emergency": ("*",)},
+        {"emergency": ("eve", "mallory")},
         {"approvals": 1},
         {"approvers": ()},
         {"approvers": ("ann", "bob", "mallory")},
@@ -146,7 +214,18 @@ def test_weakening_protection_needs_a_reason_too(model):
             lax = dataclasses.replace(strict, name=name, **change)
             with pytest.raises(ProtectedError, match="would weaken the protection of churn@champion, weaken"):
                 model.save_policy(lax, actor="mallory")
-    stricter = dataclasses.replace(strict, approvals=3, gates=(*GATES, {"name": "loads"}), expires_after=60.0)
+    stricter = dataclasses.replace(
+        strict,
+        approvals=3,
+        gates=(*GATES, {"name": "loads"}),
+        expires_after=60.0,
+        approval_valid_for=30.0,
+        evidence_valid_for=30.0,
+        canary={"alias": "other", "seconds": 90.0},
+        soak={"seconds": 90.0},
+        emergency=(),
+        on_decay="remove",
+    )
     assert model.save_policy(stricter, actor="ops").version == 3
     assert model.save_policy(dataclasses.replace(strict, name="z", approvals=0), actor="ops").version == 1
 

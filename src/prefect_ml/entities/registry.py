@@ -82,6 +82,20 @@ class Policy:
 
     `model_pattern` is a shell-style pattern over model names; `gates` are specifications that
     `prefect_ml.registry.gates` validates and evaluates; each has a unique "name".
+
+    Attributes:
+        expires_after: seconds that a request stays open.
+        approval_valid_for: seconds from the last approval within which the alias must move; 0 for no bound but the
+            request's own.
+        evidence_valid_for: seconds that the results of gates may be old when the alias moves; 0 for no bound.
+        canary: {"alias": str, "seconds": float}: this alias points at the version for so long before the move, and
+            then the gates are judged again.
+        soak: {"seconds": float}: the gates are judged again so long after the move, which is rolled back when one
+            fails.
+        on_rejection: {"tags": {str: str}, "drop_aliases": [str]}: what is done to a version that is rejected.
+        emergency: who may roll back at once, without approvals; "*" is anyone.
+        on_decay: what becomes of an alias whose version fails its gates later: "nothing", "rollback" or "remove".
+        notify: notification blocks of Prefect, as "slack-webhook/oncall".
     """
 
     name: str
@@ -94,6 +108,14 @@ class Policy:
     approvers: Sequence[str] = ()
     four_eyes: bool = False
     expires_after: float = 7 * 24 * 3600.0
+    approval_valid_for: float = 0.0
+    evidence_valid_for: float = 0.0
+    canary: Mapping[str, Any] | None = None
+    soak: Mapping[str, Any] | None = None
+    on_rejection: Mapping[str, Any] | None = None
+    emergency: Sequence[str] = ()
+    on_decay: str = "nothing"
+    notify: Sequence[str] = ()
     saved_at: int = 0
     saved_by: str = ""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fnmatch
 import glob
 import json
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,6 +23,53 @@ _YEAR = 366 * 24 * 3600.0
 _MAX_YAML = 1 << 20
 
 
+_STRICT = ConfigDict(strict=True, frozen=True, extra="forbid")
+Seconds = Annotated[float, Field(gt=0, le=_YEAR)]
+Validity = Annotated[float, Field(ge=0, le=_YEAR)]
+# The slug of a block's type, and the name of its document.
+BlockName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*/[^/\s]+$", max_length=250)]
+
+
+class Canary(BaseModel):
+    """A trial before the move.
+
+    Attributes:
+        alias: an alias that no policy protects; it points at the version meanwhile.
+        seconds: how long; then the gates are judged again.
+    """
+
+    model_config = _STRICT
+
+    alias: Text
+    seconds: Seconds
+
+
+class Soak(BaseModel):
+    """A trial after the move.
+
+    Attributes:
+        seconds: after how long the gates are judged again; when one fails, the alias is rolled back.
+    """
+
+    model_config = _STRICT
+
+    seconds: Seconds
+
+
+class OnRejection(BaseModel):
+    """What is done to a version that gates or people reject.
+
+    Attributes:
+        tags: what it is tagged with.
+        drop_aliases: the aliases that are taken from it; none of them protected.
+    """
+
+    model_config = _STRICT
+
+    tags: Mapping[Text, str] = {}
+    drop_aliases: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+
+
 class PromotionPolicy(BaseModel):
     """A policy, valid by construction.
 
@@ -36,9 +83,19 @@ class PromotionPolicy(BaseModel):
         approvers: who may decide; anyone when empty.
         four_eyes: whether the requester may not decide.
         expires_after: seconds that a request stays open, at most a year.
+        approval_valid_for: seconds from the last needed approval within which the alias must move; 0 for as long as the
+            request is open.
+        evidence_valid_for: seconds that the results of gates may be old when the alias moves; 0 for no bound.
+        canary: a trial on another alias before the move.
+        soak: a trial after the move.
+        on_rejection: what is done to a version that is rejected.
+        emergency: who may roll back at once, without approvals, which is announced loudly; `*` is anyone.
+        on_decay: what becomes of a protected alias whose version fails its gates later: "nothing", "rollback" to the
+            version before, or "remove" the alias.
+        notify: the notification blocks of Prefect that are told, such as "slack-webhook/oncall".
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = _STRICT
 
     name: Text
     model_pattern: Text = "*"
@@ -48,7 +105,15 @@ class PromotionPolicy(BaseModel):
     approvals: Annotated[int, Field(ge=0, le=100)] = 1
     approvers: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     four_eyes: bool = False
-    expires_after: Annotated[float, Field(gt=0, le=_YEAR)] = WEEK
+    expires_after: Seconds = WEEK
+    approval_valid_for: Validity = 0.0
+    evidence_valid_for: Validity = 0.0
+    canary: Canary | None = None
+    soak: Soak | None = None
+    on_rejection: OnRejection | None = None
+    emergency: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    on_decay: Literal["nothing", "rollback", "remove"] = "nothing"
+    notify: Annotated[tuple[BlockName, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
     def _can_be_met(self) -> PromotionPolicy:
@@ -63,6 +128,9 @@ class PromotionPolicy(BaseModel):
             raise ValueError("four_eyes needs at least one approval")
         if Stage.NONE in self.stages:
             raise ValueError("the stage 'None' cannot be protected; name Staging, Production or Archived")
+        freed = [*([self.canary.alias] if self.canary else []), *(self.on_rejection or OnRejection()).drop_aliases]
+        if held := next((alias for alias in freed if alias in self.aliases), None):
+            raise ValueError(f"it protects the alias {held!r}, so neither a canary nor a rejection may move it")
         return self
 
     def covers(self, name: str, alias: str) -> bool:
@@ -82,6 +150,14 @@ class PromotionPolicy(BaseModel):
             approvers=self.approvers,
             four_eyes=self.four_eyes,
             expires_after=self.expires_after,
+            approval_valid_for=self.approval_valid_for,
+            evidence_valid_for=self.evidence_valid_for,
+            canary=_mapping(self.canary),
+            soak=_mapping(self.soak),
+            on_rejection=_mapping(self.on_rejection),
+            emergency=self.emergency,
+            on_decay=self.on_decay,
+            notify=self.notify,
         )
 
     @classmethod
@@ -96,7 +172,7 @@ class PromotionPolicy(BaseModel):
 
     def to_yaml(self) -> str:
         """The policy as YAML that `from_yaml` reads back to an equal one."""
-        data = self.model_dump(mode="json", exclude={"gates"})
+        data = self.model_dump(mode="json", exclude={"gates"}, exclude_none=True)
         data["gates"] = [gate.model_dump(mode="json", exclude_none=True) for gate in self.gates]
         return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
@@ -144,7 +220,13 @@ def default_policy(name: str, alias: str) -> PromotionPolicy:
     )
 
 
+def _mapping(model: BaseModel | None) -> dict[str, Any] | None:
+    return None if model is None else model.model_dump(mode="json")
+
+
 def _listed(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [dict(item) if hasattr(item, "keys") else item for item in value]
     return value

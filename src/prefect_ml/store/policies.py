@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
-import json
-import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, and_, func, insert, select
 
-from prefect_ml.entities import Policy, Stage
-from prefect_ml.errors import InvalidInputError, InvalidNameError, NotFoundError, ProtectedError
+from prefect_ml.errors import NotFoundError, ProtectedError
 from prefect_ml.store.audit import record
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.names import check_text
-from prefect_ml.store.registry_names import MAX_MODEL_NAME, check_alias, check_stage, check_version, check_words
+from prefect_ml.store.origin import here
+from prefect_ml.store.policy_content import checked, content_of, read_policy, same, weaker
+from prefect_ml.store.registry_names import check_version, check_words
 from prefect_ml.store.registry_rows import RegistryRows
 from prefect_ml.store.registry_tables import aliases, model_versions, policies, registered_models
 from prefect_ml.store.rows import now
@@ -24,26 +21,25 @@ from prefect_ml.store.rows import now
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-MAX_APPROVALS = 100
-_MAX_NAME = 2 * MAX_MODEL_NAME
+    from prefect_ml.entities import Policy
+
 # Of what a policy's change weakens, so many are named.
 _MAX_TOLD = 20
-_GIVEN = ("version", "saved_at", "saved_by")
 
 
 class PolicyRows(RegistryRows):
     def save_policy(self, policy: Policy, *, actor: str, reason: str = "") -> Policy:
-        checked = _checked(policy)
+        asked = checked(policy)
         check_words("The actor", actor)
         check_words("The reason", reason)
-        content = canonical(f"The policy {policy.name!r}", _content(checked))
+        content = canonical(f"The policy {policy.name!r}", content_of(asked))
 
         def work(connection: Connection) -> Policy:
             before = in_force(connection)
-            current = next((policy for policy in before if policy.name == checked.name), None)
+            current = next((policy for policy in before if policy.name == asked.name), None)
             version = current.version + 1 if current else 1
-            saved = _read(checked.name, version, content, now(), actor)
-            if current and _content(current) == _content(saved):
+            saved = read_policy(asked.name, version, content, now(), actor or here().who)
+            if current and same(current, saved):
                 return current
             weakened = _weakened(connection, before, current, saved)
             if weakened and not reason.strip():
@@ -52,15 +48,20 @@ class PolicyRows(RegistryRows):
                     "Give a reason; it is kept in the audit log."
                 )
             values = {"name": saved.name, "version": version, "content": content}
-            connection.execute(insert(policies).values(saved_at=saved.saved_at, saved_by=actor, **values))
+            connection.execute(insert(policies).values(saved_at=saved.saved_at, saved_by=saved.saved_by, **values))
             record(
                 connection,
                 "policy-saved",
                 f"policies:/{saved.name}",
-                actor=actor,
+                actor=saved.saved_by,
                 reason=reason,
                 before={"version": current.version} if current else {},
-                after={"version": version, "digest": digest(content), "weakened": weakened},
+                after={
+                    "version": version,
+                    "digest": digest(content),
+                    "weakened": weakened,
+                    "saved_at": saved.saved_at,
+                },
             )
             return saved
 
@@ -90,7 +91,7 @@ def find_policy(connection: Connection, name: str, version: int | None) -> Polic
     if row is None:
         which = "" if version is None else f" version {version}"
         raise NotFoundError(f"There is no policy {name!r}{which}; see them with: prefect-ml policies list")
-    return _read(*row)
+    return read_policy(*row)
 
 
 def in_force(connection: Connection) -> list[Policy]:
@@ -99,7 +100,7 @@ def in_force(connection: Connection) -> list[Policy]:
     latest = newest.subquery()
     same = and_(policies.c.name == latest.c.name, policies.c.version == latest.c.version)
     query = select(policies).join(latest, same).order_by(policies.c.name)
-    return [_read(*row) for row in connection.execute(query)]
+    return [read_policy(*row) for row in connection.execute(query)]
 
 
 def protecting_alias(found: Iterable[Policy], name: str, alias: str) -> Policy | None:
@@ -176,51 +177,4 @@ def _loss(old: Policy | None, new: Policy | None, what: str) -> str:
         return ""
     if new is None:
         return f"take protection from {what}"
-    weaker = (
-        new.approvals < old.approvals
-        or (old.four_eyes and not new.four_eyes)
-        or (old.approvers and not (new.approvers and set(new.approvers) <= set(old.approvers)))
-        or any(gate not in new.gates for gate in old.gates)
-    )
-    return f"weaken the protection of {what}" if weaker else ""
-
-
-def _content(policy: Policy) -> dict[str, Any]:
-    return {
-        field.name: getattr(policy, field.name)
-        for field in dataclasses.fields(policy)
-        if field.name not in ("name", *_GIVEN)
-    }
-
-
-def _read(name: str, version: int, content: str, saved_at: int, saved_by: str) -> Policy:
-    values = json.loads(content)
-    listed = {key: tuple(values[key]) for key in ("aliases", "stages", "gates", "approvers")}
-    return Policy(name=name, version=version, saved_at=saved_at, saved_by=saved_by, **values | listed)
-
-
-def _checked(policy: Policy) -> Policy:
-    """A policy that can be kept and met; what its gates mean is the registry's business."""
-    for what, text in (("name", policy.name), ("model pattern", policy.model_pattern)):
-        if not check_text(f"The {what} of a policy", text).strip() or len(text) > _MAX_NAME:
-            raise InvalidNameError(f"The {what} of a policy has 1 to {_MAX_NAME} characters, got {text[:60]!r}.")
-    if type(policy.approvals) is not int or not 0 <= policy.approvals <= MAX_APPROVALS:
-        raise InvalidInputError(f"A policy asks for 0 to {MAX_APPROVALS} approvals, got {policy.approvals!r}.")
-    if not isinstance(policy.expires_after, int | float) or not 0 < policy.expires_after < math.inf:
-        raise InvalidInputError(f"expires_after is a number of seconds above 0, got {policy.expires_after!r}.")
-    if not all(isinstance(gate, Mapping) for gate in policy.gates):
-        raise InvalidInputError(f"Each gate of a policy is a mapping with a name, got {policy.gates!r}.")
-    gates = [gate.get("name") for gate in policy.gates]
-    if not all(isinstance(gate, str) and gate for gate in gates) or len(set(gates)) != len(gates):
-        raise InvalidInputError(f"Each gate of a policy needs a name of its own, got {gates}.")
-    if Stage.NONE in (stages := tuple(check_stage(stage) for stage in policy.stages)):
-        raise InvalidInputError("The stage 'None' cannot be protected; name Staging, Production or Archived.")
-    return dataclasses.replace(
-        policy,
-        aliases=tuple(check_alias(alias) for alias in policy.aliases),
-        stages=tuple(stage.value for stage in stages),
-        gates=tuple(dict(gate) for gate in policy.gates),
-        approvers=tuple(check_words("An approver", who, needed=True) for who in policy.approvers),
-        four_eyes=bool(policy.four_eyes),
-        expires_after=float(policy.expires_after),
-    )
+    return f"weaken the protection of {what}" if weaker(old, new) else ""
