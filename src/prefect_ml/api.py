@@ -22,6 +22,7 @@ from prefect_ml.tracking.run import ActiveRun
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
     from pathlib import Path
     from types import ModuleType
 
@@ -358,12 +359,15 @@ def request_promotion(
 
 
 def approve(request_id: str, *, actor: str | None = None, reason: str = "") -> PromotionRequest:
-    """Approve a promotion request, as the user of this process by default; `promote` then moves the alias."""
+    """Approve a promotion request, as the user of this process by default.
+
+    A flow run that waits for it goes on and moves the alias; without one, `promote` does.
+    """
     return _decide(request_id, approve=True, actor=actor, reason=reason)
 
 
 def reject(request_id: str, *, actor: str | None = None, reason: str) -> PromotionRequest:
-    """Reject a promotion request, as the user of this process by default."""
+    """Reject a promotion request, as the user of this process by default; a flow run that waits for it ends."""
     return _decide(request_id, approve=False, actor=actor, reason=reason)
 
 
@@ -379,9 +383,19 @@ def rollback(name: str, alias: str = "champion", *, reason: str, actor: str | No
     return moved
 
 
-def get_alias(name: str, alias: str = "champion") -> Alias:
-    """Where an alias points now; `NotFoundError` when there is no such model or alias."""
-    return open_store().get_alias(name, alias)
+def get_alias(name: str, alias: str = "champion", *, at: datetime | int | None = None) -> Alias:
+    """Where an alias points now, or pointed at a time; `NotFoundError` when it does, or did, not.
+
+    Args:
+        name: the registered model.
+        alias: the alias.
+        at: see `prefect_ml.registry.history.alias_at`; now by default.
+    """
+    if at is None:
+        return open_store().get_alias(name, alias)
+    from prefect_ml.registry import history  # noqa: PLC0415 - only those who use it pay for its import
+
+    return history.alias_at(open_store(), name, alias, at)
 
 
 def flush(timeout: float | None = None) -> bool:
@@ -398,6 +412,11 @@ def _decide(request_id: str, *, approve: bool, actor: str | None, reason: str) -
     decided: PromotionRequest = _registry().decide(
         open_store(), request_id, approve=approve, actor=who, reason=reason, channel="python"
     )
+    if decided.flow_run_id is not None:
+        from prefect_ml.flowruns import waiting  # noqa: PLC0415 - only those who use it pay for Prefect's import
+
+        if problem := waiting.tell_waiting(decided).problem:
+            logger.warning("%s", problem)
     return decided
 
 

@@ -6,6 +6,7 @@ from cyclopts import App
 
 from prefect_ml.cli.output import Json, emit, fields_of, print_fields, print_json, print_table, when
 from prefect_ml.entities import ModelVersion
+from prefect_ml.registry.history import alias_at, moment
 from prefect_ml.store import open_store
 
 app = App(name="models", help="List, show, register and copy models.")
@@ -81,8 +82,22 @@ def register(source: str, name: str, *, description: str = "", json: Json = Fals
 
 
 @app.command
-def history(name: str, alias: str, *, json: Json = False) -> None:
-    """Print every move of an alias, oldest first."""
+def history(name: str, alias: str, *, at: str | None = None, json: Json = False) -> None:
+    """Print every move of an alias, oldest first, or where it pointed at a time.
+
+    Args:
+        name: The registered model.
+        alias: The alias.
+        at: A time like 2026-11-01T12:00, of this machine's time zone unless it names another.
+        json: Print JSON for programs.
+    """
+    if at is not None:
+        found = alias_at(open_store(), name, alias, moment(at))
+        if json:
+            print_json(found)
+        else:
+            print_fields(f"{name}@{alias} at {at}", {**fields_of(found), "moved_at": when(found.moved_at)})
+        return
     moves = open_store().alias_history(name, alias)
     emit(
         moves,

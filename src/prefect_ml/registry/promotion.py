@@ -28,6 +28,7 @@ from prefect_ml.registry.policy import PromotionPolicy, default_policy
 from prefect_ml.registry.resolve import fetch, resolve
 from prefect_ml.settings import Settings
 from prefect_ml.store.contract import Store
+from prefect_ml.store.origin import origin
 
 __all__ = ["decide", "describe", "move", "request_promotion", "rollback"]
 
@@ -148,7 +149,8 @@ def decide(
         decided_at=time.time_ns() // 1_000_000,
         channel=channel,
     )
-    return store.decide(request_id, decision)
+    with origin(**({"channel": channel} if channel else {})):
+        return store.decide(request_id, decision)
 
 
 def move(store: Store, request_id: str, *, actor: str) -> Alias:
