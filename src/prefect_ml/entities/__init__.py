@@ -18,6 +18,7 @@ from prefect_ml.entities.registry import (
     ModelVersion,
     Policy,
     PromotionRequest,
+    RecordedGate,
     RegisteredModel,
 )
 from prefect_ml.entities.runs import (
@@ -68,6 +69,7 @@ __all__ = [
     "Policy",
     "PromotionRequest",
     "Recorded",
+    "RecordedGate",
     "RegisteredModel",
     "Rejection",
     "RequestStatus",

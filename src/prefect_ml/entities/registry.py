@@ -131,6 +131,33 @@ class GateResult:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedGate:
+    """A gate's result as it was recorded when it was judged, with what it is about.
+
+    Attributes:
+        key: of the request that it is for.
+        name: of the model.
+        version: that was judged.
+        alias: that it asks for.
+        spec_digest: of the gate's specification.
+        artifact_digest: of the version's files.
+        champion_generation: of the alias, 0 when it was not set.
+        result: the verdict.
+        at: when it was recorded, in milliseconds since the epoch; the store says it.
+    """
+
+    key: str
+    name: str
+    version: int
+    alias: str
+    spec_digest: str
+    artifact_digest: str
+    champion_generation: int
+    result: GateResult
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One person's decision on a promotion request."""
 

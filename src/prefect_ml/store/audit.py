@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 AUDIT_HEAD = select(audit_head.c.sequence, audit_head.c.hash).where(audit_head.c.id == 1)
-_COVERED = tuple(column.name for column in audit.c if column.name != "hash")
+_COVERED = tuple(column.name for column in audit.c if column.name not in ("hash", "origin"))
 _BLOCK = 1000
 
 
@@ -107,7 +107,7 @@ def hash_of(row: Mapping[Any, Any]) -> str:
 
 
 def _entry(row: RowMapping) -> AuditEntry:
-    values: dict[str, Any] = {column.name: row[column.name] for column in audit.c}
+    values: dict[str, Any] = {column.name: row[column.name] for column in audit.c if column.name != "origin"}
     documents = {name: json.loads(row[name]) for name in ("before", "after")}
     return AuditEntry(**values | documents)
 

@@ -49,6 +49,7 @@ _READS = frozenset(
         "policy_for",
         "recorders",
         "silent_attempts",
+        "told_up_to",
         "verify_audit",
     }
 )

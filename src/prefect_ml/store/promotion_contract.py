@@ -12,6 +12,7 @@ from prefect_ml.entities import (
     GateResult,
     Policy,
     PromotionRequest,
+    RecordedGate,
     RequestStatus,
 )
 
@@ -32,6 +33,18 @@ class PromotionStore(Protocol):
 
     def policy_for(self, name: str, alias: str) -> Policy | None:
         """The policy that protects an alias of a model, if any; the first by policy name when several match."""
+        ...
+
+    def get_gate_results(self, key: str) -> Sequence[RecordedGate]:
+        """What gates found for the request of a key, whether or not it was made yet, in the order of its time."""
+        ...
+
+    def record_gate_result(self, recorded: RecordedGate) -> RecordedGate:
+        """Keep what a gate found, and return it with its time.
+
+        Of several results of one gate for one key, the first is kept and returned, as long as it is about the same
+        (version, specification, files, champion); else the new one takes its place.
+        """
         ...
 
     def create_request(
@@ -100,6 +113,14 @@ class PromotionStore(Protocol):
 
     def rollback(self, name: str, alias: str, *, actor: str, reason: str) -> Alias:
         """Move the alias back to its previous version, generation + 1; protected or not, with a reason, audited."""
+        ...
+
+    def told_up_to(self, name: str) -> int:
+        """The sequence number of the last audit row that this one has told of, 0 at first."""
+        ...
+
+    def set_told(self, name: str, sequence: int) -> None:
+        """Note how far this one has told of the audit log; a number below the one noted changes nothing."""
         ...
 
     def audit(self, *, subject: str | None = None, after: int = 0, max_results: int = 1000) -> Sequence[AuditEntry]:

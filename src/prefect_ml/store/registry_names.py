@@ -54,6 +54,13 @@ def check_version(value: Any) -> int:
     return value
 
 
+def check_generation(value: Any, what: str = "generation") -> int:
+    """A number that counts from 0."""
+    if type(value) is not int or not 0 <= value < _VERSIONS.stop:
+        raise InvalidInputError(f"Parameter '{what}' must be an integer from 0, got {value!r}.")
+    return value
+
+
 def check_alias(value: Any) -> str:
     """The name of an alias: letters, digits, `_`, `-` and `.`; `latest` and `v<digits>` mean something else."""
     alias = check_text("The name of an alias", value)

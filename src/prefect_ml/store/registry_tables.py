@@ -103,8 +103,13 @@ alias_moves = Table(
     Column("moved_by", Words, nullable=False),
     Column("request_id", Words),
     Column("reason", Words, nullable=False),
+    # Names a rollback, so that it is done once.
+    Column("key", Words),
+    # The stages that the move changed, as {version: [before, after]}.
+    Column("stages", Text),
     PrimaryKeyConstraint("name", "alias", "generation"),
     Index("ix_alias_moves_request_id", "request_id"),
+    Index("ix_alias_moves_key", "key", unique=True),
 )
 
 # Append-only: a change of a policy is its next version.
@@ -142,6 +147,13 @@ promotion_requests = Table(
     Column("base_generation", BigInteger, nullable=False),
     Column("base_version", BigInteger),
     Column("flow_run_id", Words),
+    # The defaults are for a release that does not know these columns.
+    Column("kind", Words, nullable=False, server_default="promotion"),
+    Column("reason", Words, nullable=False, server_default=""),
+    # When the oldest of the gates' results was recorded; when the request was made, where none was.
+    Column("judged_at", BigInteger),
+    # The evidence without what it rests on, for lists.
+    Column("verdicts", Text),
     Index("ix_promotion_requests_name", "name", "status"),
     sqlite_autoincrement=True,
 )
@@ -157,6 +169,9 @@ promotion_decisions = Table(
     Column("reason", Words, nullable=False),
     Column("decided_at", BigInteger, nullable=False),
     Column("channel", Words, nullable=False),
+    # The default is for a release that does not know these columns.
+    Column("policy", Words, nullable=False, server_default=""),
+    Column("policy_version", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("request", "number"),
 )
 
@@ -175,6 +190,8 @@ audit = Table(
     Column("evidence_digest", Words, nullable=False),
     Column("previous_hash", Words, nullable=False),
     Column("hash", Words, nullable=False),
+    # The default is for a release that does not know this column.
+    Column("origin", Text, nullable=False, server_default="{}"),
     PrimaryKeyConstraint("sequence"),
     Index("ix_audit_subject", "subject", "sequence"),
 )

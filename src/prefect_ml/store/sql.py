@@ -6,6 +6,7 @@ from prefect_ml.store.aliases import AliasRows
 from prefect_ml.store.attempts import AttemptRows
 from prefect_ml.store.audit import AuditRows
 from prefect_ml.store.dataset_search import DatasetRows
+from prefect_ml.store.evidence import EvidenceRows
 from prefect_ml.store.experiments import ExperimentRows
 from prefect_ml.store.inputs import InputRows
 from prefect_ml.store.journal import JournalRows
@@ -30,6 +31,7 @@ from prefect_ml.store.sampled_histories import SampledHistoryRows
 from prefect_ml.store.search import SearchRows
 from prefect_ml.store.stages import StageRows
 from prefect_ml.store.steps import StepRows
+from prefect_ml.store.told import ToldRows
 from prefect_ml.store.webhook_deliveries import WebhookDeliveryRows
 from prefect_ml.store.webhooks import WebhookRows
 
@@ -54,10 +56,12 @@ class SqlStore(
     AliasRows,
     RegistrySearchRows,
     PolicyRows,
+    EvidenceRows,
     PromotionRows,
     PromotionMoveRows,
     PromotionClosingRows,
     AuditRows,
+    ToldRows,
     OnceRows,
     WebhookRows,
     WebhookDeliveryRows,
