@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select
 from prefect_ml.entities import Alias, AliasMove
 from prefect_ml.errors import NotFoundError
 from prefect_ml.store.audit import record
+from prefect_ml.store.canonical import canonical
 from prefect_ml.store.names import check_text
 from prefect_ml.store.origin import here
 from prefect_ml.store.policies import refuse_protected
@@ -22,6 +24,9 @@ from prefect_ml.store.webhook_outbox import alias_changed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# The stages that a move changed: each version's before and after it.
+Stages = dict[str, list[str]]
 
 _VALUES = ["version", "generation", "previous_version", "moved_at", "moved_by", "request_id"]
 
@@ -111,10 +116,24 @@ def move_alias(
     actor: str,
     reason: str,
     request_id: str | None = None,
+    key: str | None = None,
+    stages: Stages | None = None,
 ) -> Alias:
     """Point an alias at a version: the next generation, the version before kept, one row of history.
 
     Whoever calls it has made sure that the alias may move, and writes the audit row.
+
+    Args:
+        connection: of the transaction.
+        name: of the model.
+        model: its number.
+        alias: that moves.
+        version: where to.
+        actor: who moves it.
+        reason: why.
+        request_id: of the promotion request that is carried out.
+        key: names the move, so that it is made once.
+        stages: what the move changed besides.
     """
     current = current_alias(connection, model, alias)
     previous = None
@@ -130,10 +149,16 @@ def move_alias(
     }
     row = {"model": model, "alias": alias, **values}
     connection.execute(upsert(connection, aliases, ["model", "alias"], _VALUES).values(row))
-    connection.execute(insert(alias_moves), {"name": name, "alias": alias, "reason": reason, **values})
+    besides = {"key": key, "stages": stages_text(stages)}
+    connection.execute(insert(alias_moves), {"name": name, "alias": alias, "reason": reason, **values, **besides})
     touch_model(connection, model)
     alias_changed(connection, model, name, alias, version)
     return Alias(name=name, alias=alias, **values)  # type: ignore[arg-type]  # the values are typed by their names
+
+
+def stages_text(stages: Stages | None) -> str | None:
+    """The stages that a move changed, as they are kept with it."""
+    return canonical("The stages", stages) if stages else None
 
 
 def drop_alias(connection: Connection, name: str, row: Row[Any], *, actor: str, reason: str) -> None:
@@ -167,6 +192,8 @@ def record_move(
     reason: str,
     evidence_digest: str = "",
     stage: str | None = None,
+    stages: Stages | None = None,
+    key: str | None = None,
 ) -> None:
     """The audit row of a move."""
     after = {
@@ -176,6 +203,8 @@ def record_move(
         "moved_at": moved.moved_at,
         "request": moved.request_id,
         "stage": stage,
+        "stages": stages or None,
+        "key": key,
     }
     record(
         connection,
@@ -198,7 +227,8 @@ def _next_generation(connection: Connection, name: str, alias: str) -> int:
 def _moves(name: str, alias: str) -> Any:
     check_text("The name of a registered model", name)
     check_text("The name of an alias", alias)
-    return select(alias_moves).where(alias_moves.c.name == name, alias_moves.c.alias == alias)
+    told = (alias_moves.c[each.name] for each in fields(AliasMove))
+    return select(*told).where(alias_moves.c.name == name, alias_moves.c.alias == alias)
 
 
 def _alias(name: str, row: Row[Any]) -> Alias:

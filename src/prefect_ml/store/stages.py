@@ -58,10 +58,10 @@ def enter_stage(
     archive_existing: bool,
     actor: str = "",
     reason: str = "",
-) -> None:
+) -> dict[str, list[str]]:
     """Move a version to a stage, and perhaps the others in it to Archived, each with its audit row.
 
-    Whoever calls it has made sure that the stages may change.
+    Whoever calls it has made sure that the stages may change. Returns those that did, by version: before and after.
     """
     versions = model_versions.c
     changes = [(version, stage)]
@@ -69,11 +69,13 @@ def enter_stage(
         others = select(versions.version).where(versions.model == model, versions.stage == stage)
         others = others.where(versions.version != version).order_by(versions.version)
         changes += [(other, Stage.ARCHIVED) for other in connection.execute(others).scalars()]
+    changed: dict[str, list[str]] = {}
     for number, target in changes:
         current = select(versions.stage).where(versions.model == model, versions.version == number)
         before = connection.execute(current).scalar_one()
         touch_version(connection, model, number, stage=target)
         if before != target:
+            changed[str(number)] = [before, target.value]
             record(
                 connection,
                 "stage-changed",
@@ -84,3 +86,4 @@ def enter_stage(
                 after={"stage": target},
             )
     touch_model(connection, model)
+    return changed
