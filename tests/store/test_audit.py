@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 
@@ -9,11 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+from tampering import unlock
 
 from prefect_ml.entities import Decision, GateResult, Policy, Stage
 from prefect_ml.errors import CorruptArtifactError, InvalidInputError
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.registry_tables import audit
+
+USER = getpass.getuser()
 
 DIGEST = "sha256:ab"
 
@@ -53,16 +58,22 @@ def lived(store):
 
 
 def run(store, statement, **values):
-    store.database.write(lambda connection: connection.execute(text(statement), values) and None)
+    """As somebody does who owns the database."""
+
+    def work(connection):
+        unlock(connection)
+        connection.execute(text(statement), values)
+
+    store.database.write(work)
 
 
 def test_every_change_is_told_in_order(lived):
     entries = lived.audit()
     assert [(e.action, e.subject, e.actor, e.reason) for e in entries if e.action != "version-created"] == [
-        ("model-created", "models:/m", "", ""),
+        ("model-created", "models:/m", USER, ""),
         ("alias-set", "models:/m@blue", "ann", "try"),
         ("alias-deleted", "models:/m@blue", "ann", "tried"),
-        ("stage-changed", "models:/m/1", "", ""),
+        ("stage-changed", "models:/m/1", USER, ""),
         ("policy-saved", "policies:/p", "ops", "start"),
         ("request-created", "models:/m@champion", "bob", ""),
         ("request-approved", "models:/m@champion", "ann", "so"),
@@ -73,10 +84,10 @@ def test_every_change_is_told_in_order(lived):
         ("request-created", "models:/m@champion", "bob", ""),
         ("request-rejected", "models:/m@champion", "ann", "so"),
         ("rolled-back", "models:/m@champion", "cem", "it drifts"),
-        ("version-deleted", "models:/m/3", "", ""),
-        ("model-created", "models:/n", "", ""),
-        ("model-renamed", "models:/o", "", ""),
-        ("model-deleted", "models:/o", "", ""),
+        ("version-deleted", "models:/m/3", USER, ""),
+        ("model-created", "models:/n", USER, ""),
+        ("model-renamed", "models:/o", USER, ""),
+        ("model-deleted", "models:/o", USER, ""),
     ]
     assert [e.sequence for e in entries] == list(range(1, len(entries) + 1))
     assert [e.previous_hash for e in entries] == ["", *(e.hash for e in entries[:-1])]
@@ -98,7 +109,7 @@ def test_anyone_can_check_the_chain_without_this_library(lived):
     entry = lived.audit()[-1]
     with lived.database.read() as connection:
         row = dict(connection.execute(select(audit).order_by(audit.c.sequence.desc())).mappings().first())
-    covered = {name: value for name, value in row.items() if name not in ("hash", "origin")}
+    covered = {name: value for name, value in row.items() if name != "hash"}
     written = json.dumps(covered, sort_keys=True, separators=(",", ":"))
     assert entry.hash == "sha256:" + hashlib.sha256(written.encode()).hexdigest()
 
@@ -119,6 +130,7 @@ CHANGES = {
     "evidence_digest": "'sha256:0'",
     "previous_hash": "'sha256:0'",
     "hash": "'sha256:0'",
+    "origin": "'{}'",
 }
 
 
@@ -186,9 +198,17 @@ def test_a_row_put_in_with_a_right_hash_is_found(lived):
     }
     forged |= {"reason": "", "before": "{}", "after": "{}", "evidence_digest": "", "previous_hash": last.hash}
     forged["hash"] = digest(canonical("a row", forged))
+    forged["origin"] = "{}"
     lived.database.write(lambda connection: connection.execute(audit.insert(), forged) and None)
     with pytest.raises(CorruptArtifactError, match="the chain's end was cut off or replaced"):
         lived.verify_audit()
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit SET reason = 'x'", "DELETE FROM audit"])
+def test_the_database_refuses_to_change_it(lived, statement):
+    with pytest.raises(IntegrityError, match="The audit log is only added to"):
+        lived.database.write(lambda connection: connection.execute(text(statement)) and None)
+    assert lived.verify_audit() == 21
 
 
 def test_a_change_that_fails_leaves_no_row(lived):

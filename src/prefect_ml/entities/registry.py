@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_ml.entities.words import RequestStatus, Stage
+from prefect_ml.entities.words import RequestKind, RequestStatus, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +159,31 @@ class RecordedGate:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One person's decision on a promotion request."""
+    """One person's decision on a promotion request; its time and policy are the store's to say.
+
+    Attributes:
+        policy: by which the person was entitled to decide, and its version.
+    """
 
     actor: str
     approve: bool
     reason: str
     decided_at: int
     channel: str = ""
+    policy: str = ""
+    policy_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PromotionRequest:
-    """A request to move an alias, bound to what was seen when it was made."""
+    """A request to move an alias, bound to what was seen when it was made.
+
+    Attributes:
+        kind: whether it goes forward or back.
+        reason: why it is asked for.
+        judged_at: when the oldest of its gates' results was recorded, in milliseconds since the epoch.
+        evidence: in lists without what the results rest on.
+    """
 
     request_id: str
     key: str
@@ -192,11 +205,19 @@ class PromotionRequest:
     base_version: int | None
     decisions: Sequence[Decision] = ()
     flow_run_id: str | None = None
+    kind: RequestKind = RequestKind.PROMOTION
+    reason: str = ""
+    judged_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One row of the append-only audit log; `hash` covers the row and `previous_hash`."""
+    """One row of the append-only audit log; `hash` covers the row and `previous_hash`.
+
+    Attributes:
+        origin: from where the change came: "channel", "host", "flow_run", "client" (the address of a request's sender),
+            "agent", "claimed" (what a client says of itself); empty in rows of before it was kept.
+    """
 
     sequence: int
     at: int
@@ -209,3 +230,4 @@ class AuditEntry:
     evidence_digest: str
     previous_hash: str
     hash: str
+    origin: Mapping[str, Any] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 from prefect_ml.entities import AuditEntry
 from prefect_ml.errors import CorruptArtifactError
 from prefect_ml.store.audit_check import RecordCheck
+from prefect_ml.store.audit_told import UNTOLD
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.names import check_text
 from prefect_ml.store.origin import here
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 AUDIT_HEAD = select(audit_head.c.sequence, audit_head.c.hash).where(audit_head.c.id == 1)
-_COVERED = tuple(column.name for column in audit.c if column.name not in ("hash", "origin"))
+_COVERED = tuple(column.name for column in audit.c if column.name != "hash")
+_DOCUMENTS = ("before", "after", "origin")
 _BLOCK = 1000
 
 
@@ -90,6 +92,7 @@ def record(
         "after": canonical("The audit row", dict(after or {})),
         "evidence_digest": evidence_digest,
         "previous_hash": head.hash,
+        "origin": canonical("The origin", dict(here().facts)),
     }
     row["hash"] = hash_of(row)
     connection.execute(insert(audit), row)
@@ -103,12 +106,20 @@ def _block(connection: Connection, after: int) -> list[RowMapping]:
 
 
 def hash_of(row: Mapping[Any, Any]) -> str:
-    return digest(canonical("The audit row", {name: row[name] for name in _COVERED}))
+    """The hash that a row has to have, of all its columns but that; of an origin only where there is one."""
+    covered = {name: row[name] for name in _COVERED if name != "origin" or row[name] != UNTOLD}
+    return digest(canonical("The audit row", covered))
+
+
+def hash_of_entry(entry: AuditEntry) -> str:
+    """The hash that an entry has to have."""
+    row = {name: getattr(entry, name) for name in _COVERED}
+    return hash_of(row | {name: canonical("The audit row", dict(row[name])) for name in _DOCUMENTS})
 
 
 def _entry(row: RowMapping) -> AuditEntry:
-    values: dict[str, Any] = {column.name: row[column.name] for column in audit.c if column.name != "origin"}
-    documents = {name: json.loads(row[name]) for name in ("before", "after")}
+    values: dict[str, Any] = {column.name: row[column.name] for column in audit.c}
+    documents = {name: json.loads(row[name]) for name in _DOCUMENTS}
     return AuditEntry(**values | documents)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, RowMapping, Select, Table, literal, select
 
 from prefect_ml.errors import TamperedError
-from prefect_ml.store.audit_told import Entry
+from prefect_ml.store.audit_told import UNTOLD, Entry
 from prefect_ml.store.registry_tables import alias_moves, audit, policies, promotion_decisions, promotion_requests
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def added(connection: Connection, table: Table) -> TamperedError | None:
         }[table.name]()
         if told is not None:
             known.add(told.key)
-        if entry.row["action"] == "imported" and not entry.row.get("origin"):
+        if entry.row["action"] == "imported" and entry.row["origin"] == UNTOLD:
             taken_over.add(entry.row["subject"].removeprefix("models:/"))
     for *key, reason in connection.execute(_keys(table)):
         old = table is alias_moves and key[0] in taken_over and reason.startswith("imported from ")

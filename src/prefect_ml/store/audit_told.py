@@ -9,10 +9,13 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prefect_ml.entities import RequestStatus
+from prefect_ml.store.canonical import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# The origin in rows of before origins were kept.
+UNTOLD = "{}"
 _SAVED = "policy-saved"
 _CREATED = "request-created"
 _APPROVED = "request-approved"
@@ -79,11 +82,14 @@ class Entry:
         name, alias = self.alias
         if not alias or "generation" not in self.after:
             return None
+        stages = self.after.get("stages")
         said = {
             "version": self.after.get("version"),
             "moved_by": self.row["actor"],
             "request_id": self.after.get("request"),
             "reason": self.row["reason"],
+            "key": self.after.get("key"),
+            "stages": None if stages is None else canonical("The stages", stages),
         }
         if "moved_at" in self.after:
             said |= {"moved_at": self.after["moved_at"], "previous_version": self.after.get("previous")}

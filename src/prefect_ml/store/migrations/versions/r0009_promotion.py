@@ -11,6 +11,29 @@ down_revision = "r0008"
 
 WORDS = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
+# The audit log is only added to, whoever writes to the database.
+_REFUSAL = "The audit log is only added to; its rows are neither changed nor removed."
+_APPEND_ONLY = {
+    "sqlite": [
+        f"CREATE TRIGGER audit_no_{what} BEFORE {what} ON audit BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
+        for what in ("update", "delete")
+    ],
+    "postgresql": [
+        (
+            "CREATE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION USING MESSAGE = '{_REFUSAL}', ERRCODE = 'integrity_constraint_violation'; END $$"
+        ),
+        (
+            "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit FOR EACH STATEMENT EXECUTE "
+            "FUNCTION refuse_audit_change()"
+        ),
+    ],
+}
+_WRITABLE = {
+    "sqlite": [f"DROP TRIGGER audit_no_{what}" for what in ("update", "delete")],
+    "postgresql": ["DROP TRIGGER audit_no_change ON audit", "DROP FUNCTION refuse_audit_change()"],
+}
+
 
 def _columns() -> tuple[tuple[str, sa.Column[object]], ...]:
     """What older tables get; the defaults let a release that does not know the columns go on writing."""
@@ -52,9 +75,13 @@ def upgrade() -> None:
     for table, column in _columns():
         op.add_column(table, column)
     op.create_index("ix_alias_moves_key", "alias_moves", ["key"], unique=True)
+    for statement in _APPEND_ONLY[op.get_bind().dialect.name]:
+        op.execute(statement)
 
 
 def downgrade() -> None:
+    for statement in _WRITABLE[op.get_bind().dialect.name]:
+        op.execute(statement)
     op.drop_index("ix_alias_moves_key", "alias_moves")
     for table, column in _columns():
         op.drop_column(table, column.name)
