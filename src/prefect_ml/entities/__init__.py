@@ -40,7 +40,16 @@ from prefect_ml.entities.webhooks import (
     WebhookEvent,
     WebhookStatus,
 )
-from prefect_ml.entities.words import LifecycleStage, Page, RequestStatus, RunStatus, Stage, ViewType
+from prefect_ml.entities.words import (
+    Decay,
+    LifecycleStage,
+    Page,
+    RequestKind,
+    RequestStatus,
+    RunStatus,
+    Stage,
+    ViewType,
+)
 
 __all__ = [
     "Alias",
@@ -51,6 +60,7 @@ __all__ = [
     "Dataset",
     "DatasetInput",
     "DatasetSummary",
+    "Decay",
     "Decision",
     "Delivery",
     "DeliveryStatus",
@@ -72,6 +82,7 @@ __all__ = [
     "RecordedGate",
     "RegisteredModel",
     "Rejection",
+    "RequestKind",
     "RequestStatus",
     "Run",
     "RunBatch",

@@ -46,13 +46,20 @@ class Stage(StrEnum):
     ARCHIVED = "Archived"
 
 
+class RequestKind(StrEnum):
+    """What a promotion request asks for: a version that passed the gates, or the one that was there before."""
+
+    PROMOTION = "promotion"
+    ROLLBACK = "rollback"
+
+
 class RequestStatus(StrEnum):
     """State of a promotion request.
 
     ```
     PENDING ──approve──▶ APPROVED ──move──▶ PROMOTED
-       │                    ├──▶ EXPIRED
-       ├──reject──▶ REJECTED└──▶ SUPERSEDED   (the alias moved meanwhile)
+       │                    ├──▶ EXPIRED      (its approval is too old, or its time is over)
+       ├──reject──▶ REJECTED└──▶ SUPERSEDED   (the alias moved, or something else changed meanwhile)
        └──time────▶ EXPIRED
     ```
     A request whose gates failed is born REJECTED.
@@ -64,6 +71,16 @@ class RequestStatus(StrEnum):
     EXPIRED = "EXPIRED"
     SUPERSEDED = "SUPERSEDED"
     PROMOTED = "PROMOTED"
+
+
+class Decay(StrEnum):
+    """What was done with a champion that fails its gates by now; the first three are a policy's `on_decay`."""
+
+    NOTHING = "nothing"
+    ROLLED_BACK = "rollback"
+    REMOVED = "remove"
+    NOTHING_BEFORE = "nothing to go back to"
+    MOVED_MEANWHILE = "moved meanwhile"
 
 
 @dataclass(frozen=True, slots=True)

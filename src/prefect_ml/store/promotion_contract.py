@@ -8,6 +8,7 @@ from typing import Protocol
 from prefect_ml.entities import (
     Alias,
     AuditEntry,
+    Decay,
     Decision,
     GateResult,
     Policy,
@@ -113,6 +114,24 @@ class PromotionStore(Protocol):
 
     def rollback(self, name: str, alias: str, *, actor: str, reason: str) -> Alias:
         """Move the alias back to its previous version, generation + 1; protected or not, with a reason, audited."""
+        ...
+
+    def record_decay(
+        self,
+        name: str,
+        alias: str,
+        *,
+        generation: int,
+        evidence: Sequence[GateResult],
+        actor: str,
+        reason: str,
+        previous_intact: bool = True,
+    ) -> Decay:
+        """Record that the version at a protected alias fails its gates by now, and do what the policy in force says.
+
+        One transaction, with the audit row "decayed". An alias that is not at `generation` is left alone. It goes not
+        back to a version whose files are not `previous_intact`, or that decayed itself when it held the alias last.
+        """
         ...
 
     def told_up_to(self, name: str) -> int:
