@@ -15,7 +15,8 @@ from sqlalchemy import Connection, RowMapping, Table, and_, column, exists, func
 
 from prefect_ml.entities import RequestStatus
 from prefect_ml.store.audit_findings import added, tampered, turned
-from prefect_ml.store.audit_told import Entry, Told, Turn
+from prefect_ml.store.audit_gates import gates_digest
+from prefect_ml.store.audit_told import Entry, Told, Turn, request_as_told
 from prefect_ml.store.canonical import digest
 from prefect_ml.store.registry_tables import (
     alias_moves,
@@ -136,10 +137,7 @@ def _requests(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tu
     ids = [each.key[0] for each in told]
     query = select(promotion_requests).where(promotion_requests.c.request_id.in_(ids))
     for row in connection.execute(query).mappings():
-        kept = {**row}
-        if digest(kept.pop("evidence")) != row["evidence_digest"]:
-            kept["evidence_digest"] = "evidence of another digest"
-        yield (row["request_id"],), kept
+        yield (row["request_id"],), request_as_told(row) | {"gates": gates_digest(connection, row["key"])}
 
 
 def _decisions(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], RowMapping]]:

@@ -13,7 +13,8 @@ from prefect_ml.entities import RequestStatus
 from prefect_ml.errors import TamperedError
 from prefect_ml.store.audit import AUDIT_HEAD, hash_of
 from prefect_ml.store.audit_findings import ADVICE, tampered
-from prefect_ml.store.audit_told import Entry
+from prefect_ml.store.audit_gates import gates_digest
+from prefect_ml.store.audit_told import Entry, request_as_told
 from prefect_ml.store.canonical import digest
 from prefect_ml.store.policies import find_policy
 from prefect_ml.store.registry_names import person
@@ -46,7 +47,8 @@ def refuse_unproven(connection: Connection, row: Row[Any]) -> None:
     if made is None:
         raise _unproven(row, "the log does not tell that it was made")
     _check_chain(connection, row, [entry.row for entry in entries])
-    found = {**row._mapping, "evidence_digest": digest(row.evidence)}  # noqa: SLF001  public, in spite of its name
+    kept = dict(row._mapping)  # noqa: SLF001  public, in spite of its name
+    found = request_as_told(kept) | {"gates": gates_digest(connection, row.key)}
     for column, told in made.columns.items():
         if found[column] != told:
             raise tampered(made.sequence, promotion_requests, made.key, (column, found[column], told))

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prefect_ml.entities import RequestStatus
-from prefect_ml.store.canonical import canonical
+from prefect_ml.store.canonical import canonical, digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,35 @@ _OF_REQUEST = {
     "requested_at": "requested_at",
     "expires_at": "expires_at",
     "flow_run_id": "flow_run",
+    "kind": "kind",
+    "reason": "why_asked",
+    "judged_at": "judged_at",
+    "verdicts": "verdicts",
+    "gates": "gates",
 }
+# The same of a decision.
+_OF_DECISION = ("channel", "decided_at", "policy", "policy_version")
+
+
+def request_words(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the row of a new request says of its columns, as far as they are given; of its verdicts, their digest."""
+    said = {word: values[column] for column, word in _OF_REQUEST.items() if column in values}
+    return said | {word: digest(said[word]) for word in ("verdicts",) if said.get(word) is not None}
+
+
+def request_as_told(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a request as the log tells of them: of its documents, their digests."""
+    found = {**row}
+    if digest(found.pop("evidence")) != row["evidence_digest"]:
+        found["evidence_digest"] = "evidence of another digest"
+    if row["verdicts"] is not None:
+        found["verdicts"] = digest(row["verdicts"])
+    return found
+
+
+def decision_words(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the row of a decision says of its columns, as far as they are given."""
+    return {name: values[name] for name in ("number", *_OF_DECISION) if name in values}
 
 
 class Told(NamedTuple):
@@ -129,10 +157,8 @@ class Entry:
             "actor": self.row["actor"],
             "approve": self.row["action"] == _APPROVED,
             "reason": self.row["reason"],
-            "channel": self.after["channel"],
         }
-        if "decided_at" in self.after:
-            said["decided_at"] = self.after["decided_at"]
+        said |= {name: self.after[name] for name in _OF_DECISION if name in self.after}
         return Told(self.sequence, (self.after["request"], self.after.get("number")), said)
 
     def turn(self) -> Turn | None:
@@ -144,7 +170,7 @@ class Entry:
             decided = self.row["action"] in (_APPROVED, _REJECTED)
             why = self.after.get("why") if decided else self.row["reason"]
             return Turn(self.sequence, request, before, self.after["status"], why)
-        if self.row["action"] == "promoted":
+        if "generation" in self.after:
             why = f"moved to version {self.after['version']}, generation {self.after['generation']}"
             return Turn(self.sequence, request, RequestStatus.APPROVED, RequestStatus.PROMOTED, why)
         return None

@@ -13,6 +13,8 @@ from prefect_ml.errors import InvalidInputError, NotAllowedError, PromotionError
 from prefect_ml.store import registry_names as names
 from prefect_ml.store.aliases import current_alias
 from prefect_ml.store.audit import record
+from prefect_ml.store.audit_gates import gates_digest
+from prefect_ml.store.audit_told import decision_words, request_words
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.names import check_text, check_time
 from prefect_ml.store.paging import check_page_size
@@ -211,16 +213,7 @@ def _insert(
         after={
             "request": request_id,
             "status": status,
-            "version": asked["version"],
-            "stage": asked["stage"],
-            "digest": asked["artifact_digest"],
-            "policy": rules.name,
-            "policy_version": rules.version,
-            "number": number,
-            "key": asked["key"],
-            "requested_at": at,
-            "expires_at": values["expires_at"],
-            "flow_run": asked["flow_run_id"],
+            **request_words(values | {"id": number, "gates": gates_digest(connection, asked["key"])}),
         },
         evidence_digest=asked["evidence_digest"],
     )
@@ -301,10 +294,8 @@ def _add_decision(
             "status": status,
             "version": row.version,
             "approvals": f"{approvals} of {needed}",
-            "channel": decision.channel,
-            "number": numbered["number"],
-            "decided_at": decision.decided_at,
             "why": why,
+            **decision_words(made | numbered | timed),
         },
         evidence_digest=row.evidence_digest,
     )
