@@ -1,12 +1,12 @@
-"""The steps of the registry, each told to Prefect after its commit; a step that changed nothing is not told again."""
+"""The steps of the registry, each told to Prefect soon after its commit, by what the audit log says of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from prefect_ml.entities import Alias, GateResult, ModelVersion, PromotionRequest, RequestStatus
-from prefect_ml.flowruns import events
 from prefect_ml.flowruns.lineage import model_registered
+from prefect_ml.flowruns.telling import tell_soon
 from prefect_ml.registry import promotion, register
 from prefect_ml.registry.gates import Gate
 from prefect_ml.registry.policy import PromotionPolicy
@@ -48,7 +48,7 @@ def request_promotion(
         flow_run_id=flow_run_id, judge=judge,
     )  # fmt: skip
     if not known:
-        events.promotion_requested(store, request)
+        tell_soon(store)
     return request
 
 
@@ -59,7 +59,7 @@ def decide(
     before = store.get_request(request_id).status
     request = promotion.decide(store, request_id, approve=approve, actor=actor, reason=reason, channel=channel)
     if request.status is not before:
-        events.promotion_decided(store, request)
+        tell_soon(store)
     return request
 
 
@@ -68,12 +68,12 @@ def move(store: Store, request_id: str, *, actor: str) -> Alias:
     before = store.get_request(request_id).status
     alias = promotion.move(store, request_id, actor=actor)
     if before is not RequestStatus.PROMOTED:
-        events.alias_moved(store, alias)
+        tell_soon(store)
     return alias
 
 
 def rollback(store: Store, name: str, alias: str, *, actor: str, reason: str) -> Alias:
     """See `prefect_ml.registry.promotion.rollback`."""
     moved = promotion.rollback(store, name, alias, actor=actor, reason=reason)
-    events.alias_moved(store, moved, reason=reason, rolled_back=True)
+    tell_soon(store)
     return moved

@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_A
 from prefect_ml.tracking.console import outlasting_console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
 # Those of Prefect's API that something is posted to.
 Path = Literal["/events", "/artifacts/"]
@@ -38,6 +38,7 @@ class _Sender:
     def __init__(self) -> None:
         self.queue: queue.Queue[tuple[contextvars.Context, Callable[[], None]]] = queue.Queue(_MOST_WAITING)
         self.lock = threading.Lock()
+        self.waiting: set[Hashable] = set()
         self.thread: threading.Thread | None = None
         self.warned = False
 
@@ -46,12 +47,28 @@ class _Sender:
             self.queue.put_nowait((contextvars.copy_context(), send))
         except queue.Full:
             self.complain("more than 1000 are waiting")
+            with self.lock:
+                self.waiting.clear()
             return
         with self.lock:
             if self.thread is None:
                 self.thread = threading.Thread(target=self._run, name="prefect-ml-events", daemon=True)
                 self.thread.start()
                 _finish_at_exit()
+
+    def add_once(self, key: Hashable, send: Callable[[], None]) -> None:
+        """Add it, unless one with the same key waits to begin: that one does its work too."""
+        with self.lock:
+            if key in self.waiting:
+                return
+            self.waiting.add(key)
+
+        def begun() -> None:
+            with self.lock:
+                self.waiting.discard(key)
+            send()
+
+        self.add(begun)
 
     def complain(self, why: object) -> None:
         level = logging.DEBUG if self.warned else logging.WARNING
@@ -89,6 +106,11 @@ def post_soon(path: Path, body: Any) -> None:
         _sender.add(lambda: _post(url, path, body))
 
 
+def do_soon(key: Hashable, work: Callable[[], None]) -> None:
+    """Do something in the background, after what waits there; work that waits under the same key is done once."""
+    _sender.add_once(key, work)
+
+
 def finish(seconds: float = _SECONDS_AT_EXIT) -> bool:
     """Wait until all is sent or given up; whether it is."""
     waiting = _sender.queue
@@ -96,14 +118,19 @@ def finish(seconds: float = _SECONDS_AT_EXIT) -> bool:
         return waiting.all_tasks_done.wait_for(lambda: not waiting.unfinished_tasks, seconds)
 
 
-def _post(url: str, path: Path, body: Any) -> None:
+def client_of(url: str) -> SyncPrefectClient:
+    """A client of the API at a URL, with the credentials of this process."""
     # Not get_client(): the client of a flow run is closed with it, and without a URL it would start a server.
-    with SyncPrefectClient(
+    return SyncPrefectClient(
         url,
         auth_string=PREFECT_API_AUTH_STRING.value(),
         api_key=PREFECT_API_KEY.value(),
         httpx_settings={"timeout": httpx.Timeout(_SECONDS_A_REQUEST)},
-    ) as client:
+    )
+
+
+def _post(url: str, path: Path, body: Any) -> None:
+    with client_of(url) as client:
         client.request("POST", path, json=body).raise_for_status()
 
 

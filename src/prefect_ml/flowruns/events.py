@@ -1,132 +1,169 @@
-"""The registry's changes as events of Prefect, which automations can trigger on; sent after the commit, as hints only.
+"""What a row of the audit log is as events of Prefect, which automations can trigger on.
 
-The record is the store's: Prefect keeps events for days, and one that is lost changes nothing.
+An event's id follows from its row, so whoever tells it, however often, tells the same event.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from prefect.events import Event
 
-from prefect_ml.entities import Alias, ModelVersion, PromotionRequest, RequestStatus, Run
+from prefect_ml.entities import AuditEntry, ModelVersion, PromotionRequest, RequestStatus, Run
 from prefect_ml.errors import NotFoundError
-from prefect_ml.flowruns.background import api_url, post_soon
-from prefect_ml.flowruns.harmless import harmless
 from prefect_ml.lineage import tags
 from prefect_ml.store.contract import Store
+from prefect_ml.store.prompts import PROMPT_TAG
 
-P = ParamSpec("P")
+T = TypeVar("T")
 
 CREATED = "prefect-ml.model-version.created"
 REQUESTED = "prefect-ml.promotion.requested"
 APPROVED = "prefect-ml.promotion.approved"
 REJECTED = "prefect-ml.promotion.rejected"
+EXPIRED = "prefect-ml.promotion.expired"
+SUPERSEDED = "prefect-ml.promotion.superseded"
 MOVED = "prefect-ml.alias.moved"
 ROLLED_BACK = "prefect-ml.alias.rolled-back"
+EMERGENCY = "prefect-ml.alias.emergency-rollback"
+ALIAS_SET = "prefect-ml.alias.set"
+ALIAS_DELETED = "prefect-ml.alias.deleted"
+DECAYED = "prefect-ml.alias.decayed"
 
+_NAMESPACE = uuid.UUID("6c1c1a5e-0d6a-5c56-9f0b-2a2a5d1f4c11")
+# Of rows within a millisecond, so many keep their order by time: there are 1000 microseconds, and two events a row.
+_PLACES = 500
 # Prefect's server takes 100 related resources by default.
 _MOST_DATASETS = 50
 
-
-def _where_in_use(tell: Callable[P, None]) -> Callable[P, None]:
-    """Tell where Prefect is in use; what cannot be told is a warning."""
-
-    @functools.wraps(tell)
-    def told(*args: P.args, **kwargs: P.kwargs) -> None:
-        if api_url() is not None:
-            with harmless("Prefect's automations are not told of a change of the registry"):
-                tell(*args, **kwargs)
-
-    return told
-
-
-@_where_in_use
-def version_created(store: Store, version: ModelVersion) -> None:
-    """Tell that a version was registered."""
-    _emit(CREATED, _version_resource(version), *_origin(store, version))
+_OF_ALIASES = {
+    "promoted": MOVED,
+    "rolled-back": ROLLED_BACK,
+    "emergency-rollback": EMERGENCY,
+    "alias-set": ALIAS_SET,
+    "alias-deleted": ALIAS_DELETED,
+    "decayed": DECAYED,
+}
+_OF_CLOSED_REQUESTS = {"request-expired": EXPIRED, "request-superseded": SUPERSEDED}
+_VERDICTS = {RequestStatus.APPROVED: APPROVED, RequestStatus.REJECTED: REJECTED}
 
 
-@_where_in_use
-def promotion_requested(store: Store, request: PromotionRequest) -> None:
-    """Tell that a promotion was asked for, and how it was decided when gates or the policy did so at once."""
-    _emit_request(REQUESTED, store, request, actor=request.requester)
-    _tell_verdict(store, request, actor=request.requester, reason=request.status_reason)
+def events_of(store: Store, row: AuditEntry) -> list[Event]:
+    """The events that a row stands for: none, one, or two for a request that was decided as it was made.
+
+    What the row is about may be gone by now; the events then say what the row says.
+    """
+    if row.action == "version-created":
+        return [_created(store, row)]
+    if row.action in _OF_ALIASES:
+        return [_alias_event(store, row, _OF_ALIASES[row.action])]
+    if row.action.startswith("request-") and "request" in row.after:
+        return list(_request_events(store, row))
+    return []
 
 
-@_where_in_use
-def promotion_decided(store: Store, request: PromotionRequest) -> None:
-    """Tell that people decided a request; one that waits for more of them is not decided."""
-    last = request.decisions[-1] if request.decisions else None
-    actor, reason = (last.actor, last.reason) if last else (request.requester, request.status_reason)
-    _tell_verdict(store, request, actor=actor, reason=reason)
+def _occurred(row: AuditEntry, kind: str) -> datetime:
+    """The time of a row, with its place among those of the same millisecond, so that time tells the order."""
+    place = row.sequence % _PLACES * 2 + (kind in _VERDICTS.values())
+    return datetime.fromtimestamp(row.at / 1000, UTC).replace(microsecond=row.at % 1000 * 1000 + place)
 
 
-@_where_in_use
-def alias_moved(store: Store, alias: Alias, *, reason: str = "", rolled_back: bool = False) -> None:
-    """Tell where an alias points now."""
-    version = store.get_model_version(alias.name, alias.version)
-    related, payload = _origin(store, version)
-    resource = _named(
-        f"prefect-ml.alias.{alias.name}.{alias.alias}",
-        f"{alias.name}@{alias.alias}",
-        {"prefect-ml.model": alias.name, "prefect-ml.alias": alias.alias},
-    )
-    facts = {
-        "alias": alias.alias,
-        "generation": alias.generation,
-        "previous_version": alias.previous_version,
-        "request_id": alias.request_id,
-        "actor": alias.moved_by,
-        "reason": reason,
-    }
-    related = [{**_version_resource(version), "prefect.resource.role": "model-version"}, *related]
-    _emit(ROLLED_BACK if rolled_back else MOVED, resource, related, payload | facts)
+def _created(store: Store, row: AuditEntry) -> Event:
+    name, _, version = row.subject.removeprefix("models:/").rpartition("/")
+    return _version_event(store, row, CREATED, name, int(version), {"actor": row.actor} if row.actor else {})
 
 
-def _tell_verdict(store: Store, request: PromotionRequest, *, actor: str, reason: str) -> None:
-    kind = {RequestStatus.APPROVED: APPROVED, RequestStatus.REJECTED: REJECTED}.get(request.status)
-    if kind is not None:
-        _emit_request(kind, store, request, actor=actor, reason=reason)
+def _request_events(store: Store, row: AuditEntry) -> Iterator[Event]:
+    name, _, alias = row.subject.removeprefix("models:/").rpartition("@")
+    request = _found(lambda: store.get_request(row.after["request"]))
+    facts = {"alias": alias, "request_id": row.after["request"], "evidence_digest": row.evidence_digest}
+    if request is not None:
+        facts |= {
+            "generation": request.base_generation,
+            "policy": request.policy,
+            "gates": {result.gate: result.passed for result in request.evidence},
+        }
+    for kind in _kinds_of_request(row):
+        told = facts | {"actor": row.actor, "reason": "" if kind == REQUESTED else row.reason}
+        yield _version_event(store, row, kind, name, int(row.after["version"]), told, request)
 
 
-def _emit_request(kind: str, store: Store, request: PromotionRequest, *, actor: str, reason: str = "") -> None:
-    version = store.get_model_version(request.name, request.version)
-    related, payload = _origin(store, version)
-    if request.flow_run_id:
+def _kinds_of_request(row: AuditEntry) -> Iterator[str]:
+    verdict = _VERDICTS.get(row.after.get("status", ""))
+    if row.action == "request-created":
+        yield REQUESTED
+    elif row.action in _OF_CLOSED_REQUESTS:
+        yield _OF_CLOSED_REQUESTS[row.action]
+    # An approval of several that are needed decides nothing yet.
+    if verdict is not None:
+        yield verdict
+
+
+def _version_event(  # noqa: PLR0917
+    store: Store,
+    row: AuditEntry,
+    kind: str,
+    name: str,
+    version: int,
+    facts: Mapping[str, Any],
+    request: PromotionRequest | None = None,
+) -> Event:
+    related, payload = _origin(store, name, version)
+    if request is not None and request.flow_run_id:
         related.append(_related(f"prefect.flow-run.{request.flow_run_id}", "promotion", "promotion"))
-    facts = {
-        "alias": request.alias,
-        "generation": request.base_generation,
-        "request_id": request.request_id,
-        "policy": request.policy,
-        "gates": {result.gate: result.passed for result in request.evidence},
-        "evidence_digest": request.evidence_digest,
-        "actor": actor,
-        "reason": reason,
+    resource = _version_resource(name, version) | {"prefect-ml.kind": _kind(store, name)}
+    if "alias" in facts:
+        resource["prefect-ml.alias"] = facts["alias"]
+    return _event(row, kind, resource, related, payload | facts)
+
+
+def _alias_event(store: Store, row: AuditEntry, kind: str) -> Event:
+    name, _, alias = row.subject.removeprefix("models:/").rpartition("@")
+    # An alias that was deleted is told with the version that it was on.
+    version = int(row.after.get("version") or row.before.get("version") or 0)
+    related, payload = _origin(store, name, version)
+    resource = {
+        "prefect.resource.id": f"prefect-ml.alias.{name}.{alias}",
+        "prefect.resource.name": f"{name}@{alias}",
+        "prefect-ml.kind": _kind(store, name),
+        "prefect-ml.model": name,
+        "prefect-ml.alias": alias,
+        "prefect-ml.version": str(version),
     }
-    _emit(kind, _version_resource(version), related, payload | facts)
+    facts = {
+        "alias": alias,
+        "generation": row.after.get("generation", row.before.get("generation")),
+        "previous_version": row.before.get("version"),
+        "request_id": row.after.get("request"),
+        "actor": row.actor,
+        "reason": row.reason,
+    }
+    related = [_version_resource(name, version) | {"prefect.resource.role": "model-version"}, *related]
+    return _event(row, kind, resource, related, payload | facts)
 
 
-def _origin(store: Store, version: ModelVersion) -> tuple[list[dict[str, str]], dict[str, Any]]:
+def _origin(store: Store, name: str, number: int) -> tuple[list[dict[str, str]], dict[str, Any]]:
     """What is related to a version, and what is known of it."""
-    run = _run_of(store, version)
+    version: ModelVersion | None = _found(lambda: store.get_model_version(name, number))
+    run_id = None if version is None else version.run_id
+    run: Run | None = _found(lambda: store.get_run(run_id)) if run_id else None
     told: Mapping[str, str] = {} if run is None else run.tags
     used = () if run is None else [each.dataset for each in run.inputs][:_MOST_DATASETS]
     related = [
         _related(f"prefect.flow-run.{told.get(tags.FLOW_RUN, '')}", "flow-run", told.get(tags.FLOW_NAME, "")),
         _related(f"prefect.deployment.{told.get(tags.DEPLOYMENT, '')}", "deployment", ""),
-        _related(f"prefect-ml.run.{version.run_id or ''}", "run", "" if run is None else run.name),
+        _related(f"prefect-ml.run.{run_id or ''}", "run", "" if run is None else run.name),
         *(_related(f"prefect-ml.dataset.{each.digest}", "dataset", each.name) for each in used),
     ]
     payload = {
-        "name": version.name,
-        "version": version.version,
-        "run_id": version.run_id,
+        "name": name,
+        "version": number,
+        "run_id": run_id,
         "flow_run_id": told.get(tags.FLOW_RUN),
-        "artifact_digest": version.artifact_digest,
+        "artifact_digest": "" if version is None else version.artifact_digest,
         "environment_digest": told.get(tags.ENVIRONMENT, ""),
         "commit": told.get(tags.COMMIT, ""),
         "datasets": [{"name": each.name, "digest": each.digest} for each in used],
@@ -135,33 +172,42 @@ def _origin(store: Store, version: ModelVersion) -> tuple[list[dict[str, str]], 
     return [each for each in related if not each["prefect.resource.id"].endswith(".")], payload
 
 
-def _run_of(store: Store, version: ModelVersion) -> Run | None:
-    if not version.run_id:
-        return None
+def _kind(store: Store, name: str) -> str:
+    model = _found(lambda: store.get_registered_model(name))
+    return "prompt" if model is not None and model.tags.get(PROMPT_TAG) == "true" else "model"
+
+
+def _found(look: Callable[[], T]) -> T | None:
     try:
-        return store.get_run(version.run_id)
+        return look()
     except NotFoundError:
         return None
 
 
-def _version_resource(version: ModelVersion) -> dict[str, str]:
-    labels = {"prefect-ml.model": version.name, "prefect-ml.version": str(version.version)}
-    return _named(
-        f"prefect-ml.model-version.{version.name}.{version.version}",
-        f"{version.name} version {version.version}",
-        labels,
-    )
+def _version_resource(name: str, version: int) -> dict[str, str]:
+    return {
+        "prefect.resource.id": f"prefect-ml.model-version.{name}.{version}",
+        "prefect.resource.name": f"{name} version {version}",
+        "prefect-ml.model": name,
+        "prefect-ml.version": str(version),
+    }
 
 
 def _related(resource: str, role: str, name: str) -> dict[str, str]:
-    return _named(resource, name, {"prefect.resource.role": role})
-
-
-def _named(resource: str, name: str, labels: Mapping[str, str]) -> dict[str, str]:
     named = {"prefect.resource.name": name} if name else {}
-    return {"prefect.resource.id": resource, **named, **labels}
+    return {"prefect.resource.id": resource, **named, "prefect.resource.role": role}
 
 
-def _emit(kind: str, resource: dict[str, str], related: Sequence[dict[str, str]], payload: dict[str, Any]) -> None:
-    event = Event.model_validate({"event": kind, "resource": resource, "related": related, "payload": payload})
-    post_soon("/events", [event.model_dump(mode="json")])
+def _event(
+    row: AuditEntry, kind: str, resource: dict[str, str], related: list[dict[str, str]], payload: dict[str, Any]
+) -> Event:
+    return Event.model_validate(
+        {
+            "id": uuid.uuid5(_NAMESPACE, f"{row.hash}/{kind}"),
+            "occurred": _occurred(row, kind),
+            "event": kind,
+            "resource": resource,
+            "related": related,
+            "payload": payload | {"audit_sequence": row.sequence},
+        }
+    )

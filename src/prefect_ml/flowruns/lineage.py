@@ -7,9 +7,9 @@ from prefect.utilities.urls import url_for
 
 from prefect_ml.entities import ModelVersion
 from prefect_ml.flowruns.background import api_url, post_soon
-from prefect_ml.flowruns.events import version_created
 from prefect_ml.flowruns.harmless import harmless
 from prefect_ml.flowruns.summary import artifact_key
+from prefect_ml.flowruns.telling import tell_soon
 from prefect_ml.lineage.facts import Lineage
 from prefect_ml.lineage.markdown import markdown
 from prefect_ml.lineage.read import get_lineage
@@ -26,7 +26,7 @@ def model_registered(store: Store, version: ModelVersion) -> None:
         return
     with harmless("Prefect is not told of a new model version"):
         flush_all(_SECONDS)
-        version_created(store, version)
+        tell_soon(store)
         _show(store, version)
 
 

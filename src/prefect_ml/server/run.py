@@ -17,6 +17,7 @@ from prefect_ml.server.app import build_app
 from prefect_ml.server.metrics import forget, shared_numbers
 from prefect_ml.server.process import ServingProcess
 from prefect_ml.server.request_log import log_as
+from prefect_ml.server.telling import telling
 from prefect_ml.server.webhooks import delivering
 from prefect_ml.server.workers import Workers
 from prefect_ml.settings import Settings
@@ -66,7 +67,7 @@ def backend_of(settings: Settings) -> Iterator[Backend]:
 def _serve(
     listener: socket.socket, settings: Settings, ready: Callable[[Backend], None], parent: int | None = None
 ) -> None:
-    with backend_of(settings) as backend, delivering(backend, settings):
+    with backend_of(settings) as backend, delivering(backend, settings), telling(backend.store):
         app = build_app(backend, settings, hosts={listener.getsockname()[0]})
         process = ServingProcess(app, settings, lambda: ready(backend), parent)
         with stopped_in_order(process):
