@@ -34,6 +34,8 @@ ALIAS_DELETED = "prefect-ml.alias.deleted"
 DECAYED = "prefect-ml.alias.decayed"
 
 _NAMESPACE = uuid.UUID("6c1c1a5e-0d6a-5c56-9f0b-2a2a5d1f4c11")
+# How the name of a client begins that named nobody.
+_NOBODY = "anonymous@"
 # Of rows within a millisecond, so many keep their order by time: there are 1000 microseconds, and two events a row.
 _PLACES = 500
 # Prefect's server takes 100 related resources by default.
@@ -73,7 +75,9 @@ def _occurred(row: AuditEntry, kind: str) -> datetime:
 
 def _created(store: Store, row: AuditEntry) -> Event:
     name, _, version = row.subject.removeprefix("models:/").rpartition("/")
-    return _version_event(store, row, CREATED, name, int(version), {"actor": row.actor} if row.actor else {})
+    # An MLflow client that names nobody: whoever ran the training is as good as known.
+    named = bool(row.actor) and not row.actor.startswith(_NOBODY)
+    return _version_event(store, row, CREATED, name, int(version), {"actor": row.actor} if named else {})
 
 
 def _request_events(store: Store, row: AuditEntry) -> Iterator[Event]:
@@ -117,7 +121,8 @@ def _version_event(  # noqa: PLR0917
     resource = _version_resource(name, version) | {"prefect-ml.kind": _kind(store, name)}
     if "alias" in facts:
         resource["prefect-ml.alias"] = facts["alias"]
-    return _event(row, kind, resource, related, payload | facts)
+    told = payload | facts
+    return _event(row, kind, resource, related, told | {"actor": told["actor"] or row.actor})
 
 
 def _alias_event(store: Store, row: AuditEntry, kind: str) -> Event:
