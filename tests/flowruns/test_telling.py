@@ -49,7 +49,7 @@ def eventually(look):
 
 def versions(store, name, number=1):
     store.create_registered_model(name)
-    return [store.create_model_version(name, f"/models/{n}", artifact_digest="sha256:1") for n in range(number)]
+    return [store.create_model_version(name, f"s3://models/{n}", artifact_digest="sha256:1") for n in range(number)]
 
 
 def make_old(store, rows, age):
@@ -70,7 +70,7 @@ import os, signal
 from prefect_ml.store import open_store
 store = open_store({store.url!r})
 store.create_registered_model({name!r})
-store.create_model_version({name!r}, "/models/1", artifact_digest="sha256:1")
+store.create_model_version({name!r}, "s3://models/1", artifact_digest="sha256:1")
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == -9
@@ -217,7 +217,7 @@ def test_one_that_was_away_hears_of_days_but_not_of_months(store):
     with Api() as api:
         assert tell_events(store, api.url) == 1
         for _ in range(4):
-            store.create_model_version("long", "/models/1")
+            store.create_model_version("long", "s3://models/1")
         make_old(store, 4, 30 * DAY)
         make_old(store, 6, 5 * DAY)
         assert tell_events(store, api.url) == 2

@@ -9,7 +9,7 @@ from prefect_ml.errors import InvalidInputError, NotFoundError, PromotionError
 
 FAILED = [
     GateResult("auc", passed=False, summary="0.6 is below 0.9", evidence={"value": 0.6}),
-    GateResult("l", True, ""),
+    GateResult("loads", passed=True, summary=""),
 ]
 
 
@@ -18,7 +18,7 @@ def champion(store):
     """A model whose second version holds the protected alias, and what promotes another."""
     store.create_registered_model("churn")
     for number in (1, 2, 3):
-        store.create_model_version("churn", f"/models/{number}", artifact_digest="sha256:1")
+        store.create_model_version("churn", f"s3://models/{number}", artifact_digest="sha256:1")
     protect(store, "nothing")
 
     def promote(version):
