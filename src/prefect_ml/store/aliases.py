@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
 
 from prefect_ml.entities import Alias, AliasMove
 from prefect_ml.errors import NotFoundError
@@ -14,9 +14,9 @@ from prefect_ml.store.canonical import canonical
 from prefect_ml.store.names import check_text
 from prefect_ml.store.origin import here
 from prefect_ml.store.policies import refuse_protected
-from prefect_ml.store.registry_names import check_alias, check_words
+from prefect_ml.store.registry_names import check_alias, check_words, is_text
 from prefect_ml.store.registry_rows import RegistryRows, find_model, find_version, touch_model
-from prefect_ml.store.registry_tables import alias_moves, aliases
+from prefect_ml.store.registry_tables import alias_moves, aliases, registered_models
 from prefect_ml.store.requests import alias_subject
 from prefect_ml.store.rows import now
 from prefect_ml.store.statements import upsert
@@ -29,6 +29,17 @@ if TYPE_CHECKING:
 Stages = dict[str, list[str]]
 
 _VALUES = ["version", "generation", "previous_version", "moved_at", "moved_by", "request_id"]
+# Made once: to make a statement costs as much as to execute it.
+_CURRENT = select(aliases).where(aliases.c.model == bindparam("key"), aliases.c.alias == bindparam("alias"))
+_NAMED = (
+    select(aliases)
+    .join_from(registered_models, aliases, registered_models.c.id == aliases.c.model)
+    .where(registered_models.c.name == bindparam("name"), aliases.c.alias == bindparam("alias"))
+)
+_HIGHEST = select(func.max(alias_moves.c.generation)).where(
+    alias_moves.c.name == bindparam("name"), alias_moves.c.alias == bindparam("alias")
+)
+_MOVE = insert(alias_moves)
 
 
 class AliasRows(RegistryRows):
@@ -84,14 +95,14 @@ class AliasRows(RegistryRows):
 
 def current_alias(connection: Connection, model: int, alias: str) -> Row[Any] | None:
     """The row of an alias, if it is set."""
-    query = select(aliases).where(aliases.c.model == model, aliases.c.alias == alias)
-    return connection.execute(query).first()
+    return connection.execute(_CURRENT, {"key": model, "alias": alias}).first()
 
 
 def existing_alias(connection: Connection, name: str, alias: str) -> Row[Any]:
     """The row of an alias that is set."""
-    row = current_alias(connection, find_model(connection, name).id, alias)
+    row = connection.execute(_NAMED, {"name": name, "alias": alias}).first() if is_text(name) else None
     if row is None:
+        find_model(connection, name)
         raise NotFoundError(
             f"Registered model alias {alias} not found. See those of the model with: prefect-ml models show {name}"
         )
@@ -150,7 +161,7 @@ def move_alias(
     row = {"model": model, "alias": alias, **values}
     connection.execute(upsert(connection, aliases, ["model", "alias"], _VALUES).values(row))
     besides = {"key": key, "stages": stages_text(stages)}
-    connection.execute(insert(alias_moves), {"name": name, "alias": alias, "reason": reason, **values, **besides})
+    connection.execute(_MOVE, {"name": name, "alias": alias, "reason": reason, **values, **besides})
     touch_model(connection, model)
     alias_changed(connection, model, name, alias, version)
     return Alias(name=name, alias=alias, **values)  # type: ignore[arg-type]  # the values are typed by their names
@@ -168,7 +179,7 @@ def drop_alias(connection: Connection, name: str, row: Row[Any], *, actor: str, 
     who, at = actor or here().who, now()
     move = {"name": name, "alias": row.alias, "generation": generation, "reason": reason, "moved_by": who}
     move |= {"version": None, "previous_version": row.version, "moved_at": at, "request_id": None}
-    connection.execute(insert(alias_moves), move)
+    connection.execute(_MOVE, move)
     touch_model(connection, row.model)
     alias_changed(connection, row.model, name, row.alias, None)
     before = {"version": row.version, "generation": row.generation}
@@ -220,8 +231,7 @@ def record_move(
 
 def _next_generation(connection: Connection, name: str, alias: str) -> int:
     """One more than any that this name and alias ever had, also before it was deleted."""
-    highest = select(func.max(alias_moves.c.generation)).where(alias_moves.c.name == name, alias_moves.c.alias == alias)
-    return (connection.execute(highest).scalar() or 0) + 1
+    return (connection.execute(_HIGHEST, {"name": name, "alias": alias}).scalar() or 0) + 1
 
 
 def _moves(name: str, alias: str) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, func, select, tuple_
+from sqlalchemy import Connection, Row, bindparam, func, literal, select, true, tuple_, union_all
 
 from prefect_ml.entities import ModelVersion, RegisteredModel, Stage
+from prefect_ml.store.registry_names import check_version, is_text
+from prefect_ml.store.registry_rows import find_version
 from prefect_ml.store.registry_tables import (
     aliases,
     model_version_tags,
@@ -14,6 +16,7 @@ from prefect_ml.store.registry_tables import (
     registered_model_tags,
     registered_models,
 )
+from prefect_ml.store.tables import Words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,12 +25,31 @@ if TYPE_CHECKING:
 
 # Within the number of parameters that both databases take.
 _CHUNK = 5000
+# Made once: to make a statement costs as much as to execute it.
+_ITS_TAGS = (
+    select(model_version_tags.c.key, model_version_tags.c.value)
+    .where(model_version_tags.c.model == bindparam("key"), model_version_tags.c.version == bindparam("number"))
+    .order_by(model_version_tags.c.key)
+)
+_ITS_ALIASES = (
+    select(aliases.c.alias)
+    .where(aliases.c.model == bindparam("key"), aliases.c.version == bindparam("number"))
+    .order_by(aliases.c.alias)
+)
 
 
 def select_versions() -> Select[Any]:
     """Rows that `load_versions` understands: those of versions, each with its model's `name`."""
     joined = registered_models.c.id == model_versions.c.model
     return select(model_versions, registered_models.c.name).join_from(model_versions, registered_models, joined)
+
+
+_ONE = select_versions().where(
+    model_versions.c.model == bindparam("key"), model_versions.c.version == bindparam("number")
+)
+_NAMED = select_versions().where(
+    registered_models.c.name == bindparam("name"), model_versions.c.version == bindparam("number")
+)
 
 
 def load_model(connection: Connection, name: str) -> RegisteredModel:
@@ -65,12 +87,14 @@ def load_latest(
     connection: Connection, models: Sequence[int], stages: Sequence[Stage] = ()
 ) -> dict[int, list[ModelVersion]]:
     """The highest version of each stage of each model, by version; of the named stages only, if any is named."""
-    versions = model_versions.c
-    newest = select(versions.model, func.max(versions.version)).where(versions.model.in_(models))
-    if stages:
-        newest = newest.where(versions.stage.in_(stages))
-    newest = newest.group_by(versions.model, versions.stage)
-    query = select_versions().where(tuple_(versions.model, versions.version).in_(newest))
+    versions, named = model_versions.c, [literal(stage.value, Words) for stage in sorted(set(stages or Stage))]
+    staged = union_all(*(select(each.label("stage")) for each in named)).subquery()
+    # One look into the index for each stage of a model, however many versions there are.
+    of = model_versions.alias()
+    newest = select(func.max(of.c.version)).where(of.c.model == registered_models.c.id, of.c.stage == staged.c.stage)
+    highest = select(registered_models.c.id, newest.scalar_subquery()).join_from(registered_models, staged, true())
+    highest = highest.where(registered_models.c.id.in_(models))
+    query = select_versions().where(tuple_(versions.model, versions.version).in_(highest))
     rows = connection.execute(query.order_by(versions.model, versions.version)).all()
     found: dict[int, list[ModelVersion]] = {model: [] for model in models}
     for row, version in zip(rows, load_versions(connection, rows), strict=True):
@@ -91,8 +115,22 @@ def load_versions(connection: Connection, rows: Sequence[Row[Any]]) -> list[Mode
 
 
 def load_version(connection: Connection, model: int, version: int) -> ModelVersion:
-    query = select_versions().where(model_versions.c.model == model, model_versions.c.version == version)
-    return load_versions(connection, connection.execute(query).all())[0]
+    return _whole(connection, connection.execute(_ONE, {"key": model, "number": version}).one())
+
+
+def load_named_version(connection: Connection, name: str, version: int) -> ModelVersion:
+    """A version by its name and number; `NotFoundError` when there is none, as from `find_version`."""
+    named = {"name": name, "number": check_version(version)}
+    row = connection.execute(_NAMED, named).first() if is_text(name) else None
+    if row is None:
+        return load_version(connection, find_version(connection, name, version).model, version)
+    return _whole(connection, row)
+
+
+def _whole(connection: Connection, row: Row[Any]) -> ModelVersion:
+    its = {"key": row.model, "number": row.version}
+    tags = {tag.key: tag.value for tag in connection.execute(_ITS_TAGS, its)}
+    return _version(row, tags, list(connection.execute(_ITS_ALIASES, its).scalars()))
 
 
 def _version(row: Row[Any], tags: dict[str, str], pointing: list[str]) -> ModelVersion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Row, select, text, update
+from sqlalchemy import Connection, Row, bindparam, select, text, update
 
 from prefect_ml.errors import NotFoundError
 from prefect_ml.store.origin import here, within
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Made once: to make a statement costs as much as to execute it.
+_MODEL = select(registered_models).where(registered_models.c.name == bindparam("name"))
+_VERSION = (
+    select(model_versions)
+    .join_from(registered_models, model_versions, registered_models.c.id == model_versions.c.model)
+    .where(registered_models.c.name == bindparam("name"), model_versions.c.version == bindparam("number"))
+)
+_TOUCH = (
+    update(registered_models)
+    .where(registered_models.c.id == bindparam("key"))
+    .values(last_updated_timestamp=bindparam("at"))
+)
 # PostgreSQL's advisory lock of all writes of the registry: any number that nobody else uses.
 _LOCK = text("SELECT pg_advisory_xact_lock(1919248237)")
 
@@ -42,9 +54,7 @@ class RegistryRows(Rows):
 
 
 def find_model(connection: Connection, name: str) -> Row[Any]:
-    row = None
-    if is_text(name):
-        row = connection.execute(select(registered_models).where(registered_models.c.name == name)).first()
+    row = connection.execute(_MODEL, {"name": name}).first() if is_text(name) else None
     if row is None:
         raise NotFoundError(
             f"Registered Model with name={name} not found. Check the name, or register a model under it."
@@ -55,10 +65,9 @@ def find_model(connection: Connection, name: str) -> Row[Any]:
 def find_version(connection: Connection, name: str, version: int) -> Row[Any]:
     """The row of a version; `NotFoundError` also when there is no such model."""
     number = check_version(version)
-    model = find_model(connection, name)
-    wanted = (model_versions.c.model == model.id) & (model_versions.c.version == number)
-    row = connection.execute(select(model_versions).where(wanted)).first()
+    row = connection.execute(_VERSION, {"name": name, "number": number}).first() if is_text(name) else None
     if row is None:
+        model = find_model(connection, name)
         raise NotFoundError(
             f"Model Version (name={name}, version={version}) not found. "
             f"Versions up to {model.last_version} were made; see them with: prefect-ml models show {name}"
@@ -68,8 +77,7 @@ def find_version(connection: Connection, name: str, version: int) -> Row[Any]:
 
 def touch_model(connection: Connection, model: int, **values: Any) -> None:
     """Change columns of a model, and note when."""
-    statement = update(registered_models).where(registered_models.c.id == model)
-    connection.execute(statement.values(last_updated_timestamp=now(), **values))
+    connection.execute(_TOUCH.values(**values) if values else _TOUCH, {"key": model, "at": now()})
 
 
 def touch_version(connection: Connection, model: int, version: int, **values: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from prefect_ml.entities import Stage
-from prefect_ml.errors import InvalidInputError
+from prefect_ml.errors import InvalidInputError, NotFoundError
 from prefect_ml.protocol.answers import registry as answers
 from prefect_ml.protocol.answers.common import Empty
 from prefect_ml.protocol.backend import Backend
@@ -141,14 +141,23 @@ def delete_alias(here: Backend, request: AliasName) -> Empty:
 @routes.on("GET", "registered-models/alias")
 def get_by_alias(here: Backend, request: AliasName) -> answers.OneVersion:
     """Get the version that an alias points at; `latest` is the highest version."""
-    model = here.store.get_registered_model(request.name)
+    version: int | None
     if request.alias.lower() == "latest":
-        version: int | None = max((each.version for each in model.latest_versions), default=None)
+        found = here.store.latest_versions(request.name)
+        version = max((each.version for each in found), default=None)
     else:
-        version = model.aliases.get(request.alias)
+        version = _pointed_at(here, request.name, request.alias)
     if version is None:
         raise InvalidInputError(f"Registered model alias {request.alias} not found. Set it, or name a version.")
     return answers.one_version(here.store.get_model_version(request.name, version))
+
+
+def _pointed_at(here: Backend, name: str, alias: str) -> int | None:
+    try:
+        return here.store.get_alias(name, alias).version
+    except NotFoundError:
+        here.store.get_registered_model(name)  # tells when it is the model that is not there
+        return None
 
 
 def number(version: str) -> int:
