@@ -14,7 +14,7 @@ from prefect_ml.store.audit import record
 from prefect_ml.store.held import being_removed
 from prefect_ml.store.names import check_text
 from prefect_ml.store.policies import refuse_protected
-from prefect_ml.store.registry_load import load_version
+from prefect_ml.store.registry_load import load_named_version, load_version
 from prefect_ml.store.registry_rows import RegistryRows, find_model, find_version, touch_model, touch_version
 from prefect_ml.store.registry_tables import model_version_tags, model_versions
 from prefect_ml.store.requests import supersede_open
@@ -75,7 +75,7 @@ class ModelVersionRows(RegistryRows):
 
     def get_model_version(self, name: str, version: int) -> ModelVersion:
         with self.database.read() as connection:
-            return load_version(connection, find_version(connection, name, version).model, version)
+            return load_named_version(connection, name, version)
 
     def update_model_version(self, name: str, version: int, description: str) -> ModelVersion:
         names.check_words("The description", description, names.MAX_DESCRIPTION)

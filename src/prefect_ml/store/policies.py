@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
-from typing import TYPE_CHECKING
+import functools
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, and_, func, insert, select
 
@@ -21,10 +24,15 @@ from prefect_ml.store.rows import now
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sqlalchemy import Select
+
     from prefect_ml.entities import Policy
 
 # Of what a policy's change weakens, so many are named.
 _MAX_TOLD = 20
+
+# Each change of the registry asks for the policies in force: what a row says is read once.
+_known = functools.lru_cache(maxsize=1000)(read_policy)
 
 
 class PolicyRows(RegistryRows):
@@ -75,11 +83,11 @@ class PolicyRows(RegistryRows):
     def list_policies(self) -> Sequence[Policy]:
         """The newest version of each, by name."""
         with self.database.read() as connection:
-            return in_force(connection)
+            return copy.deepcopy(in_force(connection))
 
     def policy_for(self, name: str, alias: str) -> Policy | None:
         with self.database.read() as connection:
-            return protecting_alias(in_force(connection), name, alias)
+            return copy.deepcopy(protecting_alias(in_force(connection), name, alias))
 
 
 def find_policy(connection: Connection, name: str, version: int | None) -> Policy:
@@ -95,12 +103,18 @@ def find_policy(connection: Connection, name: str, version: int | None) -> Polic
 
 
 def in_force(connection: Connection) -> list[Policy]:
-    """The newest version of every policy, by name."""
+    """The newest version of every policy, by name; shared, so nobody changes what is in them."""
+    return [_known(*row) for row in connection.execute(_IN_FORCE)]
+
+
+def _in_force() -> Select[Any]:
     newest = select(policies.c.name, func.max(policies.c.version).label("version")).group_by(policies.c.name)
     latest = newest.subquery()
-    same = and_(policies.c.name == latest.c.name, policies.c.version == latest.c.version)
-    query = select(policies).join(latest, same).order_by(policies.c.name)
-    return [read_policy(*row) for row in connection.execute(query)]
+    joined = and_(policies.c.name == latest.c.name, policies.c.version == latest.c.version)
+    return select(policies).join(latest, joined).order_by(policies.c.name)
+
+
+_IN_FORCE = _in_force()
 
 
 def protecting_alias(found: Iterable[Policy], name: str, alias: str) -> Policy | None:
@@ -129,18 +143,17 @@ def refuse_protected(
         ProtectedError: one is protected; the message says how to ask.
     """
     found = in_force(connection)
-    which = version or "VERSION"
+    ask = f"Request a promotion: prefect-ml promote {quote(name)} {version or 'VERSION'} --alias"
     for each in alias:
         if policy := protecting_alias(found, name, each):
             raise ProtectedError(
-                f"The alias '{each}' of model {name!r} is protected by policy {policy.name!r}. Request a promotion: "
-                f"prefect-ml promote {name} {which} --alias {each}"
+                f"The alias '{each}' of model {name!r} is protected by policy {policy.name!r}. {ask} {quote(each)}"
             )
     for each in stage:
         if policy := protecting_stage(found, name, each):
             raise ProtectedError(
-                f"The stage '{each}' of model {name!r} is protected by policy {policy.name!r}. Request a promotion: "
-                f"prefect-ml promote {name} {which} --alias {next(iter(policy.aliases), 'ALIAS')} --stage {each}"
+                f"The stage '{each}' of model {name!r} is protected by policy {policy.name!r}. "
+                f"{ask} {quote(next(iter(policy.aliases), 'ALIAS'))} --stage {each}"
             )
 
 
