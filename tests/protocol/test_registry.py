@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import time
 import uuid
 
 import pytest
+
+from prefect_ml.entities import Policy
+from prefect_ml.store import open_store
 
 SOURCE = "s3://models/churn"
 LOCAL = "To use a local path as a model version source, the {} request parameter has to be specified"
@@ -298,3 +303,53 @@ def test_versions_come_last_updated_first(api, name):
     assert api.get("model-versions/search", filter=f"name = '{name}' AND tags.`k` = '1'") == {}
     half = api.post("model-versions/search", filter=f"name = '{name}' AND version_number > 1", max_results="1")
     assert ([each["version"] for each in half["model_versions"]], "next_page_token" in half) == (["3"], True)
+
+
+@pytest.fixture(scope="module")
+def protected(api, server):
+    """A model whose version 1 is @champion and in Production, both protected; version 2 is neither."""
+    name = f"protected {uuid.uuid4().hex}"
+    api.post("registered-models/create", name=name)
+    for _ in range(2):
+        version(api, name)
+    api.post("registered-models/alias", name=name, alias="champion", version="1")
+    api.post("model-versions/transition-stage", name=name, version="1", stage="Production")
+    with contextlib.closing(open_store(server.url)) as store:
+        policy = Policy(f"of {name}", 0, model_pattern=name, aliases=("champion",), stages=("Production",))
+        store.save_policy(policy, actor="ops")
+    return name
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "way"),
+    [
+        ("POST registered-models/alias", {"alias": "champion", "version": "2"}, "2 --alias champion"),
+        ("POST registered-models/alias", {"alias": "champion", "version": "1"}, "1 --alias champion"),
+        ("DELETE registered-models/alias", {"alias": "champion"}, "VERSION --alias champion"),
+        (
+            "POST model-versions/transition-stage",
+            {"version": "2", "stage": "pRODUCTION"},
+            "2 --alias champion --stage Production",
+        ),
+        (
+            "POST model-versions/transition-stage",
+            {"version": "1", "stage": "None"},
+            "1 --alias champion --stage Production",
+        ),
+        ("DELETE model-versions/delete", {"version": "1"}, "VERSION --alias champion"),
+        ("DELETE registered-models/delete", {}, "VERSION --alias champion"),
+        ("POST registered-models/rename", {"new_name": "elsewhere"}, "VERSION --alias champion"),
+    ],
+)
+def test_what_a_policy_protects_is_403_with_the_way_to_ask(api, protected, route, body, way):
+    def state():
+        model = api.get("registered-models/get", name=protected)
+        return model, api.get("model-versions/search", filter=f"name = '{protected}'")
+
+    method, path = route.split()
+    before = state()
+    status, code, said = api.refused(path, method, name=protected, **body)
+    assert (status, code) == (403, "PERMISSION_DENIED")
+    asked = said.partition(f"is protected by policy 'of {protected}'. Request a promotion: ")[2]
+    assert shlex.split(asked) == ["prefect-ml", "promote", protected, *way.split()]
+    assert state() == before
