@@ -120,7 +120,9 @@ class ListeningServer:
     def __enter__(self):
         listener = self._open.enter_context(listening("127.0.0.1", 0, guarded=False, setting=""))
         self.url = url_of(listener)
-        self._server = uvicorn.Server(uvicorn.Config(self._ask, interface="asgi3", log_config=None, lifespan="off"))
+        self._server = uvicorn.Server(
+            uvicorn.Config(self._ask, interface="asgi3", log_config=None, lifespan="off", proxy_headers=False)
+        )
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]})
         self._thread.start()
         return self
@@ -149,7 +151,8 @@ def listening_server():
 def _renew(connection, rows):
     """Make a database hold what a new one holds."""
     names = ", ".join(table.name for table in rows)
-    # The audit log refuses it, whose triggers are off in this transaction.
+    # The audit log refuses it, whose triggers are off in this transaction; a test may have turned them off for good.
+    connection.exec_driver_sql("ALTER TABLE audit ENABLE TRIGGER USER")
     connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
     connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
     for table, found in rows.items():

@@ -68,7 +68,7 @@ def live(store):
         store.delete_alias(model, "gone", actor="ann", reason="tried")
     store.rename_registered_model("n", "o")
     rules(store, "p", "champion")
-    rules(store, "p", "champion", approvals=2)
+    rules(store, "p", "champion", approvals=2, emergency=("cem",))
     rules(store, "q", "late", expires_after=0.05)
     late = ask(store, 1, "late")
     for version in (1, 2):
@@ -178,6 +178,13 @@ def test_an_alias_that_no_move_set_is_found(copy):
         "LIMIT 1"
     )
     with pytest.raises(TamperedError, match="The alias m, green was changed"):
+        store.verify_audit()
+
+
+def test_an_alias_of_no_model_is_found(copy):
+    store, connection = copy
+    connection.execute("INSERT INTO aliases SELECT 99, 'green', version, 1, NULL, 1, '', NULL FROM aliases LIMIT 1")
+    with pytest.raises(TamperedError, match="The alias None, green was changed"):
         store.verify_audit()
 
 

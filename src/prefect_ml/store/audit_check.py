@@ -183,7 +183,7 @@ def _check_aliases(connection: Connection) -> None:
     columns = ("version", "previous_version", "moved_at", "moved_by", "request_id")
     own = and_(moved.name == registered_models.c.name, moved.alias == at.alias, moved.generation == at.generation)
     query = select(registered_models.c.name, aliases, *(moved[name].label(f"told_{name}") for name in columns))
-    query = query.join_from(aliases, registered_models, at.model == registered_models.c.id)
+    query = query.join_from(aliases, registered_models, at.model == registered_models.c.id, isouter=True)
     query = query.outerjoin(alias_moves, own)
     differing = or_(moved.version.is_(None), superseded, *(moved[name].is_distinct_from(at[name]) for name in columns))
     if row := connection.execute(query.where(differing).limit(1)).mappings().first():

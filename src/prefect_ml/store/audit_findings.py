@@ -111,7 +111,8 @@ def _keys(table: Table) -> Select[Any]:
     if table is promotion_requests:
         return select(asked.request_id, literal(""))
     joined = made.request == asked.id
-    return select(asked.request_id, made.number, made.reason).join_from(promotion_decisions, promotion_requests, joined)
+    query = select(asked.request_id, made.number, made.reason)
+    return query.join_from(promotion_decisions, promotion_requests, joined, isouter=True)
 
 
 def _named(key: tuple[Any, ...]) -> str:
