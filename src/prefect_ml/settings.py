@@ -49,6 +49,10 @@ class Settings(BaseSettings):
         default=(),
         description="Comma-separated model URIs, each with an optional trailing `*`, whose pickles may be loaded.",
     )
+    evaluation_folders: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Comma-separated folders or URLs, besides the artifacts, where gates may find evaluation sets.",
+    )
     flush_timeout: float = Field(
         default=30.0, gt=0, description="Seconds that the end of a run waits for delivery to the store."
     )
@@ -154,7 +158,9 @@ class Settings(BaseSettings):
         default=16, gt=0, description="Attempts to tell a webhook of a change before it is given up."
     )
 
-    @field_validator("trusted_origins", "track_flows_except", "capture", "webhook_hosts", mode="before")
+    @field_validator(
+        "trusted_origins", "evaluation_folders", "track_flows_except", "capture", "webhook_hosts", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -131,6 +131,7 @@ def test_the_folder_holds_what_mlflow_writes(tmp_path, fitted, cancer):
         "python_env.yaml",
         "conda.yaml",
         "input_example.json",
+        "output_example.json",
         "serving_input_example.json",
     }
     request = json.loads((tmp_path / "m/serving_input_example.json").read_text())

@@ -81,6 +81,7 @@ def test_a_bomb_in_any_file_does_not_fire(tmp_path, bomb, flavor):
         "m",
         "model.pkl",
         "input_example.json",
+        "output_example.json",
         "serving_input_example.json",
         "requirements.txt",
         "conda.yaml",

@@ -19,6 +19,7 @@ from prefect_ml.models.example import read_example, write_example
 from prefect_ml.models.flavors.table import flavor_for, flavor_of
 from prefect_ml.models.infer import data_kind
 from prefect_ml.models.mlmodel import ModelInfo, read_info, write_info
+from prefect_ml.models.outputs import write_outputs
 from prefect_ml.models.signature import Signature
 from prefect_ml.models.trust import Trust
 
@@ -72,8 +73,8 @@ def save_model(
 ) -> ModelInfo:
     """Write a model folder that this library and `mlflow.pyfunc.load_model` open; it appears whole or never.
 
-    The input example is kept, and replayed on the model as loaded from the folder: what it predicts gives the
-    signature's outputs. Without a signature and an example, nothing is enforced on predict.
+    The input example is kept, and replayed on the model as loaded from the folder: what it predicts is kept, too, and
+    gives the signature's outputs. Without a signature and an example, nothing is enforced on predict.
 
     Raises:
         AlreadyExistsError: `folder` exists and is not empty.
@@ -155,6 +156,7 @@ def _replay(
         raise InvalidInputError(
             f"The model fails on its own input example: {error!r}. Give an example that it can predict on."
         ) from error
+    write_outputs(folder, outputs)
     if signature.outputs is not None:
         return signature
     return Signature(signature.inputs, Signature.infer(outputs).inputs, signature.params)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from prefect_ml.registry.gate import Candidate, Finite, GateBase, GateName, Text, Verdict, metric_of
+from prefect_ml.registry.gate import Candidate, Finite, GateBase, GateName, Text, Verdict, metric_of, point_evidence
 
 
 class MetricThreshold(GateBase):
@@ -27,10 +27,17 @@ class MetricThreshold(GateBase):
         return self
 
     def judge(self, candidate: Candidate) -> Verdict:
-        value, missing = metric_of(candidate.subject, self.metric)
-        evidence = {"metric": self.metric, "value": value, "minimum": self.minimum, "maximum": self.maximum}
-        if value is None:
+        point, missing = metric_of(candidate.subject, self.metric)
+        evidence = {
+            "metric": self.metric,
+            "value": None if point is None else point.value,
+            "point": point_evidence(candidate.subject, point),
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+        }
+        if point is None:
             return Verdict(False, missing, evidence)
+        value = point.value
         if self.minimum is not None and value < self.minimum:
             return Verdict(False, f"{self.metric} is {value:g}, below the minimum {self.minimum:g}", evidence)
         if self.maximum is not None and value > self.maximum:
@@ -51,22 +58,25 @@ class BetterThanChampion(GateBase):
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
     def judge(self, candidate: Candidate) -> Verdict:
-        value, missing = metric_of(candidate.subject, self.metric)
+        point, missing = metric_of(candidate.subject, self.metric)
         champion = candidate.champion
         evidence = {
             "metric": self.metric,
-            "value": value,
+            "value": None if point is None else point.value,
+            "point": point_evidence(candidate.subject, point),
             "margin": self.margin,
             "champion_version": champion.version.version if champion else None,
         }
-        if value is None:
+        if point is None:
             return Verdict(False, missing, evidence)
         if champion is None:
             return Verdict(True, f"nothing holds @{candidate.alias} yet, so there is no champion to beat", evidence)
-        best, missing = metric_of(champion, self.metric)
-        evidence["champion_value"] = best
-        if best is None:
+        held, missing = metric_of(champion, self.metric)
+        evidence["champion_value"] = None if held is None else held.value
+        evidence["champion_point"] = point_evidence(champion, held)
+        if held is None:
             return Verdict(False, f"the champion cannot be compared: {missing}", evidence)
+        value, best = point.value, held.value
         gain = value - best if self.direction == "maximize" else best - value
         passed = gain > 0 and gain >= self.margin
         comparison = f"{self.metric} is {value:g}, the champion's (version {champion.version.version}) {best:g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,17 +17,21 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Loads(GateBase):
     """The folder has its registered digest, the model loads, and predicts on its input example.
 
-    Loading runs no pickle unless the operator's setting `PREFECT_ML_TRUSTED_ORIGINS` names the model.
+    Loading runs no pickle unless the operator's setting `PREFECT_ML_TRUSTED_ORIGINS` names the model, and none at all
+    when `trust` is false.
     """
+
+    apart: ClassVar[bool] = True
 
     type: Literal["loads"] = "loads"
     name: GateName = "loads"
     require_example: bool = True
+    trust: bool = True
 
     def judge(self, candidate: Candidate) -> Verdict:
         subject = candidate.subject
         started = time.perf_counter()
-        model = subject.model
+        model = subject.load(trust=self.trust)
         evidence: dict[str, Any] = {
             "digest": subject.version.artifact_digest,
             "flavor": model.flavor.name,
@@ -83,13 +87,19 @@ class SignatureCompatible(GateBase):
 
 
 class Budget(GateBase):
-    """The folder is small enough, and the median of `repeats` predictions on the input example fast enough."""
+    """The folder is small enough, and the median of `repeats` predictions on the input example fast enough.
+
+    `trust: false` withholds the operator's trust from the model, as in `Loads`.
+    """
+
+    apart: ClassVar[bool] = True
 
     type: Literal["budget"] = "budget"
     name: GateName = "budget"
     max_megabytes: Positive | None = None
     max_latency_ms: Positive | None = None
     repeats: Annotated[int, Field(ge=1, le=1000)] = 20
+    trust: bool = True
 
     @model_validator(mode="after")
     def _has_limit(self) -> Budget:
@@ -105,7 +115,7 @@ class Budget(GateBase):
             return Verdict(False, f"the model has {megabytes:g} MB, more than {self.max_megabytes:g}", evidence)
         if self.max_latency_ms is None:
             return Verdict(True, f"the model has {megabytes:g} MB", evidence)
-        model = candidate.subject.model
+        model = candidate.subject.load(trust=self.trust)
         if model.input_example is None:
             return Verdict(False, "there is no input example to time; log it with input_example=...", evidence)
         latency = _median_latency_ms(model, self.repeats)

@@ -1,0 +1,52 @@
+"""Predicting on a model's own input example, also in another environment: imports little, so that little is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect_ml.errors import InvalidInputError
+from prefect_ml.models.folder import load_model
+from prefect_ml.models.outputs import plain_outputs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def replay(folder: Path, origin: str, trusted_origins: Sequence[str]) -> Any:
+    """What the model in a folder predicts on its input example, as plain JSON.
+
+    Raises:
+        InvalidInputError: it keeps none.
+        ArtifactError: it cannot be loaded.
+        UntrustedModelError: loading would run code from an origin that is not trusted.
+    """
+    model = load_model(folder, origin=origin, trusted_origins=trusted_origins)
+    if model.input_example is None:
+        raise InvalidInputError("The model keeps no input example to replay; log it with input_example=....")
+    return plain_outputs(model.predict(model.input_example))
+
+
+def main(request: str, answer: str) -> None:
+    """Answer the request in one file by another one; ends at once when stdin does, with who started it."""
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    asked = json.loads(Path(request).read_bytes())
+    found: dict[str, Any]
+    try:
+        found = {"outputs": replay(Path(asked["folder"]), asked["origin"], asked["trusted"])}
+    except BaseException as error:  # noqa: BLE001 - a model under test may raise anything, SystemExit too
+        found = {"error": f"{type(error).__name__}: {error}"}
+    part = Path(f"{answer}.part")
+    part.write_text(json.dumps(found))
+    part.replace(answer)
+    # A model may have left threads that never end.
+    os._exit(0)
+
+
+def _end_with_the_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)

@@ -1,0 +1,171 @@
+"""Building a model's environment anew, by uv, from the pins that are kept with it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from prefect_ml.artifacts.durable import make_folder
+from prefect_ml.artifacts.names import resolve
+from prefect_ml.errors import ArtifactError, InvalidInputError, NotFoundError
+from prefect_ml.models.environment import REQUIREMENTS_FILE
+from prefect_ml.registry.apart import end_group, has_ended
+
+# What our own loader imports before it loads anything; the model's pins come first.
+_LOADER = ("pydantic", "pydantic-settings", "pyyaml")
+_OURS = "prefect-ml"
+_PIN = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za-z0-9][A-Za-z0-9.!+]*)", re.ASCII)
+_PYTHON = re.compile(r"3\.\d{1,2}", re.ASCII)
+_MAX_BYTES = 1 << 20
+_MOST_PINS = 1000
+_SAID = 2000
+_LOOK = 0.02
+_USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
+
+
+def read_pins(folder: Path) -> dict[str, str]:
+    """The pins of a model's requirements.txt, by normalized name; only lines `name==version` are taken.
+
+    Raises:
+        NotFoundError: the model has none.
+        InvalidInputError: a line is something else, or names a distribution twice.
+    """
+    path = resolve(folder, REQUIREMENTS_FILE)
+    if not path.is_file():
+        raise NotFoundError(
+            f"The model keeps no {REQUIREMENTS_FILE}, so its environment cannot be built; save it again."
+        )
+    text = path.read_bytes()[: _MAX_BYTES + 1]
+    lines = [line.split("#", 1)[0].strip() for line in text.decode("utf-8", "replace").splitlines()]
+    if len(text) > _MAX_BYTES or len(lines) > _MOST_PINS:
+        raise InvalidInputError(f"The {REQUIREMENTS_FILE} of the model is longer than any list of requirements.")
+    pins: dict[str, str] = {}
+    for line in filter(None, lines):
+        match = _PIN.fullmatch(line)
+        if match is None:
+            raise InvalidInputError(
+                f"The requirement {line[:100]!r} is no plain pin; only lines like 'numpy==2.1.0' are installed."
+            )
+        name = _normalized(match[1])
+        if pins.setdefault(name, match[2]) != match[2]:
+            raise InvalidInputError(f"The {REQUIREMENTS_FILE} of the model names {name!r} in two versions.")
+    return pins
+
+
+def build_environment(
+    pins: Mapping[str, str], cache: Path, *, python: str | None, builds: bool, until: float
+) -> tuple[Path, Sequence[str]]:
+    """The Python of an environment with these pins, and what is installed in it; made once, then taken from `cache`.
+
+    Args:
+        pins: versions by name.
+        cache: where environments are kept, each under the digest of what it was made of.
+        python: the version of Python that the model was saved by; this one when None.
+        builds: whether distributions without a wheel may be built, which runs their code.
+        until: the moment of `time.monotonic()` at which it is given up.
+
+    Raises:
+        NotFoundError: uv is not installed.
+        ArtifactError: uv could not build it.
+        TimeoutError: it took too long.
+    """
+    uv = find_uv()
+    wanted = {**{name: version(name) for name in _LOADER}, **pins}
+    if wanted.get(_OURS) == version(_OURS):
+        del wanted[_OURS]  # the running code goes along, released or not
+    lines = sorted(f"{name}=={pinned}" for name, pinned in wanted.items())
+    minor = match.group() if python and (match := _PYTHON.match(python)) else platform.python_version()
+    own = ".".join(platform.python_version_tuple()[:2])
+    interpreter = sys.executable if minor.startswith(own) else minor
+    key = "\n".join([interpreter, platform.platform(), str(builds), *lines])
+    target = cache / "environments" / hashlib.sha256(key.encode()).hexdigest()
+    if not (target / "complete").is_file():
+        _build(uv, target, interpreter, lines, builds=builds, until=until)
+    return target / "bin" / "python", (target / "complete").read_text().splitlines()
+
+
+def find_uv() -> str:
+    """The command uv: of the Python package, else of the PATH.
+
+    Raises:
+        NotFoundError: it is not there.
+    """
+    with contextlib.suppress(ImportError, FileNotFoundError):
+        return str(importlib.import_module("uv").find_uv_bin())
+    found = shutil.which("uv")
+    if found is None:
+        raise NotFoundError("uv is not installed here, so no environment can be built; pip install uv.")
+    return found
+
+
+def run_until(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, until: float) -> tuple[int, str]:
+    """Run a command without input; its return code and the end of what it said. All of it is killed when time is up.
+
+    Raises:
+        TimeoutError: it took too long.
+    """
+    with tempfile.TemporaryFile() as said:
+        # It holds the other end of stdin, so a command that reads it learns that this process is gone.
+        process = subprocess.Popen(  # noqa: S603 - argument vectors of ours
+            argv, stdin=subprocess.PIPE, stdout=said, stderr=said, env=env, cwd=cwd, start_new_session=True
+        )
+        try:
+            while not has_ended(process):
+                if time.monotonic() >= until:
+                    raise TimeoutError
+                time.sleep(_LOOK)
+        finally:
+            code = end_group(process)
+            if process.stdin is not None:
+                process.stdin.close()
+        said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID))
+        return code, _USER_INFO.sub("***@", said.read().decode("utf-8", "replace")).strip()
+
+
+def _build(uv: str, target: Path, interpreter: str, lines: Sequence[str], *, builds: bool, until: float) -> None:
+    make_folder(target.parent)
+    partial = target.parent / f".{uuid.uuid4().hex}.partial"
+    python = str(partial / "bin" / "python")
+    env = {**os.environ, "UV_PYTHON_DOWNLOADS": os.environ.get("UV_PYTHON_DOWNLOADS", "never"), "UV_NO_PROGRESS": "1"}
+    env.pop("VIRTUAL_ENV", None)
+    try:
+        _uv([uv, "venv", "--python", interpreter, "--", str(partial)], env, target.parent, until)
+        requirements = partial / REQUIREMENTS_FILE
+        requirements.write_text("".join(f"{line}\n" for line in lines))
+        only_wheels = [] if builds else ["--no-build"]
+        install = [uv, "pip", "install", "--python", python, *only_wheels, "--requirement", str(requirements)]
+        _uv(install, env, target.parent, until)
+        frozen = _uv([uv, "pip", "freeze", "--python", python], env, target.parent, until)
+        (partial / "complete").write_text(frozen)
+        partial.replace(target)
+    except OSError as error:
+        # Another process may have been faster.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not (target / "complete").is_file():
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _uv(argv: Sequence[str], env: Mapping[str, str], cwd: Path, until: float) -> str:
+    code, said = run_until(argv, env=env, cwd=cwd, until=until)
+    if code != 0:
+        raise ArtifactError(f"uv could not build the model's environment: {' '.join(said.split())[-600:]}")
+    return said
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
