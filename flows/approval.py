@@ -18,27 +18,27 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from getpass import getuser
 from typing import Literal, NamedTuple
-from uuid import UUID
 
-import httpx
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import Pause
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field, ValidationError
 
 from prefect_ml.entities import PromotionRequest, RequestStatus
-from prefect_ml.errors import InvalidInputError, NotAllowedError, PromotionError
+from prefect_ml.errors import InvalidInputError, NotAllowedError, PrefectMLError, PromotionError
 from prefect_ml.flowruns.announced import decide
+from prefect_ml.flowruns.waiting import resume_waiting, tell_waiting
 from prefect_ml.registry.description import describe, escape
 from prefect_ml.store.contract import Store
 
 # Answers that may be refused (no approver, no reason for a rejection) before the flow gives up.
 REFUSALS = 20
 _LONGEST_PAUSE = 10.0
+
+__all__ = ["Answer", "Decider", "PromotionForm", "approvals_from", "await_decision", "may_suspend", "resume_waiting"]
 
 
 class Answer(NamedTuple):
@@ -75,16 +75,26 @@ class PromotionForm(RunInput):
     reason: str = Field(default="", max_length=2000, description="Why; needed for a rejection.")
 
 
-def await_decision(store: Store, request: PromotionRequest) -> PromotionRequest:
+def may_suspend(run: FlowRun) -> bool:
+    """Whether a run may leave its process and be executed again later: one of a deployment that is nobody's subflow."""
+    return run.deployment_id is not None and run.parent_task_run_id is None
+
+
+def await_decision(store: Store, request: PromotionRequest, *, again: str = "") -> PromotionRequest:
     """Return the request as soon as it is no longer pending; in a deployed run, the first call suspends the run.
 
     An answer that the policy or a rule refuses is asked for again, with the refusal.
+
+    Args:
+        store: where the request is.
+        request: what is to be decided.
+        again: why it is asked once more, when it is; shown above the question.
 
     Raises:
         PromotionError: too many answers were refused; the request stays open.
         NotAllowedError: the decider of this process answered for someone who may not decide.
     """
-    asker = _asker(store)
+    asker = _asker(store, again)
     refusal = ""
     for asked in range(1, REFUSALS + 100):
         request = store.get_request(request.request_id)
@@ -103,54 +113,16 @@ def await_decision(store: Store, request: PromotionRequest) -> PromotionRequest:
     )
 
 
-def resume_waiting(request: PromotionRequest) -> bool:
-    """Let the suspended flow run of a decided request go on; call it after `decide`.
-
-    Returns:
-        Whether a run was resumed; a request that is still pending, or has no suspended run, needs nothing.
-
-    Raises:
-        PromotionError: Prefect cannot be reached, or refuses; the decision is recorded all the same.
-    """
-    if request.flow_run_id is None or request.status is RequestStatus.PENDING:
-        return False
-    last = request.decisions[-1] if request.decisions else None
-    form = {
-        "decision": "approve" if request.status in (RequestStatus.APPROVED, RequestStatus.PROMOTED) else "reject",
-        "approver": last.actor if last else request.requester,
-        "reason": last.reason if last else request.status_reason[:2000],
-    }
-    try:
-        with get_client(sync_client=True) as client:
-            run = client.read_flow_run(UUID(request.flow_run_id))
-            if run.state is None or not run.state.is_paused():
-                return False
-            answer = client.resume_flow_run(run.id, run_input=form)
-    except ObjectNotFound:
-        return False
-    except httpx.HTTPError as error:
-        raise PromotionError(
-            f"The decision is recorded, but Prefect did not take the resume of its flow run {request.flow_run_id} "
-            f"({error}); press Resume on the run's page."
-        ) from error
-    if answer.status is SetStateStatus.REJECT:
-        raise PromotionError(
-            f"The decision is recorded, but Prefect refused to resume its flow run {request.flow_run_id}: "
-            f"{getattr(answer.details, 'reason', None) or 'it gave no reason'}"
-        )
-    return answer.status is SetStateStatus.ACCEPT
-
-
-def _asker(store: Store) -> _Asker | None:
+def _asker(store: Store, again: str) -> _Asker | None:
     decider = _decider.get()
     if decider is not None:
         return lambda request, _asked, _refusal: decider(request)
     context = FlowRunContext.get()
-    if context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None:
+    if context is not None and context.flow_run is not None and may_suspend(context.flow_run):
         attempt = context.flow_run.run_count
-        return lambda request, asked, refusal: _ask_in_prefect(store, request, f"{attempt}-{asked}", refusal)
+        return lambda request, asked, refusal: _ask_in_prefect(store, request, f"{attempt}-{asked}", refusal, again)
     if sys.stdin.isatty() and sys.stderr.isatty():
-        return lambda request, _asked, refusal: _ask_at_terminal(store, request, refusal)
+        return lambda request, _asked, refusal: _ask_at_terminal(store, request, refusal, again)
     return None
 
 
@@ -174,9 +146,11 @@ def _recorded(store: Store, request: PromotionRequest, answer: Answer) -> str:
     return ""
 
 
-def _ask_in_prefect(store: Store, request: PromotionRequest, asked: str, refusal: str) -> Answer:
+def _ask_in_prefect(store: Store, request: PromotionRequest, asked: str, refusal: str, again: str) -> Answer:
     """The answer of the form; raises Prefect's Pause, which ends this process, when it was not filled in yet."""
     text = describe(request, store)
+    if again:
+        text = f"**Asked again: {escape(again)}**\n\n{text}"
     if refusal:
         text = f"**The last answer was refused: {escape(refusal)}**\n\n{text}"
     seconds = max(1, request.expires_at // 1000 - int(time.time()))
@@ -189,16 +163,31 @@ def _ask_in_prefect(store: Store, request: PromotionRequest, asked: str, refusal
         )
     except ValidationError:
         return Answer(approve=False, actor="", channel="prefect-ui")
+    except Pause:
+        _wake_if_decided(store, request)
+        raise
     return Answer(filled.decision == "approve", filled.approver, filled.reason, "prefect-ui")
 
 
-def _ask_at_terminal(store: Store, request: PromotionRequest, refusal: str) -> Answer:
+def _wake_if_decided(store: Store, request: PromotionRequest) -> None:
+    """Whoever decided between the last look at the record and the suspension found no suspended run to wake."""
+    try:
+        problem = tell_waiting(store.get_request(request.request_id)).problem
+    except PrefectMLError as error:  # the run is suspended all the same, and reconciling will wake it
+        problem = str(error)
+    if problem:
+        get_run_logger().warning("%s", problem)
+
+
+def _ask_at_terminal(store: Store, request: PromotionRequest, refusal: str, again: str) -> Answer:
     from rich.console import Console  # noqa: PLC0415 - only a run with a terminal
     from rich.markdown import Markdown  # noqa: PLC0415
     from rich.prompt import Confirm, Prompt  # noqa: PLC0415
 
     console = Console(stderr=True)
     console.print(Markdown(describe(request, store)))
+    if again:
+        console.print(f"Asked again: {again}", markup=False)
     if refusal:
         console.print(refusal, style="red", markup=False)
     approve = Confirm.ask("Approve?", console=console)

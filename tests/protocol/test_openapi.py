@@ -13,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from prefect_ml.protocol.artifacts.documented import file_paths
 from prefect_ml.protocol.table import ROUTES
+from prefect_ml.server.promotions import ROUTES as PROMOTIONS
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
@@ -43,7 +44,8 @@ def test_every_schema_that_it_refers_to_is_in_it(document):
 
 def test_every_route_is_in_it_and_nothing_else(operations):
     # Where a parameter takes the rest of a path, the document has its name alone.
-    routes = {(method, route.paths[0].replace(":path}", "}")) for route in ROUTES for method in route.methods}
+    served = (*ROUTES, *PROMOTIONS)
+    routes = {(method, route.paths[0].replace(":path}", "}")) for route in served for method in route.methods}
     files = {(method.upper(), path) for path, of in file_paths().items() for method in of}
     assert set(operations) == routes | files
     assert not routes & files

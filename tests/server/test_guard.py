@@ -23,6 +23,7 @@ from prefect_ml.protocol.table import ROUTES
 from prefect_ml.server import run_server
 from prefect_ml.server.app import build_app
 from prefect_ml.server.calls import Calls
+from prefect_ml.server.promotions import ROUTES as PROMOTIONS
 from prefect_ml.server.run import backend_of
 from prefect_ml.settings import Settings
 from prefect_ml.store.calls import PREFIX, calls
@@ -87,7 +88,7 @@ def behind(application) -> dict[type, object]:
 
 def all_routes(pages: FastAPI) -> set[tuple[str, str]]:
     """Method and path of everything that is answered, parameters filled in."""
-    found = {(method, path) for route in ROUTES for path in route.paths for method in route.methods}
+    found = {(method, path) for route in (*ROUTES, *PROMOTIONS) for path in route.paths for method in route.methods}
     found |= {("POST", PREFIX + name) for name in calls()}
     found |= {(method, route.path) for route in pages.routes for method in route.methods}
     return {(method, re.sub(r"\{\w+(:path)?\}", "x", path)) for method, path in found} | set(FILES)

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 console = Console()
+complaints = Console(stderr=True, soft_wrap=True)
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs.")]
 

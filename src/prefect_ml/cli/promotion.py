@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from getpass import getuser
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from prefect_ml.cli.output import Json, console, emit, fields_of, print_fields, print_json, when
+from prefect_ml.cli.output import Json, complaints, console, emit, fields_of, print_fields, print_json, when
 from prefect_ml.entities import Alias, PromotionRequest, RequestStatus
+from prefect_ml.errors import PromotionError
 from prefect_ml.store import open_store
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
 Actor = Annotated[str | None, Parameter(help="Who decides; the system's user name by default.")]
 Reason = Annotated[str, Parameter(help="Why; kept in the audit log.")]
@@ -38,7 +42,10 @@ def promote(
     """
     from prefect_ml.flows.promote import promote_model  # noqa: PLC0415 (loads Prefect)
 
-    moved: Any = promote_model(name, version, alias=alias, policy=policy, stage=stage, requester=requester)
+    state: State[Any] = promote_model(
+        name, version, alias=alias, policy=policy, stage=stage, requester=requester, return_state=True
+    )
+    moved = _outcome(state)
     if json:
         print_json(moved)
     elif moved is None:
@@ -48,7 +55,7 @@ def promote(
 
 
 def approve(request_id: str, *, reason: Reason = "", actor: Actor = None, json: Json = False) -> None:
-    """Approve a promotion request; a flow run that waits for it goes on."""
+    """Approve a promotion request; a flow run that waits for it goes on. Made again, it wakes the flow run again."""
     _decide(request_id, approve=True, reason=reason, actor=actor, json=json)
 
 
@@ -89,21 +96,33 @@ def requests(
     )
 
 
-def _decide(request_id: str, *, approve: bool, reason: str, actor: str | None, json: bool) -> None:
-    from prefect_ml.flowruns import announced  # noqa: PLC0415 (loads Prefect)
-    from prefect_ml.flows.approval import resume_waiting  # noqa: PLC0415 (loads Prefect)
+def _outcome(state: State[Any]) -> Any:
+    """What a flow run came to; one that failed on purpose is a sentence, not a traceback."""
+    from prefect.exceptions import FailedRun  # noqa: PLC0415 (loads Prefect)
 
-    decided = announced.decide(
+    found = state.result(raise_on_failure=False)
+    if state.is_completed():
+        return found
+    if isinstance(found, Exception) and not isinstance(found, FailedRun):
+        raise found
+    raise PromotionError(state.message or f"The flow run ended as {state.name}.")
+
+
+def _decide(request_id: str, *, approve: bool, reason: str, actor: str | None, json: bool) -> None:
+    from prefect_ml.flowruns import waiting  # noqa: PLC0415 (loads Prefect)
+
+    decided = waiting.decide(
         open_store(), request_id, approve=approve, actor=actor or getuser(), reason=reason, channel="cli"
     )
-    resumed = resume_waiting(decided)
     if json:
-        print_json(decided)
-        return
-    what = f"Request {request_id}: {decided.status.value}."
-    if resumed:
-        what += " The flow run that waited for it goes on."
-    console.print(what, markup=False, highlight=False)
+        print_json(decided.request)
+    else:
+        what = f"Request {request_id}: {decided.request.status.value}."
+        if decided.resumed:
+            what += " The flow run that waited for it goes on."
+        console.print(what, markup=False, highlight=False)
+    if decided.problem:
+        complaints.print(decided.problem, style="yellow", markup=False, highlight=False)
 
 
 def _row(request: PromotionRequest) -> tuple[object, ...]:

@@ -31,6 +31,7 @@ from prefect_ml.server.calls import Calls
 from prefect_ml.server.health import Health
 from prefect_ml.server.metrics import RequestMetrics
 from prefect_ml.server.observed import Observed
+from prefect_ml.server.promotions import ROUTES as PROMOTIONS
 from prefect_ml.server.request_log import RequestLog
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def build_app(backend: Backend, settings: Settings, hosts: Collection[str] = ())
     )
     pages = _pages(backend, metrics)
     files = FileRoutes(backend, pages, settings, bodies)
-    dispatch = Dispatch(ROUTES, backend, files, lanes=lanes, bodies=bodies)
+    dispatch = Dispatch((*ROUTES, *PROMOTIONS), backend, files, lanes=lanes, bodies=bodies)
     token = settings.server_token.get_secret_value() if settings.server_token else None
     calls = Calls(backend.store, dispatch, lanes=lanes, bodies=bodies)
     pages.state.closing = (lanes, files)
@@ -94,7 +95,7 @@ def _pages(backend: Backend, metrics: RequestMetrics) -> FastAPI:
             each.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    app.openapi = lambda: document(ROUTES)  # type: ignore[method-assign]  # FastAPI's way to give another document
+    app.openapi = lambda: document((*ROUTES, *PROMOTIONS))  # type: ignore[method-assign]  # FastAPI's way to give another document
     app.add_exception_handler(HTTPException, _refused)
 
     @app.get("/health", include_in_schema=False)

@@ -13,6 +13,8 @@ from prefect_ml import errors
 from prefect_ml.errors import PrefectMLError, StoreUnavailableError
 from prefect_ml.http.refusal import RefusedError, refuse, respond
 from prefect_ml.protocol.origin import request_origin
+from prefect_ml.protocol.sources import check_call
+from prefect_ml.server.promotions import PATH as PROMOTIONS
 from prefect_ml.store.calls import KEY_HEADER, PREFIX, Call, calls, encode_error, encode_result
 from prefect_ml.store.origin import within
 
@@ -64,7 +66,8 @@ class Calls:
         self._calls = calls()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith(PREFIX) or path.startswith(PROMOTIONS):
             await self._otherwise(scope, receive, send)
             return
         try:
@@ -103,6 +106,7 @@ class Calls:
 
         def work() -> Answer:
             try:
+                check_call(self._store, call.name, arguments)
                 with within(lambda: request_origin(scope, "prefect-ml")):
                     return 200, encode_result(getattr(self._store, call.name)(**arguments))
             except StoreUnavailableError:
