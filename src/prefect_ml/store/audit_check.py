@@ -61,7 +61,7 @@ class RecordCheck:
         saved = [told for entry in entries if (told := entry.policy())]
         requests = [told for entry in entries if (told := entry.request())]
         decisions = [told for entry in entries if (told := entry.decision())]
-        turns = [told for entry in entries if (told := entry.turn())]
+        turns = [turn for entry in entries if (turn := entry.turn())]
         self._compare(alias_moves, moves, _moves(self._connection, moves))
         for chunk in _chunks(saved):
             self._compare(policies, chunk, _policies(self._connection, chunk))
@@ -89,7 +89,7 @@ class RecordCheck:
         _check_aliases(self._connection)
 
     def _compare(
-        self, table: Table, told: Sequence[Told], found: Iterable[tuple[tuple[Any, ...], Mapping[str, Any]]]
+        self, table: Table, told: Sequence[Told], found: Iterable[tuple[tuple[Any, ...], Mapping[Any, Any]]]
     ) -> None:
         self._told[table.name] += len(told)
         rows = dict(found)
@@ -196,5 +196,5 @@ def _check_aliases(connection: Connection) -> None:
     models = registered_models.c
     left = left.join_from(alias_moves, registered_models, models.name == moved.name, isouter=True)
     left = left.outerjoin(aliases, and_(at.model == models.id, at.alias == moved.alias)).where(at.version.is_(None))
-    if row := connection.execute(left.limit(1)).first():
-        raise tampered(None, aliases, (row.name, row.alias))
+    if missing := connection.execute(left.limit(1)).first():
+        raise tampered(None, aliases, (missing.name, missing.alias))

@@ -50,7 +50,7 @@ def request_words(values: Mapping[str, Any]) -> dict[str, Any]:
     return said | {word: digest(said[word]) for word in ("verdicts",) if said.get(word) is not None}
 
 
-def request_as_told(row: Mapping[str, Any]) -> dict[str, Any]:
+def request_as_told(row: Mapping[Any, Any]) -> dict[str, Any]:
     """The columns of a request as the log tells of them: of its documents, their digests."""
     found = {**row}
     if digest(found.pop("evidence")) != row["evidence_digest"]:
