@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+
 import pytest
 
 from prefect_ml.errors import InvalidInputError, InvalidNameError, NotFoundError
@@ -34,7 +36,7 @@ def test_set_moved_deleted_and_set_again(model):
         (1, 1, None, "ann", "start"),
         (2, 3, 1, "bob", ""),
         (3, None, 3, "cem", "done"),
-        (4, 2, None, "", ""),
+        (4, 2, None, getpass.getuser(), ""),
     ]
 
 
