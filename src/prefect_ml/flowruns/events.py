@@ -121,7 +121,7 @@ def _version_event(  # noqa: PLR0917
     resource = _version_resource(name, version) | {"prefect-ml.kind": _kind(store, name)}
     if "alias" in facts:
         resource["prefect-ml.alias"] = facts["alias"]
-    told = payload | facts
+    told = {**payload, **facts}
     return _event(row, kind, resource, related, told | {"actor": told["actor"] or row.actor})
 
 

@@ -35,8 +35,8 @@ _MINUTE = 60_000
 # itself keeps events.
 _OLDEST_AT_FIRST = 15 * _MINUTE
 _OLDEST = 7 * 24 * 60 * _MINUTE
-# A block type that every server makes for itself, under an id of its own.
-_LANDMARK = "/block_types/slug/secret"
+# The slug of a block type that every server makes for itself, under an id of its own.
+_LANDMARK = "secret"
 # An event that Prefect does not take as it is, and never will.
 _REFUSED = frozenset({400, 413, 422})
 
@@ -72,7 +72,11 @@ def tell_soon(store: Store) -> None:
     """`tell_events` in the background, where Prefect is in use."""
     url = api_url()
     if url is not None:
-        do_soon((id(store), url), lambda: tell_events(store, url))
+        do_soon((id(store), url), functools.partial(_tell_there, store, url))
+
+
+def _tell_there(store: Store, url: str) -> None:
+    tell_events(store, url)
 
 
 def _tell(store: Store, client: SyncPrefectClient, cursor: str) -> int:
@@ -138,7 +142,7 @@ def _cursor_of(url: str) -> str:
     """The name of a server's cursor: the same by whatever name the server is reached, and another after a reset."""
     try:
         with client_of(url) as client:
-            known = client.request("GET", _LANDMARK).raise_for_status().json()["id"]
+            known = client.request("GET", "/block_types/slug/{slug}", path_params={"slug": _LANDMARK}).json()["id"]
     except httpx.HTTPStatusError as error:
         if error.response.status_code != httpx.codes.NOT_FOUND:
             raise
