@@ -241,10 +241,10 @@ def test_an_alias_rolls_back_with_a_reason_and_never_to_files_that_changed(store
     assert store.get_alias(MODEL, "champion").version == third.version
 
 
-def test_a_version_without_a_digest_cannot_be_promoted(store, registered):
+def test_a_version_without_a_digest_whose_files_are_nowhere_cannot_be_promoted(store, registered):
     registered(1.0)
     version = store.create_model_version(MODEL, "/somewhere")
-    with pytest.raises(InvalidInputError, match="no recorded digest"):
+    with pytest.raises(NotFoundError, match="no model folder"):
         request_promotion(store, MODEL, version.version, "champion", requester="ann")
 
 

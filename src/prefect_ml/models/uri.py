@@ -13,9 +13,11 @@ from prefect_ml.errors import InvalidInputError, InvalidNameError
 
 _FORMS = (
     "'models:/<name>/<version>', 'models:/<name>@<alias>', 'models:/<name>/<stage>', "
-    "'models:/<name>/latest', 'runs:/<run id>/<path>' or a folder"
+    "'models:/<name>/latest', 'models:/m-<id>', 'runs:/<run id>/<path>' or a folder"
 )
 _VERSION = re.compile(r"[0-9]{1,10}", re.ASCII)
+# The id of a logged model; a registered one is never named without version or alias.
+_LOGGED = re.compile(r"m-[^/:@]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:")
 
 
@@ -24,6 +26,7 @@ class UriKind(StrEnum):
     ALIAS = "alias"
     STAGE = "stage"
     LATEST = "latest"
+    LOGGED_MODEL = "logged model"
     RUN = "run"
     FOLDER = "folder"
 
@@ -39,6 +42,7 @@ class ModelUri:
     stage: Stage | None = None
     run_id: str = ""
     path: str = ""
+    model_id: str = ""
 
     @classmethod
     def parse(cls, uri: str) -> ModelUri:
@@ -59,6 +63,8 @@ class ModelUri:
     @classmethod
     def _registered(cls, uri: str) -> ModelUri:
         rest = uri.removeprefix("models:/")
+        if _LOGGED.fullmatch(rest):
+            return cls(UriKind.LOGGED_MODEL, model_id=rest)
         name, _, tail = rest.rpartition("/") if "/" in rest else rest.rpartition("@")
         if rest == uri or not name or not tail or "/" in name or ("/" in rest and "@" in tail):
             raise InvalidInputError(f"{uri!r} names no registered model; use {_FORMS}.")
@@ -93,10 +99,10 @@ class ModelUri:
                 return f"models:/{self.name}/{self.version}"
             case UriKind.ALIAS:
                 return f"models:/{self.name}@{self.alias}"
-            case UriKind.STAGE:
-                return f"models:/{self.name}/{self.stage}"
-            case UriKind.LATEST:
-                return f"models:/{self.name}/latest"
+            case UriKind.STAGE | UriKind.LATEST:
+                return f"models:/{self.name}/{self.stage or 'latest'}"
+            case UriKind.LOGGED_MODEL:
+                return f"models:/{self.model_id}"
             case UriKind.RUN:
                 return f"runs:/{self.run_id}/{self.path}"
             case UriKind.FOLDER:

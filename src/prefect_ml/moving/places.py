@@ -6,29 +6,13 @@ import dataclasses
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from prefect_ml.artifacts import open_artifacts
-from prefect_ml.artifacts.contract import ArtifactStore
-from prefect_ml.artifacts.served import ServedArtifactStore
-from prefect_ml.artifacts.served_client import client_of
 from prefect_ml.entities import Experiment, ModelVersion
-from prefect_ml.settings import Settings
 from prefect_ml.store.contract import Store
 from prefect_ml.store.logged_model_names import check_model_id
 from prefect_ml.store.names import check_run_id
+from prefect_ml.store.places import SERVED, is_remote, open_place, own_root
 
-# What artifact URIs begin with that mean a place behind a tracking server.
-_SERVED = "mlflow-artifacts"
-
-
-def open_place(store: Store, uri: str) -> ArtifactStore:
-    """The artifacts at a URI that a store tells; behind a server, those are reached through it or in its root."""
-    parts, settings = urlsplit(uri), Settings()
-    if parts.scheme != _SERVED:
-        return open_artifacts(uri)
-    folder = parts.path.strip("/")
-    if store.url.startswith(("http://", "https://")):
-        return ServedArtifactStore(folder, client_of(store.url, settings.server_token))
-    return open_artifacts(f"{settings.resolved_artifact_root.rstrip('/')}/{folder}")
+__all__ = ["Moves", "absolute_place", "is_own_place", "logged_model_place", "open_place", "run_place"]
 
 
 def run_place(experiment: Experiment, run_id: str) -> str:
@@ -47,25 +31,24 @@ def logged_model_place(experiment: Experiment, model_id: str) -> str:
 
 def is_own_place(store: Store, uri: str) -> bool:
     """Whether files are below the artifact root or behind the server, not at a place that a client named."""
-    if urlsplit(uri).scheme == _SERVED:
+    if urlsplit(uri).scheme == SERVED:
         return True
-    if store.url.startswith(("http://", "https://")):
+    if is_remote(store):
         return False
-    return uri.startswith(f"{_own_root()}/")
+    return uri.startswith(f"{_absolute_root(store)}/")
 
 
 def absolute_place(store: Store, uri: str) -> str:
     """A place in one spelling, so that one can be looked for in another."""
     parts = urlsplit(uri)
-    if parts.scheme == _SERVED and not store.url.startswith(("http://", "https://")):
-        return _plain(f"{_own_root()}/{parts.path.strip('/')}")
+    if parts.scheme == SERVED and not is_remote(store):
+        return _plain(f"{_absolute_root(store)}/{parts.path.strip('/')}")
     return _plain(uri)
 
 
-def _own_root() -> str:
-    root = Settings().resolved_artifact_root
-    whole = root if "://" in root or root.startswith("file:") else str(Path(root).expanduser().absolute())
-    return whole.rstrip("/")
+def _absolute_root(store: Store) -> str:
+    root = own_root(store)
+    return root if "://" in root or root.startswith("file:") else str(Path(root).expanduser().absolute())
 
 
 class Moves:
@@ -142,6 +125,6 @@ def _plain(uri: str) -> str:
     parts = urlsplit(uri)
     if parts.scheme == "file":
         return unquote(parts.path).rstrip("/")
-    if parts.scheme == _SERVED:
-        return f"{_SERVED}:/{parts.path.strip('/')}"
+    if parts.scheme == SERVED:
+        return f"{SERVED}:/{parts.path.strip('/')}"
     return uri.rstrip("/")

@@ -25,7 +25,7 @@ from prefect_ml.registry.description import describe
 from prefect_ml.registry.gate import Candidate
 from prefect_ml.registry.gates import Gate, evaluate_gate
 from prefect_ml.registry.policy import PromotionPolicy, default_policy
-from prefect_ml.registry.resolve import fetch, resolve
+from prefect_ml.registry.resolve import fetch, resolve, settled
 from prefect_ml.settings import Settings
 from prefect_ml.store.contract import Store
 from prefect_ml.store.origin import origin
@@ -67,19 +67,16 @@ def request_promotion(
 
     Raises:
         NotFoundError: there is no such model, version or policy.
-        InvalidInputError: the version has no recorded digest, or the policy does not cover the alias.
+        InvalidInputError: the policy does not cover the alias.
+        ArtifactError: the files of a version without a digest cannot be read, so that it could be bound to them.
         StaleRequestError: the alias moved while the gates ran; ask again.
     """
     key = key or uuid.uuid4().hex
     if (existing := store.get_request_by_key(key)) is not None:
         return existing
+    # A version that another client made gets its digest now, so that the gates and the move are about the same files.
+    digest = settled(store, resolve(store, f"models:/{name}/{version}"), (settings or Settings()).cache_folder).digest
     candidate = Candidate.of(store, name, version, alias, settings)
-    digest = candidate.subject.version.artifact_digest
-    if not digest:
-        raise InvalidInputError(
-            f"Version {version} of {name!r} has no recorded digest, so a promotion could not be bound to its files; "
-            "register the model again with register_model."
-        )
     in_force = policy_in_force(store, name, alias, policy, actor=requester)
     rules = PromotionPolicy.from_entity(in_force)
     evidence = [judge(gate) if judge else evaluate_gate(gate, candidate) for gate in rules.gates]

@@ -54,6 +54,7 @@ def register_model(
         description=description,
         artifact_digest=digest,
         tags=tags,
+        model_id=resolved.model_id,
     )
 
 

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import re
 import shutil
 import uuid
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from prefect_ml.artifacts.durable import make_folder
 from prefect_ml.artifacts.open import open_artifacts
+from prefect_ml.entities import LoggedModelStatus
 from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidNameError, NotFoundError
 from prefect_ml.models.digest import folder_digest
 from prefect_ml.models.folder import LoadedModel, load_model
 from prefect_ml.models.trust import Trust
 from prefect_ml.models.uri import ModelUri, UriKind
+from prefect_ml.store.places import open_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from prefect_ml.entities import ModelVersion
+    from prefect_ml.entities import LoggedModel, ModelVersion, Run
     from prefect_ml.settings import Settings
     from prefect_ml.store.contract import Store
 
 # How often a cached copy that another process keeps spoiling is thrown away.
 _ATTEMPTS = 3
+# An absolute path or a URI: what is relative would be another place in each process.
+_PLACE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*:")
+# A version may be a copy of a copy.
+_MAX_COPIES = 20
+# Logged models of one run that are looked at by name.
+_MAX_OUTPUTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,8 @@ class ResolvedModel:
 
     `generation` is the alias's when the URI names one, else 0. `digest` is the one recorded for the version,
     "" when none was. `source` is the URI of the model folder, and `root` the artifact root that it lies
-    below, "" when unknown.
+    below, "" when unknown. `model_id` is the logged model that it is of. `store` is what opens these places; the
+    settings of the process do when it is None.
     """
 
     uri: str
@@ -47,6 +58,8 @@ class ResolvedModel:
     digest: str = ""
     run_id: str | None = None
     root: str = ""
+    model_id: str = ""
+    store: Store | None = field(default=None, compare=False, repr=False)
 
     @property
     def origin(self) -> str:
@@ -61,22 +74,29 @@ def resolve(store: Store, uri: str) -> ResolvedModel:
         InvalidInputError: it is no model URI.
         NotFoundError: there is no such model, version, alias or run, or no version in the stage.
     """
+    return _resolve(store, uri, 0)
+
+
+def _resolve(store: Store, uri: str, copies: int) -> ResolvedModel:
     parsed = ModelUri.parse(uri)
     match parsed.kind:
         case UriKind.FOLDER:
             return ResolvedModel(uri=str(parsed), source=parsed.path)
         case UriKind.RUN:
-            root = store.get_run(parsed.run_id).artifact_uri
-            source = f"{root.rstrip('/')}/{parsed.path}"
-            return ResolvedModel(uri=uri, source=source, run_id=parsed.run_id, root=root)
+            run = store.get_run(parsed.run_id)
+            if (made := _logged_as(store, run, parsed.path)) is not None:
+                return _of_logged(store, uri, made)
+            source = f"{run.artifact_uri.rstrip('/')}/{parsed.path}"
+            return ResolvedModel(uri=uri, source=source, run_id=run.run_id, root=run.artifact_uri, store=store)
+        case UriKind.LOGGED_MODEL:
+            return _of_logged(store, uri, store.get_logged_model(parsed.model_id))
         case UriKind.ALIAS:
             alias = store.get_alias(parsed.name, parsed.alias)
             version = store.get_model_version(parsed.name, alias.version)
-            return _of_version(uri, version, alias=parsed.alias, generation=alias.generation)
-        case UriKind.VERSION:
-            return _of_version(uri, store.get_model_version(parsed.name, parsed.version))
-        case UriKind.STAGE | UriKind.LATEST:
-            return _of_version(uri, _newest(store, parsed))
+            found = _of_version(store, uri, version, copies)
+            return dataclasses.replace(found, alias=parsed.alias, generation=alias.generation)
+        case UriKind.VERSION | UriKind.STAGE | UriKind.LATEST:
+            return _of_version(store, uri, _version(store, parsed), copies)
 
 
 def fetch(resolved: ResolvedModel, cache_folder: Path) -> Path:
@@ -104,6 +124,43 @@ def fetch(resolved: ResolvedModel, cache_folder: Path) -> Path:
         return _publish(copy, models / digest.removeprefix("sha256:"), digest)
 
 
+def settled(store: Store, resolved: ResolvedModel, cache_folder: Path) -> ResolvedModel:
+    """What was resolved, with the digest of its files; a version without one gets it now, recorded and audited once.
+
+    A client of another kind makes a version before or after its files and tells no digest, so it is computed when it
+    is first needed. From then on a change of the files is found.
+
+    Raises:
+        ArtifactError: the client that logs it has not finished.
+        CorruptArtifactError: another process recorded the digest of other files meanwhile.
+        NotFoundError: the source holds nothing.
+    """
+    if resolved.digest or resolved.name is None or resolved.version is None:
+        return resolved
+    _refuse_unfinished(store, resolved)
+    computed = f"sha256:{fetch(resolved, cache_folder).name}"
+    recorded = store.record_digest(resolved.name, resolved.version, computed).artifact_digest
+    if recorded != computed:
+        raise CorruptArtifactError(
+            f"The files of {resolved.uri!r} at {resolved.source!r} have the digest {computed}, but {recorded} was "
+            "recorded meanwhile; wait until they are uploaded, and register the model as a new version."
+        )
+    return dataclasses.replace(resolved, digest=recorded)
+
+
+def _refuse_unfinished(store: Store, resolved: ResolvedModel) -> None:
+    """No digest of half a model: clients say of a logged model when its files are there."""
+    if not resolved.model_id:
+        return
+    with suppress(NotFoundError):  # deleted, while the version stays
+        status = store.get_logged_model(resolved.model_id).status
+        if status in (LoggedModelStatus.PENDING, LoggedModelStatus.UPLOAD_FAILED):
+            raise ArtifactError(
+                f"The logged model {resolved.model_id} of {resolved.uri!r} is {status}: its files are not all there. "
+                "Try again when its client has finished, or log and register it again."
+            )
+
+
 def load(store: Store, uri: str, settings: Settings) -> LoadedModel:
     """Resolve, fetch and load. Trust counts in the URI as given or in `models:/<name>/<version>`."""
     resolved = resolve(store, uri)
@@ -118,20 +175,52 @@ def load_resolved(resolved: ResolvedModel, settings: Settings) -> LoadedModel:
     return load_model(folder, origin=origin, trusted_origins=trusted)
 
 
-def _of_version(uri: str, found: ModelVersion, *, alias: str | None = None, generation: int = 0) -> ResolvedModel:
+def _of_version(store: Store, uri: str, found: ModelVersion, copies: int) -> ResolvedModel:
     return ResolvedModel(
         uri=uri,
-        source=found.source,
+        source=_place(store, found, copies),
         name=found.name,
         version=found.version,
-        alias=alias,
-        generation=generation,
         digest=found.artifact_digest,
         run_id=found.run_id,
+        model_id=found.model_id,
+        store=store,
     )
 
 
-def _newest(store: Store, parsed: ModelUri) -> ModelVersion:
+def _place(store: Store, found: ModelVersion, copies: int) -> str:
+    """Where the files of a version are, whose source may be another version, a logged model or a run's path."""
+    if found.location or not found.source.startswith(("models:/", "runs:/")):
+        return found.location or found.source
+    if copies == _MAX_COPIES:
+        raise NotFoundError(
+            f"Version {found.version} of {found.name!r} is a copy of a copy that leads to no files; "
+            "register the model again from its run."
+        )
+    return _resolve(store, found.source, copies + 1).source
+
+
+def _of_logged(store: Store, uri: str, found: LoggedModel) -> ResolvedModel:
+    place = found.artifact_uri
+    return ResolvedModel(
+        uri=uri, source=place, run_id=found.source_run_id or None, model_id=found.model_id, store=store
+    )
+
+
+def _logged_as(store: Store, run: Run, name: str) -> LoggedModel | None:
+    """The newest logged model of a run by a name; MLflow's clients keep its files beside those of the run."""
+    ids = [made.model_id for made in run.model_outputs][-_MAX_OUTPUTS:]
+    found = []
+    for model_id in ids:
+        with suppress(NotFoundError):  # deleted meanwhile
+            found.append(store.get_logged_model(model_id))
+    named = [model for model in found if model.name == name]
+    return max(named, key=lambda model: model.creation_timestamp, default=None)
+
+
+def _version(store: Store, parsed: ModelUri) -> ModelVersion:
+    if parsed.kind is UriKind.VERSION:
+        return store.get_model_version(parsed.name, parsed.version)
     stages = () if parsed.stage is None else (parsed.stage,)
     found = store.latest_versions(parsed.name, stages)
     if not found:
@@ -142,6 +231,10 @@ def _newest(store: Store, parsed: ModelUri) -> ModelVersion:
 
 @contextmanager
 def _downloaded(resolved: ResolvedModel, models: Path) -> Iterator[Path]:
+    if not _PLACE.match(resolved.source):
+        raise NotFoundError(
+            f"The source {resolved.source!r} of {resolved.origin!r} is no place of files; register the model again."
+        )
     make_folder(models)
     copy = models / f".{uuid.uuid4().hex}.partial"
     # Through the artifact root, where it is known, each file is also checked against the digest kept beside
@@ -149,8 +242,9 @@ def _downloaded(resolved: ResolvedModel, models: Path) -> Iterator[Path]:
     root = resolved.root or resolved.source
     name = resolved.source[len(resolved.root.rstrip("/")) + 1 :] if resolved.root else ""
     try:
-        open_artifacts(root).download(name, copy)
-        if not copy.is_dir():
+        artifacts = open_artifacts(root) if resolved.store is None else open_place(resolved.store, root)
+        artifacts.download(name, copy)
+        if not copy.is_dir() or not any(copy.iterdir()):
             raise NotFoundError(f"There is no model folder at {resolved.source!r}; was the model logged there?")
         yield copy
     finally:

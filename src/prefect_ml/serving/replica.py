@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prefect_ml.errors import InvalidInputError
-from prefect_ml.registry.resolve import load_resolved
+from prefect_ml.errors import InvalidInputError, NotAllowedError, StoreUnavailableError, StoreVersionError
+from prefect_ml.registry.resolve import load_resolved, settled
 from prefect_ml.serving.decoding import Decoder
 from prefect_ml.serving.encoding import encode
 from prefect_ml.serving.failure import ModelFailedError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from prefect_ml.registry.resolve import ResolvedModel
     from prefect_ml.settings import Settings
 
+_log = logging.getLogger("prefect_ml.serving")
 _SHOWN = 300
 
 
@@ -69,9 +71,21 @@ def load_replica(resolved: ResolvedModel, settings: Settings) -> Replica:
     Raises:
         PrefectMLError: it cannot be fetched or loaded; a `ModelFailedError` when it fails on its example.
     """
+    resolved = _settled(resolved, settings)
     model = load_resolved(resolved, settings)
     _warm(model)
     return Replica(model, resolved, time.time_ns() // 1_000_000, Decoder(model.signature))
+
+
+def _settled(resolved: ResolvedModel, settings: Settings) -> ResolvedModel:
+    """The model with a recorded digest, so that every replica serves the same files; without one when none can be."""
+    if resolved.store is None:
+        return resolved
+    try:
+        return settled(resolved.store, resolved, settings.cache_folder)
+    except (NotAllowedError, StoreUnavailableError, StoreVersionError) as error:
+        _log.warning("The digest of %s is not recorded: %s", resolved.uri, error)
+        return resolved
 
 
 def _warm(model: LoadedModel) -> None:

@@ -309,8 +309,12 @@ class ModelStore(Protocol):
 
         Where the source is `models:/<name>/<version>` or `models:/<model id>`, the version's `location` is that of the
         other version, or of the logged model, whose run is the version's when none is given; `NotFoundError` when
-        there is none.
+        there is none. The digest of another version is the new one's, when none is given.
         """
+        ...
+
+    def record_digest(self, name: str, version: int, digest: str) -> ModelVersion:
+        """Note the digest of a version that was made without one; one that is there stays, so look at what returns."""
         ...
 
     def get_model_version(self, name: str, version: int) -> ModelVersion: ...

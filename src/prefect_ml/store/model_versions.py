@@ -60,16 +60,30 @@ class ModelVersionRows(RegistryRows):
             origin = origin_of(connection, source)
             row = {"model": model.id, "version": version, "creation_timestamp": at, "last_updated_timestamp": at}
             row |= {"location": origin.location, "model_id": model_id or origin.model_id}
-            facts = values if run_id is not None else values | {"run_id": origin.run_id}
+            facts = values | {"artifact_digest": artifact_digest or origin.digest}
+            if run_id is None:
+                facts["run_id"] = origin.run_id
             if going := being_removed(connection, [source, facts["run_id"], row["model_id"], row["location"]]):
                 raise InactiveError(f"{going} is being removed for good; register what stays.")
             connection.execute(insert(model_versions), row | facts)
             touch_model(connection, model.id, last_version=version)
             _set_tags(connection, model.id, version, checked)
-            after = {"source": source, "run_id": facts["run_id"], "digest": artifact_digest}
+            after = {"source": source, "run_id": facts["run_id"], "digest": facts["artifact_digest"]}
             record(connection, "version-created", f"models:/{name}/{version}", after=after)
             version_created(connection, model.id, name, version, facts | {"tags": checked})
             return load_version(connection, model.id, version)
+
+        return self.change(work)
+
+    def record_digest(self, name: str, version: int, digest: str) -> ModelVersion:
+        names.check_words("The digest", digest, needed=True)
+
+        def work(connection: Connection) -> ModelVersion:
+            row = find_version(connection, name, version)
+            if not row.artifact_digest:
+                touch_version(connection, row.model, version, artifact_digest=digest)
+                record(connection, "digest-recorded", f"models:/{name}/{version}", after={"digest": digest})
+            return load_version(connection, row.model, version)
 
         return self.change(work)
 

@@ -73,6 +73,7 @@ class HttpStore(Store):
         token: that it asks for.
 
     Attributes:
+        token: what it sends.
         closed: whether `close` was called; a closed one still works and opens connections anew.
 
     Raises:
@@ -81,7 +82,7 @@ class HttpStore(Store):
 
     def __init__(self, url: str, token: SecretStr | None = None) -> None:
         self._url = _checked(url)
-        self._token = token
+        self.token = token
         self.closed = False
         self._pid = 0
         self._lock: threading.Lock
@@ -119,7 +120,7 @@ class HttpStore(Store):
             self._start()
         with self._lock:
             if self._open is None:
-                self._open = _Open(_made(self._url, self._token))
+                self._open = _Open(_made(self._url, self.token))
             mine = self._open
             mine.users += 1
         try:

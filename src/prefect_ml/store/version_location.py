@@ -21,6 +21,7 @@ class Origin(NamedTuple):
     location: str = ""
     model_id: str = ""
     run_id: str | None = None
+    digest: str = ""
 
 
 def origin_of(connection: Connection, source: str) -> Origin:
@@ -31,7 +32,7 @@ def origin_of(connection: Connection, source: str) -> Origin:
     """
     if match := _VERSION.fullmatch(source):
         copied = find_version(connection, match.group(1), int(match.group(2)))
-        return Origin(copied.location or copied.source, copied.model_id)
+        return Origin(copied.location or copied.source, copied.model_id, digest=copied.artifact_digest)
     if match := _LOGGED_MODEL.fullmatch(source):
         logged = find_logged_model(connection, match.group(1))
         return Origin(logged.artifact_uri, logged.model_id, logged.source_run_id or None)

@@ -93,7 +93,7 @@ def _not_registered(outlet: Outlet, name: str) -> str:
     except StoreUnavailableError as error:
         logger.debug("Whether %s is registered cannot be seen: %s", name, error)
         return name
-    taken = {version.source.rstrip("/") for version in versions}
+    taken = {(version.location or version.source).rstrip("/") for version in versions}
     number, free = 1, name
     while f"{artifacts.uri}/{free}" in taken:
         number += 1

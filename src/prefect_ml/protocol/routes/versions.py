@@ -13,12 +13,11 @@ from prefect_ml.protocol.fields import Flag, Identifier, Int64, Text
 from prefect_ml.protocol.pairs import PairField, last_wins
 from prefect_ml.protocol.route import Routes
 from prefect_ml.protocol.routes.models import ModelName, number, stage
-from prefect_ml.protocol.sources import check_source
+from prefect_ml.protocol.sources import check_source, is_prompt
 from prefect_ml.protocol.wire import Request
 
 routes = Routes("Model versions")
 
-PROMPT_TAG = "mlflow.prompt.is_prompt"
 ACTIVE_STAGES = (Stage.STAGING, Stage.PRODUCTION)
 
 
@@ -66,9 +65,8 @@ class VersionTagKey(VersionName):
 @routes.on("POST", "model-versions/create")
 def create_version(here: Backend, request: CreateVersion) -> answers.OneVersion:
     """Add the next version to a registered model."""
-    model = here.store.get_registered_model(request.name)
-    prompt = model.tags.get(PROMPT_TAG) == "true"
-    check_source(here, request.source, request.run_id, request.model_id, prompt=prompt)
+    prompt = is_prompt(here.store, request.name)
+    check_source(here.store, request.source, request.run_id, request.model_id, prompt=prompt)
     made = here.store.create_model_version(
         request.name,
         request.source,
