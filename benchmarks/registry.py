@@ -128,7 +128,15 @@ def fill(store: Any, mlflow: SqlAlchemyStore, given: argparse.Namespace) -> None
 
 def _policy(name: str, pattern: str) -> Policy:
     gate = {"type": "metric_threshold", "metric": "auc", "minimum": 0.9, "name": "auc"}
-    return Policy(name, 0, pattern, aliases=("guarded",), gates=(gate,) if name != "guard" else (), four_eyes=True)
+    return Policy(
+        name,
+        0,
+        pattern,
+        aliases=("guarded",),
+        gates=(gate,) if name != "guard" else (),
+        four_eyes=True,
+        emergency=("ann",),
+    )
 
 
 def _row(connection: Any, number: int) -> None:

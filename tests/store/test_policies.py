@@ -9,7 +9,7 @@ import json
 import pytest
 from sqlalchemy import select, update
 
-from prefect_ml.entities import Decision, GateResult, Policy, Stage
+from prefect_ml.entities import Decision, GateResult, Policy, RecordedGate, Stage
 from prefect_ml.errors import InvalidInputError, NotFoundError, PrefectMLError, PromotionError, ProtectedError
 from prefect_ml.store.contract import ModelStore, PromotionStore
 from prefect_ml.store.registry_tables import policies
@@ -305,6 +305,11 @@ GIVEN = {
     "evidence": [[], [GateResult("auc", True, "fake")]],
     "artifact_digest": [DIGEST],
     "request_id": ["request"],
+    "recorded": [RecordedGate("a", "churn", 3, "champion", "sha256:1", DIGEST, 2, GateResult("auc", True, "fake"))],
+    "sequence": [10**9],
+    "digest": [DIGEST],
+    "reason": ["because"],
+    "generation": [2],
     "decision": [Decision("mallory", True, "", 1), Decision("mallory", False, "no", 1)],
 }
 GIVEN_TO = {
@@ -317,7 +322,7 @@ GIVEN_TO = {
     },
     "create_request": {"version": [3], "stage": [None, "Production"], "policy": ["champions", "aaa"]},
 }
-READS = ("get_", "search_", "list_", "audit", "verify_", "latest_versions", "alias_", "policy_for")
+READS = ("get_", "search_", "list_", "told_up_to", "audit", "verify_", "latest_versions", "alias_", "policy_for")
 # The two ways in which a protected alias may move; they have tests of their own.
 MOVES = {"promote", "rollback"}
 

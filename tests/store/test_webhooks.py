@@ -206,7 +206,9 @@ def test_a_promotion_and_its_rollback_are_told(store, told):
         store.create_model_version("m", f"s3://b/{number}", artifact_digest="sha256:1")
     store.set_alias("m", "champion", 1)
     gates = [{"name": "g"}]
-    policy = store.save_policy(Policy("p", 0, "m", ("champion",), gates=gates, approvals=0), actor="ann")
+    policy = store.save_policy(
+        Policy("p", 0, "m", ("champion",), gates=gates, approvals=0, emergency=("ann",)), actor="ann"
+    )
     request = store.create_request(
         key="k",
         name="m",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, Boolean, Column, Connection, PrimaryKeyConstraint, Row, Table, Text, select
 
 from prefect_ml.entities import GateResult, RecordedGate
-from prefect_ml.errors import InvalidInputError, PromotionError
+from prefect_ml.errors import InvalidInputError, PromotionError, StaleRequestError
 from prefect_ml.store import registry_names as names
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.names import check_text
@@ -108,6 +108,45 @@ def recorded_gates(connection: Connection, key: str) -> list[RecordedGate]:
     """What was recorded under a key, in the order of its time."""
     query = select(gate_results).where(gate_results.c.key == key).order_by(gate_results.c.at, gate_results.c.gate)
     return [_recorded(row) for row in connection.execute(query)]
+
+
+def check_evidence(
+    connection: Connection, asked: Mapping[str, Any], evidence: Sequence[GateResult], generation: int
+) -> int | None:
+    """Refuse evidence that is not of what is asked for; when the oldest of it was recorded, None where none was.
+
+    Raises:
+        InvalidInputError: it is about another version or other files, or not what was recorded under the key.
+        StaleRequestError: it is about another champion than the one of `generation`.
+    """
+    recorded = {each.result.gate: each for each in recorded_gates(connection, asked["key"])}
+    times = []
+    for result in evidence:
+        for word in ("version", "artifact_digest"):
+            if result.evidence.get(word, asked[word]) != asked[word]:
+                raise InvalidInputError(
+                    f"What the gate {result.gate!r} found is about the {word} {result.evidence[word]!r}, and "
+                    f"{asked[word]!r} asks for the alias; judge the version that asks."
+                )
+        kept = recorded.get(result.gate)
+        if kept is not None and (kept.version, kept.artifact_digest) == (asked["version"], asked["artifact_digest"]):
+            if _said(kept.result) != _said(result):
+                raise InvalidInputError(
+                    f"What the gate {result.gate!r} is said to have found is not what was recorded when it was judged; "
+                    "ask with what is recorded."
+                )
+            times.append(kept.at)
+        seen = kept.champion_generation if kept else result.evidence.get("champion_generation", generation)
+        if seen != generation:
+            raise StaleRequestError(
+                f"@{asked['alias']} of {asked['name']!r} moved while the gates ran, so the gate {result.gate!r} "
+                "compared with another champion; ask for the promotion again."
+            )
+    return min(times, default=None)
+
+
+def _said(result: GateResult) -> tuple[object, ...]:
+    return result.passed, result.summary, canonical("The evidence", dict(result.evidence))
 
 
 def _recorded(row: Row[Any]) -> RecordedGate:

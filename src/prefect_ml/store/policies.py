@@ -85,9 +85,9 @@ class PolicyRows(RegistryRows):
         with self.database.read() as connection:
             return copy.deepcopy(in_force(connection))
 
-    def policy_for(self, name: str, alias: str) -> Policy | None:
+    def policy_for(self, name: str, alias: str, *, stages: Sequence[str] = ()) -> Policy | None:
         with self.database.read() as connection:
-            return copy.deepcopy(protecting_alias(in_force(connection), name, alias))
+            return copy.deepcopy(judging(in_force(connection), name, alias, stages))
 
 
 def find_policy(connection: Connection, name: str, version: int | None) -> Policy:
@@ -125,6 +125,21 @@ def protecting_alias(found: Iterable[Policy], name: str, alias: str) -> Policy |
 def protecting_stage(found: Iterable[Policy], name: str, stage: str) -> Policy | None:
     """The first policy that protects a stage of a model."""
     return next((p for p in found if stage in p.stages and _covers(p, name)), None)
+
+
+def judging(found: Sequence[Policy], name: str, alias: str, stages: Iterable[str] = ()) -> Policy | None:
+    """The policy that judges a move: the one that protects the alias, else that of the first protected stage.
+
+    So a version enters a stage of a policy that names no alias with any alias that no other policy protects.
+
+    Args:
+        found: the policies in force.
+        name: the model.
+        alias: that would move.
+        stages: that versions would enter or leave with it.
+    """
+    protecting = (protecting_stage(found, name, stage) for stage in stages)
+    return protecting_alias(found, name, alias) or next((policy for policy in protecting if policy), None)
 
 
 def refuse_protected(

@@ -14,6 +14,7 @@ from prefect_ml.entities import (
     Policy,
     PromotionRequest,
     RecordedGate,
+    RequestKind,
     RequestStatus,
 )
 
@@ -32,8 +33,12 @@ class PromotionStore(Protocol):
 
     def list_policies(self) -> Sequence[Policy]: ...
 
-    def policy_for(self, name: str, alias: str) -> Policy | None:
-        """The policy that protects an alias of a model, if any; the first by policy name when several match."""
+    def policy_for(self, name: str, alias: str, *, stages: Sequence[str] = ()) -> Policy | None:
+        """The policy that protects an alias of a model, if any; the first by policy name when several match.
+
+        Where none does, the one that protects the first of `stages` (those that a version would enter or leave): it
+        judges promotions to that stage with any such alias.
+        """
         ...
 
     def get_gate_results(self, key: str) -> Sequence[RecordedGate]:
@@ -62,11 +67,16 @@ class PromotionStore(Protocol):
         policy: str,
         policy_version: int,
         flow_run_id: str | None = None,
+        kind: RequestKind = RequestKind.PROMOTION,
+        reason: str = "",
     ) -> PromotionRequest:
-        """Record a request; the same key again returns the one that is there.
+        """Record a request; the same key again returns the one that is there, and is refused for another subject.
 
         Born REJECTED when a gate failed or the evidence lacks one of the policy's gates, APPROVED when the policy asks
         for no approvals, else PENDING. `base_generation` is the alias's generation now (0 when it does not exist).
+
+        A rollback needs the same approvals, no gates, and a reason; it asks for the alias's previous version, which
+        must have been promoted to it before. `promote` carries it out.
         """
         ...
 
@@ -83,12 +93,16 @@ class PromotionStore(Protocol):
         status: RequestStatus | None = None,
         max_results: int = 100,
         before: str | None = None,
+        with_evidence: bool = False,
     ) -> Sequence[PromotionRequest]:
-        """Newest first; with `before`, those that were asked before the request of that id."""
+        """Newest first; with `before`, those that were asked before the request of that id.
+
+        Their evidence is each gate's verdict alone, without what it rests on, unless that is asked for.
+        """
         ...
 
     def decide(self, request_id: str, decision: Decision) -> PromotionRequest:
-        """Record one decision. The same actor's same decision again changes nothing.
+        """Record one decision, at the store's time. The same actor's same decision again changes nothing.
 
         Raises `PromotionError` when the request is not PENDING, `NotAllowedError` when the actor is no approver or is
         the requester under four eyes, `InvalidInputError` for a rejection without a reason.
@@ -106,14 +120,42 @@ class PromotionStore(Protocol):
     def promote(self, request_id: str, *, artifact_digest: str, actor: str) -> Alias:
         """Move the alias for an APPROVED request, in one transaction; again for a PROMOTED one: the alias it moved.
 
-        Checks expiry, that `artifact_digest` and the version's are the request's, that the evidence still has its
-        digest, and that the alias is at `base_generation`: else `StaleRequestError` (the request becomes SUPERSEDED or
-        EXPIRED).
+        Checks expiry, how old the approval and the evidence may be by the policy, that `artifact_digest` and the
+        version's are the request's, that the evidence still has its digest, and that the alias is at
+        `base_generation`: else `StaleRequestError` (the request becomes SUPERSEDED or EXPIRED). The other open requests
+        about the alias become SUPERSEDED, with the reason that this one was first.
         """
         ...
 
-    def rollback(self, name: str, alias: str, *, actor: str, reason: str) -> Alias:
-        """Move the alias back to its previous version, generation + 1; protected or not, with a reason, audited."""
+    def rollback(
+        self,
+        name: str,
+        alias: str,
+        *,
+        actor: str,
+        reason: str,
+        key: str | None = None,
+        expected_generation: int | None = None,
+        artifact_digest: str | None = None,
+        failed_soak: str | None = None,
+    ) -> Alias:
+        """Move an alias back to its previous version without a request, generation + 1, in one transaction, audited.
+
+        The stages that the move had set are restored. An unprotected alias may go back for anyone. A protected one
+        does so for those whom its policy's emergency clause names ("emergency-rollback" in the audit log), or when a
+        gate failed in the soak of the request `failed_soak` that moved it (results recorded under
+        `store.evidence.trial_key(request.key, "soak")`); else `ProtectedError`: ask by `create_request`.
+
+        Args:
+            name: of the model.
+            alias: that goes back.
+            actor: who moves it.
+            reason: why.
+            key: makes the call idempotent: a second one returns the alias as the first moved it.
+            expected_generation: where the alias must be, so that it does not go back twice; `StaleRequestError`.
+            artifact_digest: of the version's files as they are now; another one than the registered is refused.
+            failed_soak: the id of a request.
+        """
         ...
 
     def record_decay(

@@ -1,22 +1,31 @@
-"""Carrying out an approved promotion, and rolling one back: the two ways in which a protected alias moves."""
+"""Carrying out what was approved: a promotion, or a rollback."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
-from prefect_ml.entities import Alias, RequestStatus, Stage
+from prefect_ml.entities import Alias, RequestKind, RequestStatus, Stage
 from prefect_ml.errors import NotFoundError, PromotionError, StaleRequestError
 from prefect_ml.store.aliases import current_alias, existing_alias, move_alias, record_move
 from prefect_ml.store.audit_proof import refuse_unproven
 from prefect_ml.store.canonical import digest
 from prefect_ml.store.names import check_text
-from prefect_ml.store.policies import in_force, protecting_alias, protecting_stage
+from prefect_ml.store.policies import find_policy, in_force, judging, protecting_stage
 from prefect_ml.store.registry_names import check_words
 from prefect_ml.store.registry_rows import RegistryRows, find_version
-from prefect_ml.store.registry_tables import alias_moves
-from prefect_ml.store.requests import close_request, find_request, overdue, set_status
+from prefect_ml.store.registry_tables import alias_moves, promotion_decisions
+from prefect_ml.store.requests import (
+    close_request,
+    find_request,
+    overdue,
+    set_status,
+    supersede_others,
+    why_overtaken,
+)
+from prefect_ml.store.rollbacks import as_moved, carry_back
 from prefect_ml.store.rows import now
 from prefect_ml.store.stages import ACTIVE, enter_stage
 
@@ -39,6 +48,9 @@ class PromotionMoveRows(RegistryRows):
                 close_request(connection, row, RequestStatus.EXPIRED, "its time is over", actor)
                 return _stale(row, RequestStatus.EXPIRED, "its time is over")
             _refuse_unapproved(row)
+            if why := _too_old(connection, row, now()):
+                close_request(connection, row, RequestStatus.EXPIRED, why, actor)
+                return _stale(row, RequestStatus.EXPIRED, why)
             if why := next(_changes(connection, row, artifact_digest), ""):
                 close_request(connection, row, RequestStatus.SUPERSEDED, why, actor)
                 return _stale(row, RequestStatus.SUPERSEDED, why)
@@ -50,52 +62,10 @@ class PromotionMoveRows(RegistryRows):
             raise result
         return result
 
-    def rollback(self, name: str, alias: str, *, actor: str, reason: str) -> Alias:
-        """See `PromotionStore.rollback`.
-
-        Raises:
-            PromotionError: there is no previous version, or it was deleted.
-            InvalidInputError: no reason is given.
-        """
-        check_words("The actor", actor)
-        check_words("The reason of a rollback", reason, needed=True)
-        check_text("The name of an alias", alias)
-
-        def work(connection: Connection) -> Alias:
-            current = existing_alias(connection, name, alias)
-            if current.previous_version is None:
-                raise PromotionError(
-                    f"The alias {alias!r} of model {name!r} has no previous version to go back to; "
-                    "promote another version."
-                )
-            try:
-                find_version(connection, name, current.previous_version)
-            except NotFoundError:
-                raise PromotionError(
-                    f"Version {current.previous_version} of model {name!r}, where the alias {alias!r} was before, "
-                    "was deleted; promote another version."
-                ) from None
-            target = current.previous_version
-            moved = move_alias(connection, name, current.model, alias, target, actor=actor, reason=reason)
-            record_move(connection, "rolled-back", current, moved, reason=reason)
-            return moved
-
-        return self.change(work)
-
 
 def _as_moved(connection: Connection, request_id: str) -> Alias:
     """The alias as the request moved it, wherever it is by now."""
-    row = connection.execute(select(alias_moves).where(alias_moves.c.request_id == request_id)).one()
-    return Alias(
-        name=row.name,
-        alias=row.alias,
-        version=row.version,
-        generation=row.generation,
-        previous_version=row.previous_version,
-        moved_at=row.moved_at,
-        moved_by=row.moved_by,
-        request_id=request_id,
-    )
+    return as_moved(connection.execute(select(alias_moves).where(alias_moves.c.request_id == request_id)).one())
 
 
 def _refuse_unapproved(row: Row[Any]) -> None:
@@ -111,6 +81,24 @@ def _refuse_unapproved(row: Row[Any]) -> None:
         )
 
 
+def _too_old(connection: Connection, row: Row[Any], at: int) -> str:
+    """Why the approval does not count any more, in words; "" when it does."""
+    valid = find_policy(connection, row.policy, row.policy_version).approval_valid_for
+    made = promotion_decisions.c
+    last = select(func.max(made.decided_at)).where(made.request == row.id, made.approve.is_(True))
+    approved_at = connection.execute(last).scalar() or row.requested_at
+    if not valid or at - approved_at <= valid * 1000:
+        return ""
+    return (
+        f"it was approved {_seconds(at - approved_at)} seconds ago, and by the policy {row.policy!r} an approval "
+        f"counts for {valid:g}"
+    )
+
+
+def _seconds(milliseconds: int) -> str:
+    return f"{milliseconds / 1000:.0f}"
+
+
 def _changes(connection: Connection, row: Row[Any], artifact_digest: str) -> Iterator[str]:
     """What the request no longer matches, in words; nothing when it may be carried out."""
     try:
@@ -122,8 +110,10 @@ def _changes(connection: Connection, row: Row[Any], artifact_digest: str) -> Ite
         yield "the artifact is not the one that was asked for"
     if digest(row.evidence) != row.evidence_digest:
         yield "the evidence was changed"
+    if why := _stale_evidence(connection, row, now()):
+        yield why
     found = in_force(connection)
-    rules = protecting_alias(found, row.name, row.alias)
+    rules = judging(found, row.name, row.alias, [row.stage, version.stage] if row.stage else [])
     if rules is not None and (rules.name, rules.version) != (row.policy, row.policy_version):
         yield f"the policy in force is version {rules.version} of {rules.name!r} now"
     if other := _other_stage_policy(found, row, version.stage):
@@ -132,11 +122,22 @@ def _changes(connection: Connection, row: Row[Any], artifact_digest: str) -> Ite
     if current is None and row.base_generation:
         yield f"@{row.alias} was deleted meanwhile"
     if current is not None and current.generation != row.base_generation:
-        by = f" by {current.moved_by}" if current.moved_by else ""
-        yield (
-            f"@{row.alias} was moved to version {current.version}{by} meanwhile (generation {current.generation}, "
-            f"not {row.base_generation})"
-        )
+        yield why_overtaken(row, current)
+
+
+def _stale_evidence(connection: Connection, row: Row[Any], at: int) -> str:
+    """Why what the gates found does not count any more, in words; "" when it does."""
+    for result in json.loads(row.evidence):
+        if result["evidence"].get("champion_generation", row.base_generation) != row.base_generation:
+            return f"the gate {result['gate']!r} compared with another champion than the one at the time of the request"
+    valid = find_policy(connection, row.policy, row.policy_version).evidence_valid_for
+    judged_at = row.judged_at or row.requested_at
+    if row.kind == RequestKind.ROLLBACK or not valid or at - judged_at <= valid * 1000:
+        return ""
+    return (
+        f"its gates were judged {_seconds(at - judged_at)} seconds ago, and by the policy {row.policy!r} their results "
+        f"count for {valid:g}"
+    )
 
 
 def _other_stage_policy(found: list[Policy], row: Row[Any], current_stage: str) -> Policy | None:
@@ -150,29 +151,38 @@ def _other_stage_policy(found: list[Policy], row: Row[Any], current_stage: str) 
 
 
 def _carry_out(connection: Connection, row: Row[Any], actor: str) -> Alias:
-    model = find_version(connection, row.name, row.version).model
-    before = current_alias(connection, model, row.alias)
-    reason = f"promotion request {row.request_id}"
-    moved = move_alias(
-        connection, row.name, model, row.alias, row.version, actor=actor, reason=reason, request_id=row.request_id
-    )
-    if row.stage:
-        stage = Stage(row.stage)
-        enter_stage(
-            connection,
-            row.name,
-            model,
-            row.version,
-            stage,
-            archive_existing=stage in ACTIVE,
-            actor=actor,
-            reason=reason,
-        )
+    moved = _back(connection, row, actor) if row.kind == RequestKind.ROLLBACK else _forward(connection, row, actor)
     why = f"moved to version {row.version}, generation {moved.generation}"
     set_status(connection, row.id, RequestStatus.PROMOTED, why)
+    return moved
+
+
+def _back(connection: Connection, row: Row[Any], actor: str) -> Alias:
+    current = existing_alias(connection, row.name, row.alias)
+    rules = find_policy(connection, row.policy, row.policy_version)
+    said = {"actor": actor, "reason": row.reason, "request_id": row.request_id, "evidence_digest": row.evidence_digest}
+    return carry_back(connection, row.name, current, rules, **said)
+
+
+def _forward(connection: Connection, row: Row[Any], actor: str) -> Alias:
+    model = find_version(connection, row.name, row.version).model
+    before = current_alias(connection, model, row.alias)
+    reason, stages = f"promotion request {row.request_id}", {}
+    if row.stage:
+        stage, archive = Stage(row.stage), Stage(row.stage) in ACTIVE
+        stages = enter_stage(
+            connection, row.name, model, row.version, stage, archive_existing=archive, actor=actor, reason=reason
+        )
+    request = row.request_id
+    moved = move_alias(
+        connection, row.name, model, row.alias, row.version,
+        actor=actor, reason=reason, request_id=request, stages=stages,
+    )  # fmt: skip
     record_move(
-        connection, "promoted", before, moved, reason=reason, evidence_digest=row.evidence_digest, stage=row.stage
-    )
+        connection, "promoted", before, moved,
+        reason=reason, evidence_digest=row.evidence_digest, stage=row.stage, stages=stages,
+    )  # fmt: skip
+    supersede_others(connection, moved)
     return moved
 
 

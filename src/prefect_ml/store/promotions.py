@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, and_, insert, or_, select
 
-from prefect_ml.entities import Decision, GateResult, Policy, PromotionRequest, RequestStatus
+from prefect_ml.entities import Decision, GateResult, Policy, PromotionRequest, RequestKind, RequestStatus
 from prefect_ml.errors import InvalidInputError, NotAllowedError, PromotionError
 from prefect_ml.store import registry_names as names
 from prefect_ml.store.aliases import current_alias
@@ -16,9 +16,10 @@ from prefect_ml.store.audit import record
 from prefect_ml.store.audit_gates import gates_digest
 from prefect_ml.store.audit_told import decision_words, request_words
 from prefect_ml.store.canonical import canonical, digest
+from prefect_ml.store.evidence import check_evidence
 from prefect_ml.store.names import check_text, check_time
 from prefect_ml.store.paging import check_page_size
-from prefect_ml.store.policies import find_policy, in_force, protecting_alias, protecting_stage
+from prefect_ml.store.policies import find_policy, in_force, judging, protecting_stage
 from prefect_ml.store.registry_rows import RegistryRows, find_version
 from prefect_ml.store.registry_tables import promotion_decisions, promotion_requests
 from prefect_ml.store.requests import (
@@ -26,16 +27,20 @@ from prefect_ml.store.requests import (
     alias_subject,
     close_request,
     find_request,
+    listed_requests,
     load_request,
     load_requests,
     overdue,
     set_status,
 )
+from prefect_ml.store.rollbacks import asked_back
 from prefect_ml.store.rows import now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+# As long as the form takes it.
+MAX_ACTOR = 200
 _LATE = "its time is over"
 # Within the number of parameters that both databases take.
 _MAX_LISTED = 10_000
@@ -56,31 +61,44 @@ class PromotionRows(RegistryRows):
         policy: str,
         policy_version: int,
         flow_run_id: str | None = None,
+        kind: RequestKind = RequestKind.PROMOTION,
+        reason: str = "",
     ) -> PromotionRequest:
         """See `PromotionStore.create_request`.
 
         Raises:
             NotFoundError: there is no such version.
-            PromotionError: the policy is not the one that protects the alias now, or not the stage's.
-            InvalidInputError: the digest is not the version's, or the evidence is no JSON.
+            PromotionError: the policy is not the one that judges the move now, or not the stage's; or the alias cannot
+                go back to the version.
+            StaleRequestError: the evidence is about another champion than the one of now.
+            InvalidInputError: the key names a request about something else, the digest is not the version's, or the
+                evidence is no JSON, about other files, or not what was recorded when the gates were judged.
         """
         document = canonical("The evidence", [_document(result) for result in evidence])
+        verdicts = canonical("The verdicts", [_document(result) | {"evidence": {}} for result in evidence])
+        back = RequestKind(kind) is RequestKind.ROLLBACK
+        if back and stage is not None:
+            raise InvalidInputError("A rollback restores the stages that the move had set; ask for it without a stage.")
         values: dict[str, Any] = {
             "key": names.check_words("The key", key, needed=True),
             "name": name,
             "version": names.check_version(version),
             "alias": names.check_alias(alias),
             "stage": None if stage is None else names.check_stage(stage).value,
-            "requester": names.check_words("The requester", requester, needed=True),
+            "requester": names.check_words("The requester", requester, MAX_ACTOR, needed=True),
             "artifact_digest": names.check_words("The digest", artifact_digest),
             "evidence": document,
             "evidence_digest": digest(document),
+            "verdicts": verdicts,
+            "kind": RequestKind(kind),
+            "reason": names.check_words("The reason of a rollback" if back else "The reason", reason, needed=back),
             "flow_run_id": None if flow_run_id is None else check_text("A flow run id", flow_run_id),
         }
 
         def work(connection: Connection) -> PromotionRequest:
             known = connection.execute(_by_key(key)).first()
             if known is not None:
+                _refuse_another(known, values)
                 return load_request(connection, known.request_id)
             found = find_version(connection, name, version)
             if found.artifact_digest != artifact_digest:
@@ -88,8 +106,13 @@ class PromotionRows(RegistryRows):
                     f"The digest given is not that of version {version} of {name!r}; ask with the recorded one, "
                     f"{found.artifact_digest!r}."
                 )
-            rules = _policy_to_ask(connection, values, policy, policy_version, found.stage)
-            return _insert(connection, found.model, values, rules, evidence)
+            current = current_alias(connection, found.model, values["alias"])
+            judged_at = check_evidence(connection, values, evidence, 0 if current is None else current.generation)
+            stages = [values["stage"], found.stage] if values["stage"] else []
+            if back:
+                stages = asked_back(connection, name, values["alias"], found)
+            rules = _policy_to_ask(connection, values, policy, policy_version, stages)
+            return _insert(connection, current, values | {"judged_at": judged_at}, rules, evidence)
 
         return self.change(work)
 
@@ -110,9 +133,11 @@ class PromotionRows(RegistryRows):
         status: RequestStatus | None = None,
         max_results: int = 100,
         before: str | None = None,
+        with_evidence: bool = False,
     ) -> Sequence[PromotionRequest]:
         check_page_size(max_results, _MAX_LISTED)
-        query = select(promotion_requests).order_by(promotion_requests.c.id.desc()).limit(max_results)
+        whole = select(promotion_requests) if with_evidence else listed_requests()
+        query = whole.order_by(promotion_requests.c.id.desc()).limit(max_results)
         if name is not None:
             query = query.where(promotion_requests.c.name == check_text("The name of a registered model", name))
         if status is not None:
@@ -125,7 +150,7 @@ class PromotionRows(RegistryRows):
     def decide(self, request_id: str, decision: Decision) -> PromotionRequest:
         if not isinstance(decision.approve, bool):
             raise InvalidInputError(f"A decision approves or not: True or False, got {decision.approve!r}.")
-        names.check_words("The actor of a decision", decision.actor, needed=True)
+        names.check_words("The actor of a decision", decision.actor, MAX_ACTOR, needed=True)
         names.check_words("The reason of a decision", decision.reason)
         names.check_words("The channel of a decision", decision.channel)
         check_time("The time of a decision", decision.decided_at)
@@ -143,7 +168,10 @@ class PromotionRows(RegistryRows):
                 return _not_pending(request)
             rules = find_policy(connection, request.policy, request.policy_version)
             _refuse_unentitled(request, rules, decision.actor)
-            _add_decision(connection, row, request, decision, rules.approvals)
+            said = dataclasses.replace(
+                decision, decided_at=now(), policy=request.policy, policy_version=request.policy_version
+            )
+            _add_decision(connection, row, request, said, rules.approvals)
             return load_request(connection, request_id)
 
         return _raised(self.change(work))
@@ -158,22 +186,33 @@ def _by_key(key: str) -> Any:
     return select(promotion_requests).where(promotion_requests.c.key == key)
 
 
-def _policy_to_ask(
-    connection: Connection, asked: dict[str, Any], policy: str, policy_version: int, current_stage: str
-) -> Policy:
-    """The policy that protects the alias now, which must be the one that the gates were taken from.
+def _refuse_another(known: Row[Any], asked: dict[str, Any]) -> None:
+    """Refuse a key that names a request about something else."""
+    for what in ("name", "version", "alias", "stage", "kind"):
+        if getattr(known, what) != asked[what]:
+            raise InvalidInputError(
+                f"The key {known.key!r} names the request {known.request_id}, whose {what} is {getattr(known, what)!r} "
+                f"and not {asked[what]!r}; ask under a key of its own."
+            )
 
-    A stage that the move would change may be protected by the same policy, but by no other.
+
+def _policy_to_ask(
+    connection: Connection, asked: dict[str, Any], policy: str, policy_version: int, stages: Sequence[str]
+) -> Policy:
+    """The policy that judges the move now, which must be the one that the gates were taken from.
+
+    A stage that a promotion would change may be protected by the same policy, but by no other; a rollback leaves the
+    stages of others as they are.
     """
     found = in_force(connection)
-    rules = protecting_alias(found, asked["name"], asked["alias"])
+    rules = judging(found, asked["name"], asked["alias"], stages)
     if rules is None or (rules.name, rules.version) != (policy, policy_version):
         actual = "no policy" if rules is None else f"version {rules.version} of the policy {rules.name!r}"
         raise PromotionError(
             f"The alias {asked['alias']!r} of model {asked['name']!r} is protected by {actual}, not by version "
             f"{policy_version} of {policy!r}. Evaluate the gates of the policy in force, and ask again."
         )
-    for stage in (asked["stage"], current_stage) if asked["stage"] else ():
+    for stage in stages if asked["kind"] is RequestKind.PROMOTION else ():
         other = protecting_stage(found, asked["name"], stage)
         if other is not None and stage not in rules.stages:
             raise PromotionError(
@@ -184,10 +223,13 @@ def _policy_to_ask(
 
 
 def _insert(
-    connection: Connection, model: int, asked: dict[str, Any], rules: Policy, evidence: Sequence[GateResult]
+    connection: Connection,
+    current: Row[Any] | None,
+    asked: dict[str, Any],
+    rules: Policy,
+    evidence: Sequence[GateResult],
 ) -> PromotionRequest:
-    status, why = _birth(rules, evidence)
-    current = current_alias(connection, model, asked["alias"])
+    status, why = _birth(rules, evidence, asked["kind"])
     at = now()
     request_id = uuid.uuid4().hex
     values = asked | {
@@ -220,17 +262,18 @@ def _insert(
     return load_request(connection, request_id)
 
 
-def _birth(rules: Policy, evidence: Iterable[GateResult]) -> tuple[RequestStatus, str]:
-    """The status of a new request, and why."""
+def _birth(rules: Policy, evidence: Iterable[GateResult], kind: RequestKind) -> tuple[RequestStatus, str]:
+    """The status of a new request, and why; a version that was approved once passes no gates to come back."""
     results = list(evidence)
     failed = next((result for result in results if result.passed is not True), None)
     if failed is not None:
         return RequestStatus.REJECTED, names.clip(f"the gate {failed.gate!r} failed: {failed.summary}")
     missing = sorted({str(gate["name"]) for gate in rules.gates} - {result.gate for result in results})
-    if missing:
+    if missing and kind is RequestKind.PROMOTION:
         return RequestStatus.REJECTED, names.clip(f"there is no evidence for the gate {missing[0]!r}")
     if rules.approvals == 0:
-        return RequestStatus.APPROVED, "its gates passed, and the policy asks for no approval"
+        passed = "its gates passed, and " if kind is RequestKind.PROMOTION else ""
+        return RequestStatus.APPROVED, f"{passed}the policy asks for no approval"
     return RequestStatus.PENDING, ""
 
 
@@ -272,7 +315,8 @@ def _add_decision(
     made = {"actor": decision.actor, "approve": decision.approve, "reason": decision.reason}
     numbered = {"request": row.id, "number": len(request.decisions) + 1}
     timed = {"decided_at": decision.decided_at, "channel": decision.channel}
-    connection.execute(insert(promotion_decisions), made | numbered | timed)
+    ruled = {"policy": decision.policy, "policy_version": decision.policy_version}
+    connection.execute(insert(promotion_decisions), made | numbered | timed | ruled)
     approvals = sum(_last_words([*request.decisions, decision]).values())
     status, why = RequestStatus.PENDING, ""
     if not decision.approve:
@@ -295,7 +339,7 @@ def _add_decision(
             "version": row.version,
             "approvals": f"{approvals} of {needed}",
             "why": why,
-            **decision_words(made | numbered | timed),
+            **decision_words(made | numbered | timed | ruled),
         },
         evidence_digest=row.evidence_digest,
     )

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, Select, case, select, update
 
-from prefect_ml.entities import Decision, GateResult, PromotionRequest, RequestStatus
+from prefect_ml.entities import Decision, GateResult, PromotionRequest, RequestKind, RequestStatus
 from prefect_ml.errors import NotFoundError
 from prefect_ml.store.audit import record
-from prefect_ml.store.registry_names import is_text
+from prefect_ml.store.registry_names import clip, is_text
 from prefect_ml.store.registry_tables import promotion_decisions, promotion_requests
 from prefect_ml.store.rows import now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from prefect_ml.entities import Alias
 
 OPEN = (RequestStatus.PENDING, RequestStatus.APPROVED)
 _ACTIONS = {
@@ -45,14 +47,21 @@ def load_requests(connection: Connection, rows: Sequence[Row[Any]]) -> list[Prom
     made = promotion_decisions.c
     query = select(promotion_decisions).where(made.request.in_(list(decisions)))
     for row in connection.execute(query.order_by(made.request, made.number)):
-        found = Decision(row.actor, row.approve, row.reason, row.decided_at, row.channel)
-        decisions[row.request].append(found)
+        found = (row.actor, row.approve, row.reason, row.decided_at, row.channel, row.policy, row.policy_version)
+        decisions[row.request].append(Decision(*found))
     at = now()
     return [_request(row, decisions[row.id], at) for row in rows]
 
 
 def load_request(connection: Connection, request_id: str) -> PromotionRequest:
     return load_requests(connection, [find_request(connection, request_id)])[0]
+
+
+def listed_requests() -> Select[Any]:
+    """The rows of requests with their verdicts alone in the place of the evidence, which may be long."""
+    asked = promotion_requests.c
+    short = case((asked.verdicts.is_(None), asked.evidence), else_=asked.verdicts).label("evidence")
+    return select(*(each for each in asked if each.name not in ("evidence", "verdicts")), short)
 
 
 def overdue(row: Row[Any], at: int) -> bool:
@@ -94,6 +103,29 @@ def supersede_open(connection: Connection, name: str, version: int | None, why: 
             close_request(connection, row, RequestStatus.SUPERSEDED, why)
 
 
+def supersede_others(connection: Connection, moved: Alias) -> None:
+    """Close the open requests about an alias that moved, but the one that moved it."""
+    asked = promotion_requests.c
+    query = select(promotion_requests).where(asked.name == moved.name, asked.alias == moved.alias)
+    query = query.where(asked.status.in_(OPEN), asked.request_id != (moved.request_id or ""))
+    at = now()
+    for row in connection.execute(query.order_by(asked.id)).all():
+        if overdue(row, at):
+            close_request(connection, row, RequestStatus.EXPIRED, "its time is over")
+        else:
+            close_request(connection, row, RequestStatus.SUPERSEDED, why_overtaken(row, moved), moved.moved_by)
+
+
+def why_overtaken(row: Row[Any], moved: Alias | Row[Any]) -> str:
+    """Why a request came too late, which names who and what was first."""
+    by = f" by {moved.moved_by}" if moved.moved_by else ""
+    which = f", by the request {moved.request_id}" if moved.request_id else ""
+    return clip(
+        f"@{row.alias} was moved to version {moved.version}{by} meanwhile (generation {moved.generation}, "
+        f"not {row.base_generation}){which}"
+    )
+
+
 def _request(row: Row[Any], decisions: Sequence[Decision], at: int) -> PromotionRequest:
     late = overdue(row, at)
     return PromotionRequest(
@@ -117,4 +149,7 @@ def _request(row: Row[Any], decisions: Sequence[Decision], at: int) -> Promotion
         base_version=row.base_version,
         decisions=tuple(decisions),
         flow_run_id=row.flow_run_id,
+        kind=RequestKind(row.kind),
+        reason=row.reason,
+        judged_at=row.judged_at or row.requested_at,
     )

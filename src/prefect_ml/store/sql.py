@@ -6,6 +6,7 @@ from prefect_ml.store.aliases import AliasRows
 from prefect_ml.store.attempts import AttemptRows
 from prefect_ml.store.audit import AuditRows
 from prefect_ml.store.dataset_search import DatasetRows
+from prefect_ml.store.decay import DecayRows
 from prefect_ml.store.evidence import EvidenceRows
 from prefect_ml.store.experiments import ExperimentRows
 from prefect_ml.store.inputs import InputRows
@@ -26,6 +27,7 @@ from prefect_ml.store.promotions import PromotionRows
 from prefect_ml.store.registered_models import RegisteredModelRows
 from prefect_ml.store.registry_search import RegistrySearchRows
 from prefect_ml.store.retention import RetentionRows
+from prefect_ml.store.rollbacks import RollbackRows
 from prefect_ml.store.runs import RunRows
 from prefect_ml.store.sampled_histories import SampledHistoryRows
 from prefect_ml.store.search import SearchRows
@@ -59,7 +61,9 @@ class SqlStore(
     EvidenceRows,
     PromotionRows,
     PromotionMoveRows,
+    RollbackRows,
     PromotionClosingRows,
+    DecayRows,
     AuditRows,
     ToldRows,
     OnceRows,
