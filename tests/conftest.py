@@ -50,13 +50,14 @@ def _leaves_sockets(names: Iterable[str]) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say what goes together where several processes test, and what may leave sockets open.
 
-    The tests of a file stay together, and those of run statuses all of them: these have Prefect servers, workers and
-    flows of their own, two of which at once are slower than one. Prefect's engine leaves sockets to the garbage
-    collector; warnings are errors everywhere else.
+    The tests of a file stay together, and those of all files that need workers and flows in processes of their own:
+    one Prefect server does for them, and two at once are slower than one. Prefect's engine leaves sockets to the
+    garbage collector; warnings are errors everywhere else.
     """
+    orchestrated = {item.path for item in items if "orchestrator" in getattr(item, "fixturenames", ())}
     for item in items:
-        room = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(room if room == "status" else str(item.path)))
+        together = item.path in orchestrated or item.path.parent.name == "status"
+        item.add_marker(pytest.mark.xdist_group("orchestrated" if together else str(item.path)))
         if _leaves_sockets(getattr(item, "fixturenames", ())):
             for warning in LEFT_BY_PREFECT:
                 item.add_marker(pytest.mark.filterwarnings(warning))
@@ -135,10 +136,22 @@ def prefect_api() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def orchestrator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestrator]:
+def prefect_database() -> Iterator[str | None]:
+    """The URL of a PostgreSQL database for Prefect's server where one is installed; None for a SQLite file.
+
+    With SQLite, Prefect's server under load holds its own lock for a minute now and then, and answers 503 meanwhile.
+    """
+    from postgres import installed_postgres
+
+    with installed_postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def orchestrator(tmp_path_factory: pytest.TempPathFactory, prefect_database: str | None) -> Iterator[Orchestrator]:
     """A real Prefect server, for tests of what happens across processes; workers and scripts are started beside it."""
     from orchestrator import Orchestrator
 
-    with Orchestrator(tmp_path_factory.mktemp("orchestrator")) as running:
+    with Orchestrator(tmp_path_factory.mktemp("orchestrator"), database=prefect_database) as running:
         yield running
     assert all(process.poll() is not None for process in running.processes)

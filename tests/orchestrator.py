@@ -67,9 +67,11 @@ class Orchestrator:
 
     Args:
         folder: of its database, and of the output of all processes.
+        ui: whether it shows its pages.
+        database: the URL of its database; a SQLite file in the folder when None.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, ui: bool = False, database: str | None = None) -> None:
         self.folder = folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -77,13 +79,14 @@ class Orchestrator:
         self.url = f"http://127.0.0.1:{self._port}/api"
         self.api = Api(httpx.Client(base_url=self.url, timeout=30))
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.pools: set[str] = set()
+        self.workers: dict[str, tuple[subprocess.Popen[bytes], Mapping[str, str]]] = {}
         self.environment = {
             **os.environ,
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_API_URL": self.url,
-            "PREFECT_SERVER_UI_ENABLED": "false",
+            "PREFECT_SERVER_UI_ENABLED": str(ui).lower(),
             "PREFECT_WORKER_QUERY_SECONDS": "1",
+            **({} if database is None else {"PREFECT_API_DATABASE_CONNECTION_URL": database}),
         }
 
     def __enter__(self) -> Self:
@@ -123,11 +126,25 @@ class Orchestrator:
 
         A pool has one worker: two with different environments would take each other's runs.
         """
-        assert pool not in self.pools, f"the pool {pool} has a worker already"
-        self.pools.add(pool)
+        assert pool not in self.workers, f"the pool {pool} has a worker already"
+        process = self._work(pool, environment)
+        until(lambda: self.api.client.get(f"/work_pools/{pool}").is_success, f"the pool of the worker {pool}")
+        return process
+
+    def kill_worker(self, pool: str) -> None:
+        """End the worker of a pool without a word; what it executes goes on by itself."""
+        process, _ = self.workers[pool]
+        process.kill()
+        process.wait(10)
+
+    def restart_worker(self, pool: str) -> None:
+        """Start the worker of a pool again, after it was killed."""
+        self._work(pool, self.workers[pool][1])
+
+    def _work(self, pool: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         command = (PREFECT, "worker", "start", "--pool", pool, "--type", "process", "--name", pool)
         process = self.start(f"worker-{pool}", *command, environment=environment)
-        until(lambda: self.api.client.get(f"/work_pools/{pool}").is_success, f"the pool of the worker {pool}")
+        self.workers[pool] = process, environment
         return process
 
     def logs(self) -> str:

@@ -1,17 +1,19 @@
-"""A PostgreSQL server of a test's own, which may be killed."""
+"""PostgreSQL servers of the tests' own: one that may be killed, and one for Prefect's server."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 
 class Postgres:
@@ -60,3 +62,45 @@ def wait_until(done: Callable[[], object], seconds: float = 60.0) -> None:
     while not done():
         assert time.monotonic() < deadline, "it did not come to that in time"
         time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def installed_postgres() -> Iterator[str | None]:
+    """A server of the PostgreSQL that is installed, with the extension pg_trgm that Prefect's server asks for.
+
+    The URL is for asyncpg; None where there is no such PostgreSQL. The one of the Python package lacks the extension.
+    """
+    programs = _with_trigrams()
+    if programs is None:
+        yield None
+        return
+    # It refuses to run as root.
+    user = "postgres" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    if user:
+        shutil.chown(folder, user)
+    made = [programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "--no-sync"]
+    subprocess.run(made, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    command = [programs / "postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses="]
+    command += ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, user=user, cwd=folder, stdout=log, stderr=log)
+    try:
+        ready = [programs / "pg_isready", "-q", "-h", folder]
+        wait_until(lambda: subprocess.run(ready, check=False).returncode == 0)
+        yield f"postgresql+asyncpg://postgres@/postgres?host={folder}"
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _with_trigrams() -> Path | None:
+    found = [shutil.which("pg_config"), *Path("/usr/lib/postgresql").glob("*/bin/pg_config")]
+    for config in filter(None, found):
+        asked = subprocess.run([config, "--bindir", "--sharedir"], capture_output=True, text=True, check=False)
+        if asked.returncode == 0:
+            programs, shared = map(Path, asked.stdout.split("\n")[:2])
+            if (programs / "initdb").is_file() and (shared / "extension" / "pg_trgm.control").is_file():
+                return programs
+    return None

@@ -105,6 +105,7 @@ def test_after_kill_9_the_same_key_finishes_every_trial_exactly_once(tmp_path, s
         assert len(steps) == len(set(steps))
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_ends_the_sweep_and_the_next_goes_on(tmp_path, start):
     process = start("processes", tmp_path, 120.0)
     until(lambda: len(trial_runs()) == 2)
@@ -134,6 +135,7 @@ def test_a_signal_stops_the_trials_that_run_and_starts_no_other(tmp_path, start,
     until(lambda: not any(alive(pid) for pid in pids), 30)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("runner", ["dask", "ray"])
 @pytest.mark.filterwarnings("ignore")  # Dask's and Ray's own, at their shutdown
 def test_trials_run_on_a_cluster(runner, monkeypatch):

@@ -17,7 +17,7 @@ from orchestrator import until
 from prefect_ml.entities import RunStatus
 from prefect_ml.store import open_store
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 # Seconds within which two servers have started, their databases made, on a machine that is busy.
 START = 200
 

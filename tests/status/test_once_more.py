@@ -12,7 +12,7 @@ import pytest
 from orchestrator import until
 from prefect_ml.entities import RunStatus
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 ONCE_MORE = [RunStatus.KILLED, RunStatus.FINISHED]
 
 

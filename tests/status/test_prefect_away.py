@@ -12,7 +12,7 @@ from world import NEAR, SOON, World
 from orchestrator import Orchestrator, until
 from prefect_ml.entities import RunStatus
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 BEATS = {"PREFECT_CLIENT_MAX_RETRIES": "1", "PREFECT_ML_HEARTBEAT_INTERVAL": "1", "PREFECT_ML_FLUSH_INTERVAL": "0.2"}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from prefect_ml.entities import RunStatus
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 
 
 @pytest.fixture(scope="module")

@@ -47,17 +47,20 @@ def proven(experiment, count):
     return run
 
 
-def test_two_thousand_on_threads():
-    told = mapped(ThreadPoolTaskRunner(max_workers=16), 2000, "threads")
-    assert {run_id for run_id, _ in told} == {proven("threads", 2000).run_id}
+@pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.long)])
+def test_hundreds_and_thousands_on_threads(count):
+    told = mapped(ThreadPoolTaskRunner(max_workers=16), count, f"{count} threads")
+    assert {run_id for run_id, _ in told} == {proven(f"{count} threads", count).run_id}
 
 
-def test_a_hundred_on_processes():
-    told = mapped(ProcessPoolTaskRunner(max_workers=2), 100, "processes")
-    assert {run_id for run_id, _ in told} == {proven("processes", 100).run_id}
+@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.long)])
+def test_dozens_on_processes(count):
+    told = mapped(ProcessPoolTaskRunner(max_workers=2), count, f"{count} processes")
+    assert {run_id for run_id, _ in told} == {proven(f"{count} processes", count).run_id}
     assert os.getpid() not in {pid for _, pid in told}
 
 
+@pytest.mark.long
 def test_a_hundred_on_dask():
     from prefect_dask import DaskTaskRunner
 
@@ -67,6 +70,7 @@ def test_a_hundred_on_dask():
     assert os.getpid() not in {pid for _, pid in told}
 
 
+@pytest.mark.long
 def test_fifty_on_ray(monkeypatch):
     from prefect_ray import RayTaskRunner
 
@@ -79,13 +83,13 @@ def test_fifty_on_ray(monkeypatch):
 def test_two_flows_at_once_in_one_process_keep_their_points_apart():
     experiments = ["left", "right"]
     flows = [
-        threading.Thread(target=mapped, args=(ThreadPoolTaskRunner(max_workers=4), 100, name)) for name in experiments
+        threading.Thread(target=mapped, args=(ThreadPoolTaskRunner(max_workers=4), 50, name)) for name in experiments
     ]
     for thread in flows:
         thread.start()
     for thread in flows:
         thread.join()
-    assert len({proven(name, 100).run_id for name in experiments}) == 2
+    assert len({proven(name, 50).run_id for name in experiments}) == 2
 
 
 def test_two_asynchronous_flows_at_once_keep_their_points_apart():

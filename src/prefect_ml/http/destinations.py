@@ -6,18 +6,18 @@ list is called only where all its addresses are public, and `outgoing` connects 
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
 import ipaddress
 import re
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
 
 from prefect_ml.errors import PrefectMLError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+# Finds the addresses of a host and a port.
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 EVERY_HOST = "*"
 
@@ -99,6 +99,12 @@ class Destinations:
     def _lists(self, host: str) -> bool:
         name = host.lower().rstrip(".")
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self._patterns if pattern != EVERY_HOST)
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """The addresses of a host, by the system's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[4][0]) for address in found))
 
 
 def is_public(address: IPAddress) -> bool:

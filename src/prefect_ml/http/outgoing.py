@@ -6,29 +6,20 @@ that gives another answer the second time is not asked a second time.
 
 from __future__ import annotations
 
-import asyncio
-import socket
-from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import httpx
+
+from prefect_ml.http.destinations import Resolve, resolve
 
 if TYPE_CHECKING:
     import ssl
 
     from prefect_ml.http.destinations import Destinations
 
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-
 _PORTS = {"http": 80, "https": 443}
 # No connection is kept: the next call would find it by its address, though it was made for another name.
 _NOTHING_KEPT = httpx.Limits(max_keepalive_connections=0)
-
-
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses of a host, by the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[4][0]) for address in found))
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):

@@ -1,4 +1,7 @@
-"""A call of a webhook: where it may go, what is sent, how it is signed, and what is taken of the answer."""
+"""A call of a webhook: where it may go, what is sent, how it is signed, and what is taken of the answer.
+
+The client, a quarter of a second to load, is imported where it is used: few servers call anybody.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,17 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import httpx
-
 from prefect_ml.errors import InvalidInputError, PrefectMLError
-from prefect_ml.http.destinations import Destinations, ForbiddenDestinationError
-from prefect_ml.http.outgoing import GuardedTransport, Resolve, resolve
+from prefect_ml.http.destinations import Destinations, ForbiddenDestinationError, Resolve, resolve
 from prefect_ml.protocol.webhook_secrets import WebhookSecrets
 
 if TYPE_CHECKING:
     import ssl
 
+    import httpx
+
     from prefect_ml.entities import Webhook
+    from prefect_ml.http.outgoing import GuardedTransport
     from prefect_ml.settings import Settings
 
 # Bytes of an answer that are looked at, when they are at all.
@@ -75,7 +78,9 @@ class WebhookCalls:
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:
-        # Made once, since it takes a tenth of a second, and only for a server that calls.
+        import httpx  # noqa: PLC0415  see above
+
+        # Made once, since it takes a tenth of a second.
         return httpx.create_ssl_context()
 
     def check_url(self, url: str) -> str:
@@ -84,6 +89,8 @@ class WebhookCalls:
         Raises:
             InvalidInputError: it is none.
         """
+        import httpx  # noqa: PLC0415  see above
+
         if not url.strip():
             raise InvalidInputError(f"Webhook URL cannot be empty or just whitespace: {url!r}. Give the receiver's.")
         try:
@@ -114,6 +121,10 @@ class WebhookCalls:
         Raises:
             CallFailedError: there is no answer, and why.
         """
+        import httpx  # noqa: PLC0415  see above
+
+        from prefect_ml.http.outgoing import GuardedTransport  # noqa: PLC0415
+
         trust = self._trust  # before the time begins to run
         try:
             headers = self._headers(webhook, payload, delivery_id)
@@ -130,6 +141,8 @@ class WebhookCalls:
     async def _post(
         self, transport: GuardedTransport, url: str, payload: str, headers: dict[str, str], *, keep_body: bool
     ) -> CallAnswer:
+        import httpx  # noqa: PLC0415  see above
+
         async with (
             httpx.AsyncClient(transport=transport, timeout=self.timeout, trust_env=False) as client,
             client.stream("POST", self.check_url(url), content=payload.encode(), headers=headers) as response,

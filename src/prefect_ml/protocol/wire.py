@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _SHOWN = 200
-# Where pydantic would speak of our classes.
-_REWORDED = {"model_type": "Input should be a valid object", "model_attributes_type": "Input should be a valid object"}
+# Where pydantic would speak of our classes, or of Python's.
+_REWORDED = dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "Input should be a valid object")
 _SCIENTIFIC = re.compile(r"[+-]?[0-9](?:\.[0-9]{1,17})?[eE]\+?[0-9]{1,2}")
 
 
