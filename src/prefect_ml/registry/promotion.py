@@ -155,7 +155,7 @@ def _judged(
     recorded = {each.result.gate: each for each in store.get_gate_results(key)}
     results = []
     for gate, specification in zip(PromotionPolicy.from_entity(policy).gates, policy.gates, strict=True):
-        about = {
+        about: dict[str, Any] = {
             "name": version.name,
             "version": version.version,
             "alias": candidate.alias,

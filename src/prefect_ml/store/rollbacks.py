@@ -141,7 +141,8 @@ def carry_back(
         request_id: of the request that is carried out.
     """
     target = _target(connection, name, current).version
-    found, stages = in_force(connection), {}
+    found = in_force(connection)
+    stages: Stages = {}
     for version, (now, before) in _to_restore(connection, name, current).items():
         others = (protecting_stage(found, name, stage) for stage in (now, before))
         if all(policy is None or (rules is not None and policy.name == rules.name) for policy in others):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -35,7 +37,7 @@ _WRITABLE = {
 }
 
 
-def _columns() -> tuple[tuple[str, sa.Column[object]], ...]:
+def _columns() -> tuple[tuple[str, sa.Column[Any]], ...]:
     """What older tables get; the defaults let a release that does not know the columns go on writing."""
     return (
         ("promotion_requests", sa.Column("kind", WORDS, nullable=False, server_default="promotion")),
