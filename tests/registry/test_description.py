@@ -24,14 +24,14 @@ def test_text_of_people_is_inert_everywhere():
     for poison in ("<script", "{{", "{%", "](", "`c`", "*e*", "![", "\n# d"):
         assert poison not in shown
     rows = [line for line in shown.splitlines() if line.startswith("| ") and "script" in line]
-    assert {row.count("|") for row in rows} == {3, 4, 6}
+    assert {row.count("|") for row in rows} == {3, 5, 6}
 
 
 @given(st.text())
 def test_escaping_keeps_the_words_and_no_special_character(text):
     shown = escape(text)
     assert not set(shown) & set("|<>{}[]()`*_\\!~\n\r\u2028\u202e")
-    assert len(html.unescape(shown)) <= 300
+    assert len(html.unescape(shown).replace("\u2060", "")) <= 300
 
 
 def test_the_question_and_each_verdict_are_there():

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import sys
+from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from rich.markdown import Markdown
 
-from prefect_ml.cli.output import Json, console, print_json
+from prefect_ml.cli.output import Json, complaints, console, print_json
 from prefect_ml.errors import InvalidInputError
-from prefect_ml.models.uri import ModelUri, UriKind
-from prefect_ml.registry.resolve import resolve
 from prefect_ml.store import open_store
 
 if TYPE_CHECKING:
-    from prefect_ml.moving.origin import Wanted
     from prefect_ml.moving.report import Report
     from prefect_ml.store.contract import Store
 
@@ -104,36 +102,55 @@ def export(folder: Path, *, experiment: Experiments = None, model: Models = None
     _print(write(own_origin(open_store()), folder, wanted), json=json)
 
 
-def copy(model_uri: str, *, to: str, json: Json = False) -> None:
-    """Copy a model version with its run, data sets, metrics and files to another server.
+def copy(
+    model_uri: str,
+    *,
+    to: str,
+    origin: Annotated[str | None, Parameter(name="--from")] = None,
+    promote_to: str | None = None,
+    requester: str | None = None,
+    aliases: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Copy a model version with its lineage, files and evidence to another server, and verify it there.
 
     Args:
         model_uri: models:/churn/3, models:/churn@champion, or models:/churn for all of its versions.
-        to: http://host:5000 of the other server; it is asked with the same token.
+        to: http://host:5000 of the other server, asked with PREFECT_ML_SERVER_TOKEN, or a TrackingServer block.
+        origin: The same, of where it is; the store of the settings when left out.
+        promote_to: An alias there that the version asks for; the gates are judged now, and people decide.
+        requester: Who copies and asks; the system's user when left out.
+        aliases: Bring unprotected aliases and stages along.
         json: Print JSON for programs.
     """
-    from prefect_ml.moving.opening import own_origin  # noqa: PLC0415 (only this command needs it)
-    from prefect_ml.moving.transfer import take_over  # noqa: PLC0415
+    from prefect_ml.moving.environments import asked_already, copy_versions, holds  # noqa: PLC0415 (only this needs it)
 
-    if not to.startswith(("http://", "https://")):
+    if to.startswith(("sqlite:", "postgres")):
         raise InvalidInputError(
-            "Models are copied to http://host:5000 of a server; to move them into another database, use "
-            "`prefect-ml export` and `prefect-ml import folder`."
+            "Models are copied to http://host:5000 of a server, or to a TrackingServer block; to move them into "
+            "another database, use `prefect-ml export` and `prefect-ml import folder`."
         )
-    store = open_store()
-    _print(take_over(own_origin(store), open_store(to), _wanted(store, model_uri)), json=json)
+    target, actor = _named(to), requester or getuser()
+    copied = copy_versions(_named(origin), target, model_uri, actor=actor, aliases=aliases)
+    if promote_to and len(copied.versions) != 1:
+        raise InvalidInputError(f"{len(copied.versions)} versions were copied; name the one that asks for an alias.")
+    if promote_to and not holds(target, version := copied.versions[0], promote_to):
+        from prefect_ml.registry.promotion import request_promotion  # noqa: PLC0415 (only who asks needs it)
+
+        request = asked_already(target, version, promote_to) or request_promotion(
+            target, version.name, version.version, promote_to, requester=actor
+        )
+        complaints.print(f"Promotion request {request.request_id} is {request.status}.", highlight=False)
+    _print(copied.report, json=json)
 
 
-def _wanted(store: Store, model_uri: str) -> Wanted:
-    from prefect_ml.moving.origin import Wanted  # noqa: PLC0415
+def _named(where: str | None) -> Store:
+    """A store by its URL, or by the name of its block, which needs Prefect."""
+    if where is None or ":" in where:
+        return open_store(where)
+    from prefect_ml.blocks.server import named_store  # noqa: PLC0415 (Prefect is imported only for a block)
 
-    name = model_uri.removeprefix("models:/")
-    if name != model_uri and "/" not in name and "@" not in name:
-        return Wanted(models=frozenset({name}))
-    if ModelUri.parse(model_uri).kind in (UriKind.RUN, UriKind.FOLDER):
-        raise InvalidInputError("Only registered models are copied; write models:/<name>/<version>.")
-    resolved = resolve(store, model_uri)
-    return Wanted(models=frozenset({str(resolved.name)}), versions=frozenset({int(resolved.version or 0)}))
+    return named_store(where)
 
 
 def _print(report: Report, *, json: bool) -> None:

@@ -33,13 +33,17 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class UsedDataset:
-    """A data set that the run used, and for what ("training", "evaluation", …; "" when it was not said)."""
+    """A data set that the run used, and for what ("training", "evaluation", …; "" when it was not said).
+
+    `rows` is how many it has; None when nobody noted it.
+    """
 
     name: str
     digest: str
     context: str
     source_type: str
     source: str
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING
 
 from prefect_ml.entities import Attempt, LifecycleStage
@@ -164,6 +165,17 @@ def _unknown(lineage: Lineage) -> Iterator[str]:
 
 
 def _used(dataset: Dataset, context: Mapping[str, str]) -> UsedDataset:
+    used_for = context.get(tags.DATA_CONTEXT, "")
     return UsedDataset(
-        dataset.name, dataset.digest, context.get(tags.DATA_CONTEXT, ""), dataset.source_type, dataset.source
+        dataset.name, dataset.digest, used_for, dataset.source_type, dataset.source, _rows(dataset.profile)
     )
+
+
+def _rows(profile: str) -> int | None:
+    """How many rows a data set's profile tells."""
+    try:
+        told = json.loads(profile or "{}")
+    except ValueError:  # another client's words
+        return None
+    rows = told.get("num_rows") if isinstance(told, dict) else None
+    return rows if type(rows) is int else None

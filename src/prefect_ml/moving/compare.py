@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prefect_ml.entities import LoggedModel, Metric, ModelMetric, ModelVersion, RegisteredModel, Run
-from prefect_ml.store.moving_contract import MovedExperiment, MovedLoggedModel, MovedRun
+from prefect_ml.store.moving_contract import FOREIGN_EVIDENCE_TAG, MovedExperiment, MovedLoggedModel, MovedRun
 
 _RUN_NAME = "mlflow.runName"
 
@@ -47,7 +47,12 @@ def whole_run_fields(moved: MovedRun) -> dict[str, Any]:
     """The fields of a run with all of its points; the latest follow from them."""
     fields = run_fields(moved.run)
     del fields["metrics"]
-    return fields | {"points": points_of(moved.points), "deletion time": moved.deletion_time}
+    return fields | {
+        "points": points_of(moved.points),
+        "deletion time": moved.deletion_time,
+        "attempts": [(each.attempt_id, each.number, each.outcome) for each in moved.attempts],
+        "steps": sorted((each.task_run_id, each.state) for each in moved.steps),
+    }
 
 
 def logged_model_fields(moved: MovedLoggedModel, runs: Iterable[str] | None = None) -> dict[str, Any]:
@@ -82,7 +87,7 @@ def version_fields(version: ModelVersion) -> dict[str, Any]:
         "stage": version.stage,
         "description": version.description,
         "digest": version.artifact_digest,
-        "tags": dict(version.tags),
+        "tags": {key: value for key, value in version.tags.items() if key != FOREIGN_EVIDENCE_TAG},
         "logged model": version.model_id,
         "run link": version.run_link,
     }

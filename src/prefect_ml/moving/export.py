@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import time
@@ -23,7 +24,6 @@ from prefect_ml.moving import folder_format as form
 from prefect_ml.moving.origin import Origin, Wanted
 from prefect_ml.moving.report import Kind, Notes, Report
 from prefect_ml.moving.selection import Chosen, Selection
-from prefect_ml.store.moving_contract import MovedRun
 
 # In a folder that an export has begun to write: it may be emptied by the next one.
 _BEGUN = ".prefect-ml-export"
@@ -110,7 +110,7 @@ def _write_experiment(origin: Origin, folder: Path, tables: dict[str, _Table], c
     notes.count(Kind.EXPERIMENTS, "copied")
     for run in chosen.runs:
         whole = origin.whole(origin.complete(run))
-        tables[form.RUNS].add(MovedRun(whole.run, (), whole.deletion_time))
+        tables[form.RUNS].add(dataclasses.replace(whole, points=()))
         remaining = iter(whole.points)
         while part := list(islice(remaining, form.POINTS_OF_A_LINE)):
             tables[form.POINTS].add(form.PointsLine(run.run_id, part))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -69,7 +70,7 @@ class FolderOrigin:
         moved: MovedRun = self._line(form.RUNS, self._runs[run.run_id])
         places = self._points.get(run.run_id, ())
         points = [point for place in places for point in self._line(form.POINTS, place).points]
-        return MovedRun(moved.run, points, moved.deletion_time)
+        return dataclasses.replace(moved, points=points)
 
     def logged_models(self, experiment: Experiment) -> Iterator[MovedLoggedModel]:
         with form.open_inside(self._root, form.LOGGED_MODELS) as stream:

@@ -12,7 +12,7 @@ from prefect_ml.store.moving_contract import MovedExperiment, MovedLoggedModel, 
 
 _PAGE = 500
 _LEFT = (
-    "Attempts and steps of runs, earlier moves of aliases, promotion requests, policies, webhooks and the audit log "
+    "Attempts that have not ended, earlier moves of aliases, promotion requests, policies, webhooks and the audit log "
     "stay in the store that they are of."
 )
 _PROMPTS = "tags.`mlflow.prompt.is_prompt` = 'true'"

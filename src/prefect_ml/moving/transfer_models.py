@@ -13,7 +13,7 @@ from prefect_ml.moving.files import walk
 from prefect_ml.moving.places import Moves, open_place
 from prefect_ml.moving.report import Kind, Notes
 from prefect_ml.store.contract import Store
-from prefect_ml.store.moving_contract import MovedModel
+from prefect_ml.store.moving_contract import FOREIGN_EVIDENCE_TAG, MovedModel
 
 # The tag by which MLflow knows the experiments of a prompt: their ids between commas.
 _EXPERIMENTS = "_mlflow_experiment_ids"
@@ -83,6 +83,9 @@ class ModelTransfer:
     def _placed(self, version: ModelVersion) -> ModelVersion:
         """A version with the places of its files here, and their digest where nobody noted it."""
         placed = self._moves.version(version, self._known)
+        # It is about what the origin keeps from elsewhere, which is no part of a version.
+        tags = {key: value for key, value in placed.tags.items() if key != FOREIGN_EVIDENCE_TAG}
+        placed = dataclasses.replace(placed, tags=tags)
         within = None if placed.artifact_digest else self._moves.within(placed.location or placed.source)
         if within is None:
             return placed

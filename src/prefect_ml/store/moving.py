@@ -16,6 +16,7 @@ from prefect_ml.store.inputs import write_inputs
 from prefect_ml.store.logged_model_names import check_logged_model_name, check_model_id, check_model_metrics
 from prefect_ml.store.logged_model_points import write_model_points
 from prefect_ml.store.logged_model_tables import logged_model_params, logged_model_tags, logged_models
+from prefect_ml.store.moving_execution import checked_execution, write_execution
 from prefect_ml.store.moving_load import logged_model_row
 from prefect_ml.store.pairs import RUN_NAME_TAG, write_params, write_tags
 from prefect_ml.store.points import write_points
@@ -67,6 +68,7 @@ class MovingRows(RegistryRows):
             tags[RUN_NAME_TAG] = run.name
         inputs = [check_input(each) for each in run.inputs]
         used = [check_model_id(model_id) for model_id in run.model_inputs]
+        execution = checked_execution(moved)
         made = [ModelOutput(check_model_id(m), names.check_step("A step", step)) for m, step in run.model_outputs]
 
         def work(connection: Connection) -> bool:
@@ -83,6 +85,7 @@ class MovingRows(RegistryRows):
             write_inputs(connection, number, inputs)
             write_used_models(connection, number, used)
             write_made_models(connection, number, made)
+            write_execution(connection, number, *execution)
             _record(connection, f"runs:/{run.run_id}", origin, experiment=experiment.name)
             return True
 

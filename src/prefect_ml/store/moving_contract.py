@@ -6,11 +6,12 @@ takes something over is one transaction with a row of the audit log (action "imp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from prefect_ml.entities import (
+    Attempt,
     Experiment,
     LifecycleStage,
     LoggedModel,
@@ -18,6 +19,8 @@ from prefect_ml.entities import (
     ModelVersion,
     RegisteredModel,
     Run,
+    Source,
+    Step,
 )
 
 
@@ -30,17 +33,31 @@ class MovedExperiment:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedSource:
+    """What recorded something in a run, and the names of what it did by kind (as in `Step.recorded`)."""
+
+    source: Source
+    names: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class MovedRun:
     """A run, deleted or not, with every point of its curves; `run.latest` follows from them.
 
     Attributes:
         points: by (key, step, timestamp, value).
         deletion_time: when it was deleted, in ms.
+        attempts: those that have ended, in order.
+        steps: without what they recorded.
+        sources: what recorded in these attempts.
     """
 
     run: Run
     points: Sequence[Metric] = ()
     deletion_time: int | None = None
+    attempts: Sequence[Attempt] = ()
+    steps: Sequence[Step] = ()
+    sources: Sequence[MovedSource] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +81,29 @@ class MovedModel:
     model: RegisteredModel
     versions: Sequence[ModelVersion] = ()
     last_version: int = 0
+
+
+# A tag of a version: the digest of what another store said of it.
+FOREIGN_EVIDENCE_TAG = "prefect_ml.foreign_evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignEvidence:
+    """What another store said of a version when it was copied from there; it is shown, and counts for nothing here.
+
+    Attributes:
+        origin: where it comes from, as that store names itself.
+        taken_over_at: when, in ms.
+        taken_over_by: by whom; "" when nobody said.
+        document: as `prefect_ml.moving.evidence` writes it: requests with gates and decisions, policies, alias moves.
+        digest: "sha256:..." of the document, in the row of the audit log that holds it.
+    """
+
+    origin: str
+    taken_over_at: int
+    taken_over_by: str
+    document: Mapping[str, Any]
+    digest: str
 
 
 class MovingStore(Protocol):
@@ -117,4 +157,20 @@ class MovingStore(Protocol):
         Raises:
             AlreadyExistsError: the name is that of a prompt here and not there, or the other way round.
         """
+        ...
+
+    def take_over_evidence(
+        self, name: str, version: int, origin: str, document: Mapping[str, Any], *, actor: str = ""
+    ) -> bool:
+        """Keep what another store said of a version, in a row of the audit log and its digest as a tag of the version.
+
+        False, and nothing changes, when the last that came from this origin is the same.
+
+        Raises:
+            InvalidInputError: the document is no JSON, or has more than 400,000 characters.
+        """
+        ...
+
+    def get_foreign_evidence(self, name: str, version: int) -> Sequence[ForeignEvidence]:
+        """What other stores said of a version, by origin; the last of each."""
         ...

@@ -15,6 +15,7 @@ from prefect_ml.store.logged_model_load import load_logged_models
 from prefect_ml.store.logged_model_points import no_logged_model
 from prefect_ml.store.logged_model_tables import logged_models
 from prefect_ml.store.moving_contract import MovedExperiment, MovedLoggedModel, MovedModel, MovedRun
+from prefect_ml.store.moving_execution import load_attempts, load_sources, load_steps
 from prefect_ml.store.registry_load import load_model, load_versions, select_versions
 from prefect_ml.store.registry_rows import find_model
 from prefect_ml.store.registry_tables import model_versions
@@ -37,7 +38,14 @@ class MovingLoadRows(Rows):
         with self.database.read() as connection:
             row = run_row(connection, run_id)
             (run,) = load_runs(connection, [row])
-            return MovedRun(run, load_points(connection, row.id), row.deletion_time)
+            return MovedRun(
+                run,
+                load_points(connection, row.id),
+                row.deletion_time,
+                load_attempts(connection, run_id, row.id),
+                load_steps(connection, row.id),
+                load_sources(connection, row.id),
+            )
 
     def get_moved_logged_model(self, model_id: str) -> MovedLoggedModel:
         with self.database.read() as connection:

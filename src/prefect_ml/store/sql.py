@@ -9,6 +9,7 @@ from prefect_ml.store.dataset_search import DatasetRows
 from prefect_ml.store.decay import DecayRows
 from prefect_ml.store.evidence import EvidenceRows
 from prefect_ml.store.experiments import ExperimentRows
+from prefect_ml.store.foreign_evidence import ForeignEvidenceRows
 from prefect_ml.store.inputs import InputRows
 from prefect_ml.store.journal import JournalRows
 from prefect_ml.store.logged_model_search import LoggedModelSearchRows
@@ -72,6 +73,7 @@ class SqlStore(
     MovingLoadRows,
     MovingRows,
     MovingModelRows,
+    ForeignEvidenceRows,
     RetentionRows,
 ):
     """The store in a SQLite file or PostgreSQL database.
