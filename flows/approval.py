@@ -80,7 +80,7 @@ def may_suspend(run: FlowRun) -> bool:
     return run.deployment_id is not None and run.parent_task_run_id is None
 
 
-def await_decision(store: Store, request: PromotionRequest, *, again: str = "") -> PromotionRequest:
+def await_decision(store: Store, request: PromotionRequest, *, note: str = "") -> PromotionRequest:
     """Return the request as soon as it is no longer pending; in a deployed run, the first call suspends the run.
 
     An answer that the policy or a rule refuses is asked for again, with the refusal.
@@ -88,13 +88,13 @@ def await_decision(store: Store, request: PromotionRequest, *, again: str = "") 
     Args:
         store: where the request is.
         request: what is to be decided.
-        again: why it is asked once more, when it is; shown above the question.
+        note: shown above the question.
 
     Raises:
         PromotionError: too many answers were refused; the request stays open.
         NotAllowedError: the decider of this process answered for someone who may not decide.
     """
-    asker = _asker(store, again)
+    asker = _asker(store, note)
     refusal = ""
     for asked in range(1, REFUSALS + 100):
         request = store.get_request(request.request_id)
@@ -113,16 +113,16 @@ def await_decision(store: Store, request: PromotionRequest, *, again: str = "") 
     )
 
 
-def _asker(store: Store, again: str) -> _Asker | None:
+def _asker(store: Store, note: str) -> _Asker | None:
     decider = _decider.get()
     if decider is not None:
         return lambda request, _asked, _refusal: decider(request)
     context = FlowRunContext.get()
     if context is not None and context.flow_run is not None and may_suspend(context.flow_run):
         attempt = context.flow_run.run_count
-        return lambda request, asked, refusal: _ask_in_prefect(store, request, f"{attempt}-{asked}", refusal, again)
+        return lambda request, asked, refusal: _ask_in_prefect(store, request, f"{attempt}-{asked}", refusal, note)
     if sys.stdin.isatty() and sys.stderr.isatty():
-        return lambda request, _asked, refusal: _ask_at_terminal(store, request, refusal, again)
+        return lambda request, _asked, refusal: _ask_at_terminal(store, request, refusal, note)
     return None
 
 
@@ -146,11 +146,11 @@ def _recorded(store: Store, request: PromotionRequest, answer: Answer) -> str:
     return ""
 
 
-def _ask_in_prefect(store: Store, request: PromotionRequest, asked: str, refusal: str, again: str) -> Answer:
+def _ask_in_prefect(store: Store, request: PromotionRequest, asked: str, refusal: str, note: str) -> Answer:
     """The answer of the form; raises Prefect's Pause, which ends this process, when it was not filled in yet."""
     text = describe(request, store)
-    if again:
-        text = f"**Asked again: {escape(again)}**\n\n{text}"
+    if note:
+        text = f"**{escape(note)}**\n\n{text}"
     if refusal:
         text = f"**The last answer was refused: {escape(refusal)}**\n\n{text}"
     seconds = max(1, request.expires_at // 1000 - int(time.time()))
@@ -179,15 +179,15 @@ def _wake_if_decided(store: Store, request: PromotionRequest) -> None:
         get_run_logger().warning("%s", problem)
 
 
-def _ask_at_terminal(store: Store, request: PromotionRequest, refusal: str, again: str) -> Answer:
+def _ask_at_terminal(store: Store, request: PromotionRequest, refusal: str, note: str) -> Answer:
     from rich.console import Console  # noqa: PLC0415 - only a run with a terminal
     from rich.markdown import Markdown  # noqa: PLC0415
     from rich.prompt import Confirm, Prompt  # noqa: PLC0415
 
     console = Console(stderr=True)
     console.print(Markdown(describe(request, store)))
-    if again:
-        console.print(f"Asked again: {again}", markup=False)
+    if note:
+        console.print(note, markup=False)
     if refusal:
         console.print(refusal, style="red", markup=False)
     approve = Confirm.ask("Approve?", console=console)

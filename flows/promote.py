@@ -7,33 +7,23 @@ names, and takes place once.
 from __future__ import annotations
 
 import dataclasses
-import re
 from getpass import getuser
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
-)
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
-from prefect_ml.blocks.server import TrackingServer
+from prefect_ml.blocks.server import named_store
 from prefect_ml.entities import GateResult, PromotionRequest, RequestStatus
-from prefect_ml.flowruns import announced
+from prefect_ml.errors import StaleRequestError
+from prefect_ml.flowruns import announced, rollout, rounds
 from prefect_ml.flows.approval import await_decision
-from prefect_ml.registry.description import describe
+from prefect_ml.flows.page import flow_run_here, publish_request
+from prefect_ml.flows.rollout import carry_out
 from prefect_ml.registry.gates import Gate
-from prefect_ml.store import open_store
 from prefect_ml.store.contract import Store
-from prefect_ml.tasks import evaluate_gate, move_alias
-
-MOVABLE = (RequestStatus.APPROVED, RequestStatus.PROMOTED)
+from prefect_ml.tasks import evaluate_gate
 
 
 @flow(name="promote-model", flow_run_name="promote {name} {version} to {alias}")
@@ -48,13 +38,22 @@ def promote_model(  # noqa: PLR0917 - the parameters of a flow are a form, fille
 ) -> Any:
     """Promote a model version: evaluate the gates, wait for a person, verify again and move the alias.
 
+    What changed since the gates were judged (artifact, evidence, policy, an alias that was rolled back, an approval
+    that was not used in time) sends the promotion back: the gates are judged anew and people are asked again, at most
+    five times. A promotion that another one overtook ends.
+
+    Where the policy wants a canary, an unprotected alias points at the version for a while before the move, and the
+    gates are judged again; where it wants a soak, they are judged again a while after it, and one that fails takes the
+    move back.
+
     How the run ends:
 
     - moved: Completed, with the alias as a dict;
+    - moved and taken back: Failed, named "RolledBack";
     - rejected by a person: Completed, named "Rejected", with None: the question was answered;
     - failed gates: Failed, named "GatesFailed";
     - nobody decided in time: Failed, named "Expired", or failed by Prefect when the suspended run times out;
-    - artifact, evidence or alias changed since the request: Failed.
+    - overtaken by another promotion, or sent back five times: Failed, named "Superseded" or "Expired".
 
     Args:
         name: The registered model.
@@ -65,67 +64,80 @@ def promote_model(  # noqa: PLR0917 - the parameters of a flow are a form, fille
         requester: Who asks; the user of the process when empty. Name a person where the policy asks for four eyes.
         tracking_server: A TrackingServer block by name; the settings of the process when empty.
     """
-    store = (
-        cast("TrackingServer", TrackingServer.load(tracking_server)).get_store() if tracking_server else open_store()
-    )
-    run = _flow_run()
+    store = named_store(tracking_server)
+    run = flow_run_here()
+    asked = _Asked(name, version, alias, requester or getuser(), stage, policy)
+    number = rounds.newest(store, run.id)
+    again = rounds.why_round(store, run.id, number)
+    while True:
+        last = number >= rounds.MOST
+        try:
+            request = _ask(store, run, asked, number)
+        except StaleRequestError as error:  # the alias moved while the gates ran, so nothing was asked
+            if last:
+                raise
+            again = str(error)
+        else:
+            request = await_decision(store, request, note=f"Asked again: {again}" if again else "")
+            request = carry_out(store, request)
+            publish_request(run, "decision", request, store, number)
+            again = rounds.why_again(store, request)
+            if last or not again:
+                return _conclusion(store, request)
+        get_run_logger().warning("The gates are judged anew, and people are asked again: %s", again)
+        number += 1
+
+
+class _Asked(NamedTuple):
+    """What a run is asked to do."""
+
+    name: str
+    version: int
+    alias: str
+    requester: str
+    stage: str | None
+    policy: str | None
+
+
+def _ask(store: Store, run: FlowRun, asked: _Asked, number: int) -> PromotionRequest:
+    """The request of one round, which is there already when the run was interrupted."""
 
     def judge(gate: Gate) -> GateResult:
-        return evaluate_gate(gate, name, version, alias, store=store)
+        return evaluate_gate(gate, asked.name, asked.version, asked.alias, store=store)
 
     request = announced.request_promotion(
         store,
-        name,
-        version,
-        alias,
-        requester=requester or getuser(),
-        key=f"flow-run-{run.id}",
-        stage=stage,
-        policy=policy,
+        asked.name,
+        asked.version,
+        asked.alias,
+        requester=asked.requester,
+        key=rounds.key(run.id, number),
+        stage=asked.stage,
+        policy=asked.policy,
         flow_run_id=str(run.id),
         judge=judge,
     )
-    _publish(run, "evidence", request, store)
-    decided = await_decision(store, request)
-    return _conclude(store, run, decided)
+    publish_request(run, "evidence", request, store, number)
+    return request
 
 
-def _conclude(store: Store, run: FlowRun, request: PromotionRequest) -> dict[str, Any] | State[Any]:
-    alias = None
-    if request.status in MOVABLE:
-        actor = request.decisions[-1].actor if request.decisions else request.requester
-        alias = move_alias(request.request_id, actor=actor, store=store)
-        request = store.get_request(request.request_id)
-    _publish(run, "decision", request, store)
-    if alias is not None:
-        get_run_logger().info("@%s of %s is version %d now.", alias.alias, alias.name, alias.version)
-        return dataclasses.asdict(alias)
+def _conclusion(store: Store, request: PromotionRequest) -> dict[str, Any] | State[Any]:
+    if request.status is RequestStatus.PROMOTED:
+        return _promoted(store, request)
     what = f"{request.name} version {request.version} was not promoted to @{request.alias}"
-    message = f"{what}: {request.status_reason or request.status}"
+    message = f"{what}: {rounds.overtaken_by(store, request) or request.status_reason or request.status}"
     if request.status is RequestStatus.REJECTED and any(not d.approve for d in request.decisions):
         return Completed(name="Rejected", message=message)
     name = "GatesFailed" if request.status is RequestStatus.REJECTED else request.status.capitalize()
     return Failed(name=name, message=message)
 
 
-def _flow_run() -> FlowRun:
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        raise RuntimeError("promote_model is a flow: call it, not its function, so that it has a flow run.")
-    return context.flow_run
-
-
-def _publish(run: FlowRun, part: str, request: PromotionRequest, store: Store) -> None:
-    """Leave the request as it stands on the run's page; a second pass finds it there."""
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{request.name}-{request.alias}".lower()).strip("-")
-    key = f"promotion-{slug}-{part}" if slug else f"promotion-{part}"
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), key=ArtifactFilterKey(any_=[key])
-            )
-        )
-    if not found:
-        create_markdown_artifact(
-            describe(request, store), key=key, description=f"Promotion request {request.request_id}"
-        )
+def _promoted(store: Store, request: PromotionRequest) -> dict[str, Any] | State[Any]:
+    moved = announced.move(store, request.request_id, actor=rollout.mover(request))
+    if (bad := rollout.failed(rollout.results(store, request, "soak"))) is not None:
+        back = "It was taken back" if moved.previous_version is not None else "There is no version to go back to"
+        what = f"{request.name} version {request.version} was promoted to @{request.alias}"
+        why = f"the gate {bad.gate!r} failed at the end of the soak: {bad.summary}"
+        return Failed(name="RolledBack", message=f"{what}, and {why}. {back}.")
+    get_run_logger().info("@%s of %s is version %d now.", moved.alias, moved.name, moved.version)
+    return dataclasses.asdict(moved)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from prefect_ml.flowruns.promotions import CarriedOn, carry_promotions_on
 from prefect_ml.flowruns.reconcile import Reconciled, reconcile
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
@@ -16,9 +17,17 @@ def reconcile_store(timeout: float) -> Reconciled:
     return reconcile(open_store(), timeout)
 
 
+@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15])
+def reconcile_promotions() -> CarriedOn:
+    """Close overdue promotion requests, wake the flow runs of decided ones, carry out those of dead flow runs."""
+    return carry_promotions_on(open_store())
+
+
 @flow
 def reconcile_runs(timeout: float | None = None) -> None:
     """Deliver journals of this machine, end runs without a sign of life as Prefect says they ended, read steps.
+
+    Promotions that their flow runs do not carry on go on as well: see `prefect_ml.flowruns.promotions`.
 
     Args:
         timeout: Seconds without a sign of life after which a run counts as dead; the setting by default.
@@ -26,4 +35,9 @@ def reconcile_runs(timeout: float | None = None) -> None:
     done = reconcile_store(Settings().heartbeat_timeout if timeout is None else timeout)
     get_run_logger().info(
         "%d records delivered, %d runs ended, steps of %d runs read.", done.records, len(done.ended), done.steps
+    )
+    promotions = reconcile_promotions()
+    get_run_logger().info(
+        "Promotions: %d requests expired, %d flow runs resumed, %d carried out, %d rejected versions cleaned up.",
+        *(len(ids) for ids in (promotions.expired, promotions.resumed, promotions.carried_out, promotions.cleaned)),
     )

@@ -2,7 +2,7 @@
 
 Every task takes `store`; without one, the store of this process's settings is opened. Nothing is cached: a record
 in the store, not Prefect's result cache, decides whether a step was taken already. A store that cannot be reached is
-tried again.
+tried again, and what an attempt did whose answer was lost is not done twice: its record bears the id of the task run.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prefect import Task, task
+from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
 
 import prefect_ml as ml
 from prefect_ml.entities import Alias, GateResult, ModelVersion, PromotionRequest
 from prefect_ml.errors import StoreUnavailableError
-from prefect_ml.flowruns import announced
+from prefect_ml.flowruns import announced, waiting
+from prefect_ml.flowruns.rollout import candidate_of
 from prefect_ml.registry import gates
-from prefect_ml.registry.gate import Candidate
 from prefect_ml.registry.policy import PromotionPolicy
 from prefect_ml.store import open_store
 from prefect_ml.store.contract import Store
@@ -30,12 +31,16 @@ def _store_was_away(task: Task[..., Any], task_run: TaskRun, state: State[Any]) 
     return isinstance(state.result(raise_on_failure=False), StoreUnavailableError)
 
 
-_PATIENT: dict[str, Any] = {
+PATIENT: dict[str, Any] = {
     "cache_policy": NO_CACHE,
     "retries": 3,
     "retry_delay_seconds": [1, 5, 15],
     "retry_condition_fn": _store_was_away,
 }
+
+
+# The tag of a version that names the task run that registered it.
+TASK_RUN_TAG = "prefect_ml.task_run_id"
 
 
 @task(cache_policy=NO_CACHE)
@@ -80,7 +85,7 @@ def log_metrics(metrics: Mapping[str, float], step: int = 0) -> None:
     ml.log_metrics(metrics, step=step)
 
 
-@task(**_PATIENT, task_run_name="register {name}")
+@task(**PATIENT, task_run_name="register {name}")
 def register_model(
     source: str,
     name: str,
@@ -104,13 +109,32 @@ def register_model(
         keep("models:/churn/1")
         ```
     """
-    found = store or open_store()
-    return announced.register_model(found, source, name, run_id=run_id, description=description, tags=tags)
+    found, task_run_id = store or open_store(), _task_run_id()
+    if (known := _registered_by(found, name, task_run_id)) is not None:
+        return known
+    marked = {**(tags or {}), **({TASK_RUN_TAG: task_run_id} if task_run_id else {})}
+    return announced.register_model(found, source, name, run_id=run_id, description=description, tags=marked)
 
 
-@task(**_PATIENT, task_run_name="gate {gate.name}")
-def evaluate_gate(gate: gates.Gate, name: str, version: int, alias: str, *, store: Store | None = None) -> GateResult:
+@task(**PATIENT, task_run_name="gate {gate.name}")
+def evaluate_gate(
+    gate: gates.Gate,
+    name: str,
+    version: int,
+    alias: str,
+    *,
+    against: int | None = None,
+    store: Store | None = None,
+) -> GateResult:
     """Judge a version by one gate; a gate that raises has failed.
+
+    Args:
+        gate: the gate.
+        name: the registered model.
+        version: the version.
+        alias: the alias that it asks for.
+        against: the version that it is compared with, 0 for none; the one that holds the alias by default.
+        store: that of this process's settings by default.
 
     Example:
         ```python
@@ -125,10 +149,10 @@ def evaluate_gate(gate: gates.Gate, name: str, version: int, alias: str, *, stor
         assert check().passed
         ```
     """
-    return gates.evaluate_gate(gate, Candidate.of(store or open_store(), name, version, alias))
+    return gates.evaluate_gate(gate, candidate_of(store or open_store(), name, version, alias, against))
 
 
-@task(**_PATIENT, task_run_name="request {name} {version} to {alias}")
+@task(**PATIENT, task_run_name="request {name} {version} to {alias}")
 def request_promotion(
     name: str,
     version: int,
@@ -140,7 +164,7 @@ def request_promotion(
     policy: str | PromotionPolicy | None = None,
     store: Store | None = None,
 ) -> PromotionRequest:
-    """Evaluate the gates and ask for an alias; give a `key` that a retry repeats, and it asks once.
+    """Evaluate the gates and ask for an alias; a retry of the task, or another one with the same `key`, asks once.
 
     Example:
         ```python
@@ -154,16 +178,18 @@ def request_promotion(
         assert ask().status == "PENDING"
         ```
     """
+    if key is None and (task_run_id := _task_run_id()):
+        key = f"task-run-{task_run_id}"
     return announced.request_promotion(
         store or open_store(), name, version, alias, requester=requester, key=key, stage=stage, policy=policy
     )
 
 
-@task(**_PATIENT, task_run_name="decide {request_id}")
+@task(**PATIENT, task_run_name="decide {request_id}")
 def decide_promotion(
     request_id: str, *, approve: bool, actor: str, reason: str = "", store: Store | None = None
 ) -> PromotionRequest:
-    """Record a decision on a promotion request; a rejection needs a reason.
+    """Record a decision on a promotion request, and let a flow run that waits for it go on; a rejection needs a reason.
 
     Example:
         ```python
@@ -178,11 +204,15 @@ def decide_promotion(
         assert refuse().status == "REJECTED"
         ```
     """
-    found = store or open_store()
-    return announced.decide(found, request_id, approve=approve, actor=actor, reason=reason, channel="prefect-task")
+    decided = waiting.decide(
+        store or open_store(), request_id, approve=approve, actor=actor, reason=reason, channel="prefect-task"
+    )
+    if decided.problem:
+        get_run_logger().warning("%s", decided.problem)
+    return decided.request
 
 
-@task(**_PATIENT, task_run_name="move alias for {request_id}")
+@task(**PATIENT, task_run_name="move alias for {request_id}")
 def move_alias(request_id: str, *, actor: str, store: Store | None = None) -> Alias:
     """Move the alias of an approved request, after verifying the artifact once more.
 
@@ -203,9 +233,14 @@ def move_alias(request_id: str, *, actor: str, store: Store | None = None) -> Al
     return announced.move(store or open_store(), request_id, actor=actor)
 
 
-@task(**_PATIENT, task_run_name="roll {name}@{alias} back")
-def rollback_alias(name: str, alias: str, *, actor: str, reason: str, store: Store | None = None) -> Alias:
-    """Move an alias back to its previous version.
+@task(**PATIENT, task_run_name="roll {name}@{alias} back")
+def rollback_alias(
+    name: str, alias: str, *, actor: str, reason: str, key: str | None = None, store: Store | None = None
+) -> Alias:
+    """Move an alias back to its previous version at once; a retry of the task, or the same `key`, does so once.
+
+    A protected alias goes back at once only for those whom the emergency clause of its policy names; the flow
+    `rollback_model` asks for approval instead.
 
     Example:
         ```python
@@ -219,4 +254,20 @@ def rollback_alias(name: str, alias: str, *, actor: str, reason: str, store: Sto
         assert undo().version == 1
         ```
     """
-    return announced.rollback(store or open_store(), name, alias, actor=actor, reason=reason)
+    if key is None and (task_run_id := _task_run_id()):
+        key = f"task-run-{task_run_id}"
+    return announced.rollback(store or open_store(), name, alias, actor=actor, reason=reason, key=key)
+
+
+def _task_run_id() -> str:
+    """The same for each retry of a task; "" where a task's function is called outside a task run."""
+    context = TaskRunContext.get()
+    return "" if context is None else str(context.task_run.id)
+
+
+def _registered_by(store: Store, name: str, task_run_id: str) -> ModelVersion | None:
+    """The version that an attempt of this task run registered whose answer was lost."""
+    if not task_run_id:
+        return None
+    found = store.search_model_versions(f"tags.`{TASK_RUN_TAG}` = '{task_run_id}'").items
+    return next((version for version in found if version.name == name), None)

@@ -154,5 +154,7 @@ def test_the_tasks_of_a_promotion_outside_the_flow(store, version, tmp_path):
             move_alias(request.request_id, actor="bob")
         return rollback_alias(MODEL, "champion", actor="ann", reason="it drifts")
 
+    definition = "name: strict\naliases: [champion]\nemergency: [ann]\n"
+    PromotionPolicyBlock(definition=definition).save_to_store(store, actor="ops")
     assert by_hand().version == version.version
     assert [move.version for move in store.alias_history(MODEL, "champion")] == [1, 2, 1]

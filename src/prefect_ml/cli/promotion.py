@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from getpass import getuser
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cyclopts import Parameter
 
 from prefect_ml.cli.output import Json, complaints, console, emit, fields_of, print_fields, print_json, when
-from prefect_ml.entities import Alias, PromotionRequest, RequestStatus
+from prefect_ml.entities import PromotionRequest, RequestStatus
 from prefect_ml.errors import PromotionError
 from prefect_ml.store import open_store
 
@@ -42,10 +42,10 @@ def promote(
     """
     from prefect_ml.flows.promote import promote_model  # noqa: PLC0415 (loads Prefect)
 
-    state: State[Any] = promote_model(
+    state = promote_model(
         name, version, alias=alias, policy=policy, stage=stage, requester=requester, return_state=True
     )
-    moved = _outcome(state)
+    moved = _outcome(cast("State[Any]", state))
     if json:
         print_json(moved)
     elif moved is None:
@@ -64,15 +64,46 @@ def reject(request_id: str, *, reason: Reason, actor: Actor = None, json: Json =
     _decide(request_id, approve=False, reason=reason, actor=actor, json=json)
 
 
-def rollback(name: str, *, alias: str = "champion", reason: Reason, actor: Actor = None, json: Json = False) -> None:
-    """Move an alias back to its previous version, in one transaction, audited."""
-    from prefect_ml.flowruns import announced  # noqa: PLC0415 (loads Prefect)
+def rollback(
+    name: str,
+    *,
+    alias: str = "champion",
+    reason: Reason,
+    actor: Actor = None,
+    emergency: bool = False,
+    json: Json = False,
+) -> None:
+    """Move an alias back to its previous version, in one transaction, audited.
 
-    moved: Alias = announced.rollback(open_store(), name, alias, actor=actor or getuser(), reason=reason)
+    A protected alias needs the approvals of its policy: this asks at the terminal, or waits for a decision elsewhere.
+
+    Args:
+        name: The registered model.
+        alias: The alias to move back.
+        reason: Why; kept in the audit log.
+        actor: Who asks; the system's user name by default.
+        emergency: Go back at once and unapproved, where the policy's emergency clause names the actor.
+        json: Print JSON for programs.
+    """
+    from prefect_ml.flowruns import announced, rollout  # noqa: PLC0415 (loads Prefect)
+
+    store, who = open_store(), actor or getuser()
+    if not emergency and rollout.is_protected(store, name, alias):
+        from prefect_ml.flows.rollback import rollback_model  # noqa: PLC0415
+
+        state = rollback_model(name, alias, reason, requester=who, return_state=True)
+        moved = _outcome(cast("State[Any]", state))
+    else:
+        moved = fields_of(announced.rollback(store, name, alias, actor=who, reason=reason))
+    if emergency:
+        loud = f"EMERGENCY: @{alias} of {name} went back to version {moved['version']} without approval, by {who}."
+        complaints.print(loud + " The audit log and an event say so.", style="bold red", markup=False, highlight=False)
     if json:
         print_json(moved)
+    elif moved is None:
+        console.print(f"The rollback was rejected; {alias} stays where it is.", markup=False)
     else:
-        print_fields(f"{name}@{alias}", fields_of(moved))
+        print_fields(f"{name}@{alias}", moved)
 
 
 def requests(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from prefect_ml.cli.output import Json, print_fields, print_json
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
@@ -10,17 +12,24 @@ from prefect_ml.store import open_store
 def reconcile(*, timeout: float | None = None, json: Json = False) -> None:
     """Make the record true after processes died: deliver their journals, end their runs, read their steps.
 
+    Promotions go on as well: overdue requests are closed, the flow runs of decided ones are woken, and approved ones
+    are carried out where their flow run is dead.
+
     Args:
         timeout: Seconds without a sign of life after which a run counts as dead; the setting by default.
         json: Print JSON for programs.
     """
-    from prefect_ml.flowruns.reconcile import reconcile as work  # noqa: PLC0415 (only this command needs Prefect)
+    from prefect_ml.flowruns.promotions import carry_promotions_on  # noqa: PLC0415 (only this command needs Prefect)
+    from prefect_ml.flowruns.reconcile import reconcile as work  # noqa: PLC0415
 
-    done = work(open_store(), Settings().heartbeat_timeout if timeout is None else timeout)
+    store = open_store()
+    done = work(store, Settings().heartbeat_timeout if timeout is None else timeout)
+    promotions = carry_promotions_on(store)
     if json:
-        print_json(done)
+        print_json(asdict(done) | {"promotions": promotions})
     else:
         print_fields(
             "Reconciled",
-            {"journals": done.journals, "records": done.records, "ended": list(done.ended), "steps read": done.steps},
+            {"journals": done.journals, "records": done.records, "ended": list(done.ended), "steps read": done.steps}
+            | {f"promotions {what.replace('_', ' ')}": list(ids) for what, ids in asdict(promotions).items()},
         )

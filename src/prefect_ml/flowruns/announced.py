@@ -72,8 +72,33 @@ def move(store: Store, request_id: str, *, actor: str) -> Alias:
     return alias
 
 
-def rollback(store: Store, name: str, alias: str, *, actor: str, reason: str) -> Alias:
+def rollback(
+    store: Store,
+    name: str,
+    alias: str,
+    *,
+    actor: str,
+    reason: str,
+    key: str | None = None,
+    expected_generation: int | None = None,
+    failed_soak: str | None = None,
+) -> Alias:
     """See `prefect_ml.registry.promotion.rollback`."""
-    moved = promotion.rollback(store, name, alias, actor=actor, reason=reason)
+    moved = promotion.rollback(
+        store, name, alias, actor=actor, reason=reason, key=key, expected_generation=expected_generation,
+        failed_soak=failed_soak,
+    )  # fmt: skip
     tell_soon(store)
     return moved
+
+
+def request_rollback(
+    store: Store, name: str, alias: str, *, requester: str, reason: str, key: str | None = None,
+    flow_run_id: str | None = None,
+) -> PromotionRequest:  # fmt: skip
+    """See `prefect_ml.registry.promotion.request_rollback`."""
+    request = promotion.request_rollback(
+        store, name, alias, requester=requester, reason=reason, key=key, flow_run_id=flow_run_id
+    )
+    tell_soon(store)
+    return request

@@ -1,0 +1,186 @@
+"""A promotion that is sent back, overtaken, or killed at any step: each step is done once."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from prefect_ml.entities import RequestStatus
+from prefect_ml.errors import NotFoundError
+from prefect_ml.flowruns import rounds
+from prefect_ml.flows import promote, rollout
+from prefect_ml.flows.approval import Answer, approvals_from
+from prefect_ml.store import open_store
+
+sys.path.append(str(Path(__file__).parent))
+from promoting import MODEL, Killed, artifacts_of, execute, new_run, promoted, protect, registered
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+
+@pytest.fixture
+def store():
+    found = open_store()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def version(store, tmp_path):
+    return registered(store, tmp_path).version
+
+
+def approving(*before):
+    """Approves each request, after doing what comes next of `before`; what was asked is kept."""
+    todo, asked = list(before), []
+
+    def decider(request):
+        asked.append(request)
+        if todo:
+            todo.pop(0)()
+        return Answer(True, "bob", "fine")
+
+    return decider, asked
+
+
+def test_a_changed_policy_sends_the_promotion_back(store, version):
+    protect(store)
+    decider, asked = approving(lambda: protect(store, approvers=["bob"]))
+    run_id, parameters = new_run(version)
+    with approvals_from(decider):
+        state = execute(run_id, parameters)
+    assert state.result()["version"] == version
+    first, second = asked
+    assert (first.key, second.key) == (f"flow-run-{run_id}", f"flow-run-{run_id}-2")
+    assert store.get_request(first.request_id).status is RequestStatus.SUPERSEDED
+    assert store.get_request(second.request_id).policy_version == first.policy_version + 1
+    found = artifacts_of(run_id)
+    assert set(found) == {
+        f"promotion-churn-champion-{part}" for part in ("evidence", "decision", "evidence-2", "decision-2")
+    }
+    assert "SUPERSEDED" in found["promotion-churn-champion-decision"]
+    assert "PROMOTED" in found["promotion-churn-champion-decision-2"]
+
+
+def test_an_alias_that_was_rolled_back_sends_the_promotion_back_but_another_promotion_ends_it(store, version, tmp_path):
+    protect(store, emergency=["ops"])
+    second, third = (registered(store, tmp_path).version for _ in range(2))
+    promoted(store, version)
+    promoted(store, second)
+    decider, asked = approving(lambda: store.rollback(MODEL, "champion", actor="ops", reason="it drifts"))
+    run_id, parameters = new_run(third)
+    with approvals_from(decider):
+        assert execute(run_id, parameters).result()["version"] == third
+    assert len(asked) == 2
+
+    winner = []
+    decider, asked = approving(lambda: winner.append(promoted(store, version)))
+    run_id, parameters = new_run(second)
+    with approvals_from(decider):
+        state = execute(run_id, parameters)
+    assert (state.is_failed(), state.name, len(asked)) == (True, "Superseded", 1)
+    assert winner[0] in state.message
+    assert f"to version {version}" in state.message
+    assert store.get_alias(MODEL, "champion").request_id == winner[0]
+    assert winner[0][:8] in artifacts_of(run_id)["promotion-churn-champion-decision"].replace("&#45;", "-")
+
+
+def test_an_artifact_that_stays_changed_is_asked_for_five_times_at_most(store, version, tmp_path):
+    protect(store)
+    decider, asked = approving()
+    [file] = (tmp_path / "model-0").glob("MLmodel")
+    file.write_text(file.read_text() + "\n# changed\n")
+    run_id, parameters = new_run(version)
+    with approvals_from(decider):
+        state = execute(run_id, parameters)
+    assert (state.name, len(asked)) == ("Superseded", rounds.MOST)
+    assert "artifact" in state.message
+    with pytest.raises(NotFoundError):
+        store.get_alias(MODEL, "champion")
+    assert len(artifacts_of(run_id)) == 2 * rounds.MOST
+
+
+def test_gates_that_fail_in_the_second_round_ask_nobody(store, version):
+    protect(store)
+    strict = [{"type": "metric_threshold", "metric": "auc", "minimum": 0.99}]
+    decider, asked = approving(lambda: protect(store, gates=strict))
+    run_id, parameters = new_run(version)
+    with approvals_from(decider):
+        state = execute(run_id, parameters)
+    assert (state.name, len(asked)) == ("GatesFailed", 1)
+
+
+def test_an_undecided_request_expires_for_good_and_an_approved_one_is_asked_for_again(store, version, monkeypatch):
+    protect(store, expires_after=0.05)
+    run_id, parameters = new_run(version)
+    state = execute(run_id, parameters)
+    assert (state.name, rounds.newest(store, run_id)) == ("Expired", 1)
+
+    protect(store, expires_after=0.3)
+    decider, asked = approving()
+    slow = []
+
+    def late(*given, **named):
+        if not slow:
+            slow.append(protect(store))
+            time.sleep(0.35)
+        return move(*given, **named)
+
+    move = rollout.move_alias
+    monkeypatch.setattr(rollout, "move_alias", late)
+    run_id, parameters = new_run(version)
+    with approvals_from(decider):
+        state = execute(run_id, parameters)
+    assert state.result()["version"] == version
+    assert [store.get_request(each.request_id).status.value for each in asked] == ["EXPIRED", "PROMOTED"]
+
+
+def kill_around(monkeypatch, place, name, when):
+    """Have a function of a module end the process, before or after its work, the first time."""
+    work, left = getattr(place, name), [1]
+
+    def killing(*given, **named):
+        if when == "before" and left:
+            left.pop()
+            raise Killed
+        found = work(*given, **named)
+        if left:
+            left.pop()
+            raise Killed
+        return found
+
+    monkeypatch.setattr(place, name, killing)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        (promote, "evaluate_gate", "after"),
+        (promote.announced, "request_promotion", "after"),
+        (promote, "publish_request", "after"),
+        (promote, "await_decision", "after"),
+        (rollout, "move_alias", "before"),
+        (rollout, "move_alias", "after"),
+        (promote, "_conclusion", "before"),
+    ],
+    ids=lambda step: f"{step[2]} {step[1]}",
+)
+def test_killed_at_any_step_and_executed_again_each_step_is_done_once(store, version, monkeypatch, step):
+    protect(store)
+    decider, asked = approving()
+    run_id, parameters = new_run(version)
+    with approvals_from(decider):
+        with monkeypatch.context() as patch:
+            kill_around(patch, *step)
+            with pytest.raises(Killed):
+                execute(run_id, parameters)
+        assert execute(run_id, parameters).result()["version"] == version
+    [request] = store.list_requests()
+    assert request.status is RequestStatus.PROMOTED
+    assert len(request.decisions) == len(asked) == 1
+    assert [move.request_id for move in store.alias_history(MODEL, "champion")] == [request.request_id]
+    assert len(artifacts_of(run_id)) == 2
+    assert store.verify_audit() == len(store.audit())
