@@ -12,9 +12,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 
-from prefect_ml.entities import ModelVersion, PromotionRequest
+from prefect_ml.blocks.server import named_store
+from prefect_ml.entities import ModelVersion, PromotionRequest, RequestKind
 from prefect_ml.errors import NotFoundError
-from prefect_ml.flows.place import store_at
 from prefect_ml.registry.description import escape
 from prefect_ml.store.contract import Store
 
@@ -47,7 +47,7 @@ def challenge_champions(  # noqa: PLR0917 - the parameters of a flow are a form,
         For each model with a champion: `name`, `champion`, `challenger` (versions), `why` nothing was started, ""
         when something was, and `flow_run_id`.
     """
-    store = store_at(tracking_server)
+    store = named_store(tracking_server)
     found = []
     for name in names_of(store, models):
         champion = version_at(store, name, alias)
@@ -115,7 +115,8 @@ def _why_not(store: Store, champion: ModelVersion, wanted: ModelVersion | None, 
         return "the champion is the newest"
     policy = _policy_version(store, champion.name, alias)
     for asked in _requests_of(store, champion.name):
-        if (asked.version, asked.alias) == (wanted.version, alias) and _policy_of(asked) == policy:
+        same = (asked.kind, asked.version, asked.alias) == (RequestKind.PROMOTION, wanted.version, alias)
+        if same and _policy_of(asked) == policy:
             return f"it was judged before: {asked.status}"
     return ""
 

@@ -13,8 +13,8 @@ from prefect.blocks.core import Block
 from prefect.context import TaskRunContext
 from prefect.utilities.urls import url_for
 
+from prefect_ml.blocks.server import named_store
 from prefect_ml.errors import InvalidInputError
-from prefect_ml.flows.place import store_at
 from prefect_ml.registry.description import escape
 
 Kind = Literal["requested", "approved", "rejected", "moved", "rolled back", "emergency", "decayed"]
@@ -124,7 +124,7 @@ def notify_people(  # noqa: PLR0917 - the parameters of a flow are a form, fille
     Returns:
         The blocks that took it; none when no policy protects the alias or it names no block.
     """
-    policy = store_at(tracking_server).policy_for(name, alias)
+    policy = named_store(tracking_server).policy_for(name, alias)
     blocks = () if policy is None else policy.notify
     return notify(blocks, Notice(kind, name, version, alias, actor=actor, reason=reason))
 

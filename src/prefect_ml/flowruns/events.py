@@ -87,6 +87,7 @@ def _request_events(store: Store, row: AuditEntry) -> Iterator[Event]:
     if request is not None:
         facts |= {
             "generation": request.base_generation,
+            "kind": request.kind,
             "policy": request.policy,
             "gates": {result.gate: result.passed for result in request.evidence},
         }
