@@ -7,6 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from prefect_ml.flowruns.promotions import CarriedOn, carry_promotions_on
 from prefect_ml.flowruns.reconcile import Reconciled, reconcile
+from prefect_ml.flowruns.telling import tell_events
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
 
@@ -23,11 +24,18 @@ def reconcile_promotions() -> CarriedOn:
     return carry_promotions_on(open_store())
 
 
+@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15])
+def reconcile_events() -> int:
+    """Tell Prefect of the changes of the registry whose processes died before they had told."""
+    return tell_events(open_store())
+
+
 @flow
 def reconcile_runs(timeout: float | None = None) -> None:
     """Deliver journals of this machine, end runs without a sign of life as Prefect says they ended, read steps.
 
-    Promotions that their flow runs do not carry on go on as well: see `prefect_ml.flowruns.promotions`.
+    Promotions that their flow runs do not carry on go on as well (see `prefect_ml.flowruns.promotions`), and Prefect is
+    told of what changed the registry without telling it (see `prefect_ml.flowruns.telling`).
 
     Args:
         timeout: Seconds without a sign of life after which a run counts as dead; the setting by default.
@@ -41,3 +49,4 @@ def reconcile_runs(timeout: float | None = None) -> None:
         "Promotions: %d requests expired, %d flow runs resumed, %d carried out, %d rejected versions cleaned up.",
         *(len(ids) for ids in (promotions.expired, promotions.resumed, promotions.carried_out, promotions.cleaned)),
     )
+    get_run_logger().info("%d events of the registry told.", reconcile_events())

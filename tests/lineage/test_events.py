@@ -119,7 +119,9 @@ def test_a_promotion_is_told_step_by_step_and_each_step_once(told, folder):
     store = ml.open_store()
     for _ in range(2):
         register_model(store, folder, "steps")
-    policy = PromotionPolicy(name="p", model_pattern="steps", aliases=["champion"], gates=[], approvals=2)
+    policy = PromotionPolicy(
+        name="p", model_pattern="steps", aliases=["champion"], gates=[], approvals=2, emergency=["dan"]
+    )
 
     @flow
     def promote(version):
@@ -139,9 +141,12 @@ def test_a_promotion_is_told_step_by_step_and_each_step_once(told, folder):
         rollback_alias("steps", "champion", actor="dan", reason="it drifts")
 
     undo()
-    found = eventually(lambda: seen if len(seen := told("steps")) >= 7 else None)
+    found = eventually(lambda: seen if len(seen := told("steps")) >= 9 else None)
+    # Not announced when it happened, and told all the same.
+    assert [event["event"] for event in found[:2]] == ["prefect-ml.model-version.created"] * 2
+    found = found[2:]
     step = ["prefect-ml.promotion.requested", "prefect-ml.promotion.approved", "prefect-ml.alias.moved"]
-    assert [event["event"] for event in found] == [*step, *step, "prefect-ml.alias.rolled-back"]
+    assert [event["event"] for event in found] == [*step, *step, "prefect-ml.alias.emergency-rollback"]
     approved, moved, back = found[1], found[5], found[6]
     assert (approved["payload"]["actor"], approved["payload"]["reason"]) == ("cara", "good")
     assert approved["resource"]["prefect.resource.id"] == "prefect-ml.model-version.steps.1"
@@ -162,7 +167,7 @@ def test_what_gates_or_policies_decide_at_once_is_told_as_well(told, folder):
     ml.request_promotion("at-once", 1, "tried", policy=free)
     with pytest.raises(InvalidInputError):
         ml.reject(refused.request_id, reason="")
-    found = eventually(lambda: seen if len(seen := told("at-once")) >= 4 else None)
+    found = eventually(lambda: seen if len(seen := told("at-once")) >= 5 else None)[1:]
     assert [event["event"].rpartition(".")[2] for event in found] == ["requested", "rejected", "requested", "approved"]
     assert [event["payload"]["alias"] for event in found] == ["champion", "champion", "tried", "tried"]
     assert list(found[1]["payload"]["gates"].values()) == [False]

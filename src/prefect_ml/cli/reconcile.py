@@ -13,7 +13,7 @@ def reconcile(*, timeout: float | None = None, json: Json = False) -> None:
     """Make the record true after processes died: deliver their journals, end their runs, read their steps.
 
     Promotions go on as well: overdue requests are closed, the flow runs of decided ones are woken, and approved ones
-    are carried out where their flow run is dead.
+    are carried out where their flow run is dead. Prefect is told of what changed the registry without telling it.
 
     Args:
         timeout: Seconds without a sign of life after which a run counts as dead; the setting by default.
@@ -21,15 +21,18 @@ def reconcile(*, timeout: float | None = None, json: Json = False) -> None:
     """
     from prefect_ml.flowruns.promotions import carry_promotions_on  # noqa: PLC0415 (only this command needs Prefect)
     from prefect_ml.flowruns.reconcile import reconcile as work  # noqa: PLC0415
+    from prefect_ml.flowruns.telling import tell_events  # noqa: PLC0415
 
     store = open_store()
     done = work(store, Settings().heartbeat_timeout if timeout is None else timeout)
     promotions = carry_promotions_on(store)
+    told = tell_events(store)
     if json:
-        print_json(asdict(done) | {"promotions": promotions})
+        print_json(asdict(done) | {"promotions": promotions, "events": told})
     else:
         print_fields(
             "Reconciled",
             {"journals": done.journals, "records": done.records, "ended": list(done.ended), "steps read": done.steps}
+            | {"events told": told}
             | {f"promotions {what.replace('_', ' ')}": list(ids) for what, ids in asdict(promotions).items()},
         )

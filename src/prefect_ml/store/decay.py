@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from prefect_ml.entities import Decay
 from prefect_ml.errors import InvalidInputError, NotFoundError, PromotionError
-from prefect_ml.store.aliases import current_alias, drop_alias, move_alias, record_move
+from prefect_ml.store.aliases import current_alias, drop_alias
 from prefect_ml.store.audit import record
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.names import check_text
@@ -18,9 +18,10 @@ from prefect_ml.store.registry_names import check_words
 from prefect_ml.store.registry_rows import RegistryRows, find_model, find_version
 from prefect_ml.store.registry_tables import alias_moves, audit
 from prefect_ml.store.requests import alias_subject
+from prefect_ml.store.rollbacks import asked_back, carry_back
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from prefect_ml.entities import GateResult
 
@@ -77,20 +78,23 @@ class DecayRows(RegistryRows):
                 after={"done": done, "gates": gates, "policy": policy.name, "policy_version": policy.version},
                 evidence_digest=digest(document),
             )
-            _carry_out(connection, name, current, done, {"actor": actor, "reason": reason})
+            if done is Decay.ROLLED_BACK:
+                carry_back(connection, name, current, policy, actor=actor, reason=reason)
+            elif done is Decay.REMOVED:
+                drop_alias(connection, name, current, actor=actor, reason=reason)
             return done
 
         return self.change(work)
 
 
 def _may_go_back(connection: Connection, name: str, current: Row[Any]) -> bool:
-    """Whether the version before is there, and did not decay itself when it held the alias last."""
+    """Whether the version before was approved, and did not decay itself when it held the alias last."""
     target = current.previous_version
     if target is None:
         return False
     try:
-        find_version(connection, name, target)
-    except NotFoundError:
+        asked_back(connection, name, current.alias, find_version(connection, name, target))
+    except (NotFoundError, PromotionError):
         return False
     of = alias_moves.c
     held = select(func.max(of.generation)).where(
@@ -103,12 +107,3 @@ def _may_go_back(connection: Connection, name: str, current: Row[Any]) -> bool:
         audit.c.before == canonical("The audit row", last),
     )
     return connection.execute(decayed).first() is None
-
-
-def _carry_out(connection: Connection, name: str, current: Row[Any], done: Decay, said: Mapping[str, str]) -> None:
-    if done is Decay.ROLLED_BACK:
-        target = current.previous_version
-        moved = move_alias(connection, name, current.model, current.alias, target, **said)
-        record_move(connection, "rolled-back", current, moved, reason=said["reason"])
-    elif done is Decay.REMOVED:
-        drop_alias(connection, name, current, **said)
