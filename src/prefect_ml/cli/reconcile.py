@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 
 from prefect_ml.cli.output import Json, print_fields, print_json
+from prefect_ml.errors import StoreUnavailableError
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
+
+logger = logging.getLogger(__name__)
 
 
 def reconcile(*, timeout: float | None = None, json: Json = False) -> None:
@@ -26,7 +30,11 @@ def reconcile(*, timeout: float | None = None, json: Json = False) -> None:
     store = open_store()
     done = work(store, Settings().heartbeat_timeout if timeout is None else timeout)
     promotions = carry_promotions_on(store)
-    told = tell_events(store)
+    try:
+        told = tell_events(store)
+    except StoreUnavailableError as error:  # all else is done
+        told = 0
+        logger.warning("%s", error)
     if json:
         print_json(asdict(done) | {"promotions": promotions, "events": told})
     else:
