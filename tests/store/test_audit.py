@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
-from tampering import unlock
 
 from prefect_ml.entities import Decision, GateResult, Policy, Stage
 from prefect_ml.errors import CorruptArtifactError, InvalidInputError
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.registry_tables import audit
+from tampering import unlock
 
 USER = getpass.getuser()
 
@@ -32,7 +32,7 @@ def lived(store):
     store.set_alias("m", "blue", 1, actor="ann", reason="try")
     store.delete_alias("m", "blue", actor="ann", reason="tried")
     store.transition_stage("m", 1, Stage.STAGING)
-    store.save_policy(Policy("p", 0, "m", ("champion",)), actor="ops", reason="start")
+    store.save_policy(Policy("p", 0, "m", ("champion",), emergency=("cem",)), actor="ops", reason="start")
     for version, yes in ((1, True), (2, True), (3, False)):
         request = store.create_request(
             key=str(version),
@@ -83,7 +83,7 @@ def test_every_change_is_told_in_order(lived):
         ("promoted", "models:/m@champion", "ann", f"promotion request {entries[13].after['request']}"),
         ("request-created", "models:/m@champion", "bob", ""),
         ("request-rejected", "models:/m@champion", "ann", "so"),
-        ("rolled-back", "models:/m@champion", "cem", "it drifts"),
+        ("emergency-rollback", "models:/m@champion", "cem", "it drifts"),
         ("version-deleted", "models:/m/3", USER, ""),
         ("model-created", "models:/n", USER, ""),
         ("model-renamed", "models:/o", USER, ""),
