@@ -30,7 +30,8 @@ from pydantic import Field, ValidationError
 from prefect_ml.entities import PromotionRequest, RequestStatus
 from prefect_ml.errors import InvalidInputError, NotAllowedError, PrefectMLError, PromotionError
 from prefect_ml.flowruns.announced import decide
-from prefect_ml.flowruns.waiting import resume_waiting, tell_waiting
+from prefect_ml.flowruns.card import LONGEST_OF_A_FORM, promotion_card
+from prefect_ml.flowruns.waiting import pause_key, resume_waiting, tell_waiting
 from prefect_ml.registry.description import describe, escape
 from prefect_ml.store.contract import Store
 
@@ -80,7 +81,9 @@ def may_suspend(run: FlowRun) -> bool:
     return run.deployment_id is not None and run.parent_task_run_id is None
 
 
-def await_decision(store: Store, request: PromotionRequest, *, note: str = "") -> PromotionRequest:
+def await_decision(
+    store: Store, request: PromotionRequest, *, note: str = "", seen: Callable[[PromotionRequest], None] | None = None
+) -> PromotionRequest:
     """Return the request as soon as it is no longer pending; in a deployed run, the first call suspends the run.
 
     An answer that the policy or a rule refuses is asked for again, with the refusal.
@@ -89,6 +92,7 @@ def await_decision(store: Store, request: PromotionRequest, *, note: str = "") -
         store: where the request is.
         request: what is to be decided.
         note: shown above the question.
+        seen: called with the request before people are asked again, after some of them decided.
 
     Raises:
         PromotionError: too many answers were refused; the request stays open.
@@ -100,6 +104,8 @@ def await_decision(store: Store, request: PromotionRequest, *, note: str = "") -
         request = store.get_request(request.request_id)
         if request.status is not RequestStatus.PENDING:
             return request
+        if seen is not None and request.decisions:
+            seen(request)
         if asker is None:
             return _watch(store, request)
         answer = asker(request, asked, refusal)
@@ -148,7 +154,7 @@ def _recorded(store: Store, request: PromotionRequest, answer: Answer) -> str:
 
 def _ask_in_prefect(store: Store, request: PromotionRequest, asked: str, refusal: str, note: str) -> Answer:
     """The answer of the form; raises Prefect's Pause, which ends this process, when it was not filled in yet."""
-    text = describe(request, store)
+    text = promotion_card(store, request, longest=LONGEST_OF_A_FORM)
     if note:
         text = f"**{escape(note)}**\n\n{text}"
     if refusal:
@@ -159,7 +165,7 @@ def _ask_in_prefect(store: Store, request: PromotionRequest, asked: str, refusal
             wait_for_input=PromotionForm.with_initial_data(description=text),
             timeout=seconds,
             # The same key on each pass: the pass after the resume finds the answer instead of suspending again.
-            key=f"promotion-{request.request_id}-{asked}",
+            key=pause_key(request, asked),
         )
     except ValidationError:
         return Answer(approve=False, actor="", channel="prefect-ui")

@@ -124,7 +124,7 @@ def _ask(here: Store, version: ModelVersion, wanted: _Wanted, deployment: str) -
     if (asked := asked_already(here, version, alias)) is not None:
         return {"request": asked.request_id}
     if deployment and _is_deployed(deployment):
-        started = run_deployment(
+        started: Any = run_deployment(
             deployment,
             parameters={
                 "name": version.name,

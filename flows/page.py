@@ -10,8 +10,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 
-from prefect_ml.entities import PromotionRequest
-from prefect_ml.registry.description import describe
+from prefect_ml.entities import PromotionRequest, RequestStatus
+from prefect_ml.flowruns.card import promotion_card
 from prefect_ml.store.contract import Store
 
 
@@ -28,7 +28,7 @@ def flow_run_here() -> FlowRun:
 
 
 def publish_request(run: FlowRun, part: str, request: PromotionRequest, store: Store, number: int = 1) -> None:
-    """Leave a request as it stands.
+    """Leave the card of a request as it stands; again when people decided since and more have to.
 
     Args:
         run: the flow run.
@@ -39,11 +39,14 @@ def publish_request(run: FlowRun, part: str, request: PromotionRequest, store: S
     """
     last = "" if number == 1 else f"-{number}"
     about = f"Promotion request {request.request_id}"
-    publish_text(run, f"promotion-{request.name}-{request.alias}-{part}{last}", describe(request, store), about)
+    if request.status is RequestStatus.PENDING and request.decisions:
+        about = f"{about} after {len(request.decisions)} decisions"
+    card = promotion_card(store, request)
+    publish_text(run, f"promotion-{request.name}-{request.alias}-{part}{last}", card, about)
 
 
 def publish_text(run: FlowRun, about: str, markdown: str, description: str) -> None:
-    """Leave a text under a key made of what it is about."""
+    """Leave a text under a key made of what it is about; one with the description is there already on a second pass."""
     key = re.sub(r"[^a-z0-9]+", "-", about.lower()).strip("-")
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(
@@ -51,5 +54,5 @@ def publish_text(run: FlowRun, about: str, markdown: str, description: str) -> N
                 flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), key=ArtifactFilterKey(any_=[key])
             )
         )
-    if not found:
+    if not any(each.description == description for each in found):
         create_markdown_artifact(markdown, key=key, description=description)

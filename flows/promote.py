@@ -7,6 +7,7 @@ names, and takes place once.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from getpass import getuser
 from typing import Any, NamedTuple
 
@@ -78,7 +79,8 @@ def promote_model(  # noqa: PLR0917 - the parameters of a flow are a form, fille
                 raise
             again = str(error)
         else:
-            request = await_decision(store, request, note=f"Asked again: {again}" if again else "")
+            seen = partial(publish_request, run, "evidence", store=store, number=number)
+            request = await_decision(store, request, note=f"Asked again: {again}" if again else "", seen=seen)
             request = carry_out(store, request)
             publish_request(run, "decision", request, store, number)
             again = rounds.why_again(store, request)

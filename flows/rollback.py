@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from getpass import getuser
 from typing import Any
 
@@ -60,7 +61,8 @@ def rollback_model(  # noqa: PLR0917 - the parameters of a flow are a form, fill
         store, name, alias, requester=who, reason=reason, key=rounds.key(run.id, 1), flow_run_id=str(run.id)
     )
     publish_request(run, "evidence", request, store)
-    request = carry_out(store, await_decision(store, request, note=f"Rolled back because: {reason}"))
+    seen = partial(publish_request, run, "evidence", store=store)
+    request = carry_out(store, await_decision(store, request, note=f"Rolled back because: {reason}", seen=seen))
     publish_request(run, "decision", request, store)
     return _conclusion(store, request)
 

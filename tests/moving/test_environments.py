@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from prefect_ml.blocks import TrackingServer as Block
+from prefect_ml.cli.moving import copy
 from prefect_ml.entities import (
     Attempt,
     Decision,
@@ -191,6 +192,15 @@ def test_files_that_changed_are_found(staging, production, where):
         assert production.list_requests() == []
 
 
+def test_what_is_said_of_a_model_is_not_said_of_another_under_its_number(staging, production):
+    production.create_registered_model("base")
+    production.create_model_version("base", "s3://bucket/other", artifact_digest="sha256:other")
+    copied = copy_versions(staging, production, "models:/churn/2")
+    assert copied.evidence == 1
+    assert production.get_foreign_evidence("base", 1) == []
+    assert "Version 1 of 'base' is here with other content" in " ".join(copied.report.conflicts)
+
+
 def test_another_model_under_the_number_stays_and_nothing_is_carried(staging, production, tmp_path):
     production.create_registered_model("churn")
     for number in (1, 2):
@@ -253,7 +263,7 @@ def two_servers(tmp_path_factory):
         yield there, here
 
 
-def test_the_flow_copies_between_two_servers_and_asks_there(prefect_api, two_servers, tmp_path):
+def test_the_flow_copies_between_two_servers_and_asks_there(prefect_api, two_servers, tmp_path, capsys):
     from prefect_ml.flows.copy_model import copy_model
 
     blocks = {}
@@ -276,6 +286,13 @@ def test_the_flow_copies_between_two_servers_and_asks_there(prefect_api, two_ser
     promotion.decide(here, request.request_id, approve=True, actor="pat")
     promotion.move(here, request.request_id, actor="pat")
     assert copy_model(**asked)["promotion"] is None
+    command = {"to": blocks["two"], "origin": blocks["one"], "promote_to": "champion", "json": True}
+    copy("models:/churn/1", requester="cora", **command)
+    assert json.loads(capsys.readouterr().out)["complete"]
+    [request] = here.list_requests(name="churn", status=RequestStatus.PENDING)
+    assert (request.version, request.requester) == (1, "cora")
+    with pytest.raises(InvalidInputError, match="2 versions"):
+        copy("models:/churn", **command)
     with pytest.raises(InvalidInputError, match="no TrackingServer block"):
         copy_model("models:/churn/2", origin="none-such", target=blocks["two"])
     with pytest.raises(InvalidInputError, match="password"):

@@ -85,8 +85,8 @@ def copy_versions(
     for number in numbers:
         _verify(target, report, name, number, digests[number])
     added = 0
-    for of, number in sorted(picked.versions):
-        if _is_there(target, of, number):
+    for (of, number), there in sorted(picked.versions.items()):
+        if _is_same(target, there):
             added += target.take_over_evidence(of, number, origin.url, evidence_of(origin, of, number), actor=actor)
     return Copied(report, [target.get_model_version(name, number) for number in numbers], digests, added)
 
@@ -159,6 +159,16 @@ def _verify(target: Store, report: Report, name: str, number: int, digest: str) 
             f"The files of version {number} of {name!r} at {target.url} have the digest {found}, but the origin's have "
             f"{digest}. Nothing was asked for; restore the files at the origin, or delete the copy, and copy it again."
         )
+
+
+def _is_same(target: Store, there: ModelVersion) -> bool:
+    """Whether the target has this version of the origin, and no other one under its number."""
+    if not _is_there(target, there.name, there.version):
+        return False
+    here = target.get_model_version(there.name, there.version)
+    if there.artifact_digest and here.artifact_digest:
+        return there.artifact_digest == here.artifact_digest
+    return here.creation_timestamp == there.creation_timestamp
 
 
 def _is_there(store: Store, name: str, number: int) -> bool:

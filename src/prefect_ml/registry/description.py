@@ -6,7 +6,7 @@ import datetime as dt
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from prefect_ml.entities import GateResult, ModelVersion, PromotionRequest, RequestStatus
+from prefect_ml.entities import GateResult, ModelVersion, PromotionRequest, RequestKind, RequestStatus
 from prefect_ml.errors import NotFoundError
 from prefect_ml.registry.inert import escape
 from prefect_ml.store.contract import Store
@@ -44,11 +44,13 @@ def describe(request: PromotionRequest, store: Store | None = None) -> str:
 
 def question(request: PromotionRequest) -> str:
     """What is asked, or what became of it, as a heading."""
-    what = f"{escape(request.name)} version {request.version} to @{escape(request.alias)}"
+    to = "as" if request.kind is RequestKind.ROLLBACK else "to"
+    what = f"{escape(request.name)} version {request.version} {to} @{escape(request.alias)}"
+    back = request.kind is RequestKind.ROLLBACK
     if request.status is RequestStatus.PENDING:
-        return f"## Promote {what}?"
+        return f"## Roll back to {what}?" if back else f"## Promote {what}?"
     reason = f": {escape(request.status_reason)}" if request.status_reason else ""
-    return f"## Promotion of {what}: {request.status}{reason}"
+    return f"## {'Rollback to' if back else 'Promotion of'} {what}: {request.status}{reason}"
 
 
 def facts_table(request: PromotionRequest) -> str:
