@@ -14,8 +14,10 @@ from prefect.context import TaskRunContext
 from prefect.utilities.urls import url_for
 
 from prefect_ml.blocks.server import named_store
+from prefect_ml.entities import PromotionRequest, RequestKind, RequestStatus
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.registry.description import escape
+from prefect_ml.store.contract import Store
 
 Kind = Literal["requested", "approved", "rejected", "moved", "rolled back", "emergency", "decayed"]
 
@@ -28,10 +30,16 @@ _SUBJECTS: Mapping[Kind, str] = {
     "emergency": "EMERGENCY ROLLBACK",
     "decayed": "champion decayed",
 }
+_OF_STATUS: Mapping[RequestStatus, Kind] = {
+    RequestStatus.PENDING: "requested",
+    RequestStatus.APPROVED: "approved",
+    RequestStatus.REJECTED: "rejected",
+    RequestStatus.PROMOTED: "moved",
+}
 _SENTENCES: Mapping[Kind, str] = {
-    "requested": "{actor} asks to move the alias {alias} of {name} to version {version}.",
+    "requested": "{actor} asks to move the alias {alias} of {name} {back}to version {version}.",
     "approved": "{actor} approved version {version} of {name} for the alias {alias}.",
-    "rejected": "Version {version} of {name} was not promoted to the alias {alias}.",
+    "rejected": "The alias {alias} of {name} does not move {back}to version {version}.",
     "moved": "The alias {alias} of {name} is version {version} now.",
     "rolled back": "{actor} moved the alias {alias} of {name} back to version {version}.",
     "emergency": "{actor} moved the alias {alias} of {name} back to version {version} in an emergency, unapproved.",
@@ -51,6 +59,7 @@ class Notice(NamedTuple):
         reason: why.
         request_id: the promotion request, if it is about one.
         flow_run_id: the flow run where more is to be seen; linked when Prefect has a UI.
+        back: whether the request is one to roll back.
     """
 
     kind: Kind
@@ -61,15 +70,17 @@ class Notice(NamedTuple):
     reason: str = ""
     request_id: str = ""
     flow_run_id: str = ""
+    back: bool = False
 
     @property
     def subject(self) -> str:
-        return f"{_plain(self.name)} version {self.version}: {_SUBJECTS[self.kind]}"
+        what = _SUBJECTS[self.kind].replace("promotion", "rollback") if self.back else _SUBJECTS[self.kind]
+        return f"{_plain(self.name)} version {self.version}: {what}"
 
     @property
     def body(self) -> str:
         words = {key: _plain(getattr(self, key)) for key in ("name", "alias", "actor")}
-        words["actor"] = words["actor"] or "Somebody"
+        words |= {"actor": words["actor"] or "Somebody", "back": "back " if self.back else ""}
         lines = [_SENTENCES[self.kind].format(version=self.version, **words)]
         if self.reason:
             lines.append(f"Reason: {_plain(self.reason)}")
@@ -98,6 +109,37 @@ def notify(blocks: Sequence[str], notice: Notice) -> list[str]:
         else:
             get_run_logger().warning("The notification block %s told nobody: %s", block, state.message)
     return told
+
+
+def notify_of_request(store: Store, request: PromotionRequest, before: PromotionRequest | None = None) -> None:
+    """Tell the blocks of a request's policy how it stands, within a flow run.
+
+    Args:
+        store: where the policy is.
+        request: the request as it is now.
+        before: as it was when it was told last; nothing is told when its status is the same.
+    """
+    kind = _OF_STATUS.get(request.status)
+    last = request.decisions[-1] if request.decisions else None
+    told_elsewhere = request.kind is RequestKind.ROLLBACK and request.status is RequestStatus.PROMOTED
+    nobody_approved = request.status is RequestStatus.APPROVED and last is None
+    same = before is not None and before.status is request.status
+    if kind is None or same or told_elsewhere or nobody_approved:
+        return
+    blocks = store.get_policy(request.policy, request.policy_version).notify
+    decided = last is not None and kind in ("approved", "rejected")
+    notice = Notice(
+        kind,
+        request.name,
+        request.version,
+        request.alias,
+        actor=last.actor if last is not None and decided else request.requester,
+        reason=last.reason if last is not None and decided else request.status_reason or request.reason,
+        request_id=request.request_id,
+        flow_run_id=request.flow_run_id or "",
+        back=request.kind is RequestKind.ROLLBACK,
+    )
+    notify(blocks, notice)
 
 
 @flow(name="notify-people", flow_run_name="{name}@{alias}: {kind}")

@@ -20,6 +20,7 @@ from prefect_ml.entities import GateResult, PromotionRequest, RequestStatus
 from prefect_ml.errors import StaleRequestError
 from prefect_ml.flowruns import announced, rollout, rounds
 from prefect_ml.flows.approval import await_decision
+from prefect_ml.flows.notify import notify_of_request
 from prefect_ml.flows.page import flow_run_here, publish_request
 from prefect_ml.flows.rollout import carry_out
 from prefect_ml.registry.gates import Gate
@@ -80,8 +81,11 @@ def promote_model(  # noqa: PLR0917 - the parameters of a flow are a form, fille
             again = str(error)
         else:
             seen = partial(publish_request, run, "evidence", store=store, number=number)
-            request = await_decision(store, request, note=f"Asked again: {again}" if again else "", seen=seen)
-            request = carry_out(store, request)
+            notify_of_request(store, request)
+            decided = await_decision(store, request, note=f"Asked again: {again}" if again else "", seen=seen)
+            notify_of_request(store, decided, request)
+            request = carry_out(store, decided)
+            notify_of_request(store, request, decided)
             publish_request(run, "decision", request, store, number)
             again = rounds.why_again(store, request)
             if last or not again:

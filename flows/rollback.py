@@ -15,6 +15,7 @@ from prefect_ml.blocks.server import named_store
 from prefect_ml.entities import Alias, PromotionRequest, RequestStatus
 from prefect_ml.flowruns import announced, rollout, rounds
 from prefect_ml.flows.approval import await_decision
+from prefect_ml.flows.notify import notify_of_request
 from prefect_ml.flows.page import flow_run_here, publish_request, publish_text
 from prefect_ml.flows.rollout import carry_out
 from prefect_ml.registry.description import escape
@@ -62,7 +63,10 @@ def rollback_model(  # noqa: PLR0917 - the parameters of a flow are a form, fill
     )
     publish_request(run, "evidence", request, store)
     seen = partial(publish_request, run, "evidence", store=store)
-    request = carry_out(store, await_decision(store, request, note=f"Rolled back because: {reason}", seen=seen))
+    notify_of_request(store, request)
+    decided = await_decision(store, request, note=f"Rolled back because: {reason}", seen=seen)
+    notify_of_request(store, decided, request)
+    request = carry_out(store, decided)
     publish_request(run, "decision", request, store)
     return _conclusion(store, request)
 
