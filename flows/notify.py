@@ -16,6 +16,7 @@ from prefect.utilities.urls import url_for
 from prefect_ml.blocks.server import named_store
 from prefect_ml.entities import PromotionRequest, RequestKind, RequestStatus
 from prefect_ml.errors import InvalidInputError
+from prefect_ml.flowruns.harmless import harmless
 from prefect_ml.registry.description import escape
 from prefect_ml.store.contract import Store
 
@@ -112,21 +113,25 @@ def notify(blocks: Sequence[str], notice: Notice) -> list[str]:
 
 
 def notify_of_request(store: Store, request: PromotionRequest, before: PromotionRequest | None = None) -> None:
-    """Tell the blocks of a request's policy how it stands, within a flow run.
+    """Tell the blocks of a request's policy how it stands, within a flow run; whatever goes wrong is a warning.
 
     Args:
         store: where the policy is.
         request: the request as it is now.
         before: as it was when it was told last; nothing is told when its status is the same.
     """
+    if before is None or before.status is not request.status:
+        with harmless("The notification blocks of the policy are not told how the promotion stands"):
+            _notify_of_request(store, request)
+
+
+def _notify_of_request(store: Store, request: PromotionRequest) -> None:
     kind = _OF_STATUS.get(request.status)
     last = request.decisions[-1] if request.decisions else None
     told_elsewhere = request.kind is RequestKind.ROLLBACK and request.status is RequestStatus.PROMOTED
     nobody_approved = request.status is RequestStatus.APPROVED and last is None
-    same = before is not None and before.status is request.status
-    if kind is None or same or told_elsewhere or nobody_approved:
+    if kind is None or told_elsewhere or nobody_approved:
         return
-    blocks = store.get_policy(request.policy, request.policy_version).notify
     decided = last is not None and kind in ("approved", "rejected")
     notice = Notice(
         kind,
@@ -139,7 +144,7 @@ def notify_of_request(store: Store, request: PromotionRequest, before: Promotion
         flow_run_id=request.flow_run_id or "",
         back=request.kind is RequestKind.ROLLBACK,
     )
-    notify(blocks, notice)
+    notify(store.get_policy(request.policy, request.policy_version).notify, notice)
 
 
 @flow(name="notify-people", flow_run_name="{name}@{alias}: {kind}")
