@@ -19,13 +19,13 @@ from prefect_ml.blocks.server import named_store
 from prefect_ml.entities import GateResult, PromotionRequest, RequestStatus
 from prefect_ml.errors import StaleRequestError
 from prefect_ml.flowruns import announced, rollout, rounds
+from prefect_ml.flows import gates
 from prefect_ml.flows.approval import await_decision
 from prefect_ml.flows.notify import notify_of_request
 from prefect_ml.flows.page import flow_run_here, publish_request
 from prefect_ml.flows.rollout import carry_out
 from prefect_ml.registry.gates import Gate
 from prefect_ml.store.contract import Store
-from prefect_ml.tasks import evaluate_gate
 
 
 @flow(name="promote-model", flow_run_name="promote {name} {version} to {alias}")
@@ -109,15 +109,16 @@ def _ask(store: Store, run: FlowRun, asked: _Asked, number: int) -> PromotionReq
     """The request of one round, which is there already when the run was interrupted."""
 
     def judge(gate: Gate) -> GateResult:
-        return evaluate_gate(gate, asked.name, asked.version, asked.alias, store=store)
+        return gates.judge(gate, asked.name, asked.version, asked.alias, request_key=key, store=store)
 
+    key = rounds.key(run.id, number)
     request = announced.request_promotion(
         store,
         asked.name,
         asked.version,
         asked.alias,
         requester=asked.requester,
-        key=rounds.key(run.id, number),
+        key=key,
         stage=asked.stage,
         policy=asked.policy,
         flow_run_id=str(run.id),
