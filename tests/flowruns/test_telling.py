@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -63,7 +64,7 @@ def make_old(store, rows, age):
 
 
 @pytest.mark.usefixtures("prefect_api")
-def test_what_a_killed_process_committed_is_told_later_and_once(store):
+def test_what_a_killed_process_committed_is_told_later_and_once_by_however_many(store):
     name = f"killed-{uuid.uuid4().hex[:6]}"
     script = f"""
 import os, signal
@@ -74,9 +75,16 @@ store.create_model_version({name!r}, "s3://models/1", artifact_digest="sha256:1"
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == -9
-    assert tell_events(store) == 1
+    url = str(PREFECT_API_URL.value())
+    with ThreadPoolExecutor(4) as tellers:
+        counts = [each.result() for each in [tellers.submit(tell_events, store, url) for _ in range(4)]]
+    assert set(counts) <= {0, 1}
+    assert max(counts) == 1
     assert tell_events(store) == 0
-    [event] = eventually(lambda: told(name))
+    versions(store, f"{name}-after")
+    assert tell_events(store) == 1
+    eventually(lambda: told(f"{name}-after"))
+    [event] = told(name)
     assert event["event"] == "prefect-ml.model-version.created"
     labels = event["resource"]
     assert (labels["prefect-ml.model"], labels["prefect-ml.version"], labels["prefect-ml.kind"]) == (name, "1", "model")
@@ -109,8 +117,12 @@ def test_each_kind_of_change_is_told_in_order_from_the_record_alone(store):
     store.promote(first.request_id, artifact_digest="sha256:1", actor="ann")
     with pytest.raises(Exception, match="moved"):
         store.promote(second.request_id, artifact_digest="sha256:1", actor="ann")
+    store.create_registered_model(f"{name}-prompt", tags={PROMPT_TAG: "true"})
+    store.create_model_version(f"{name}-prompt", "prompts:/x")
     posted = tell_events(store)
-    found = eventually(lambda: seen if len(seen := told(name)) == posted else None)
+    found = eventually(lambda: seen if len(seen := told(name)) == posted - 1 else None)
+    [prompt] = told(f"{name}-prompt")
+    assert (prompt["resource"]["prefect-ml.kind"], found[0]["resource"]["prefect-ml.kind"]) == ("prompt", "model")
     kinds = [event["event"].removeprefix("prefect-ml.") for event in found]
     assert kinds[:2] == ["model-version.created"] * 2
     assert kinds[2:4] == ["alias.set", "alias.deleted"]
@@ -120,16 +132,6 @@ def test_each_kind_of_change_is_told_in_order_from_the_record_alone(store):
     gone = next(event for event in found if event["event"].endswith("deleted"))["payload"]
     assert (gone["version"], gone["alias"], gone["actor"], gone["reason"]) == (1, "tried", "ann", "tried enough")
     assert len({event["id"] for event in found}) == len(found)
-
-
-@pytest.mark.usefixtures("prefect_api")
-def test_a_prompt_is_told_as_what_it_is(store):
-    name = f"prompt-{uuid.uuid4().hex[:6]}"
-    store.create_registered_model(name, tags={PROMPT_TAG: "true"})
-    store.create_model_version(name, "prompts:/x")
-    assert tell_events(store) == 1
-    [event] = eventually(lambda: told(name))
-    assert event["resource"]["prefect-ml.kind"] == "prompt"
 
 
 class Api:
@@ -221,19 +223,3 @@ def test_one_that_was_away_hears_of_days_but_not_of_months(store):
         make_old(store, 4, 30 * DAY)
         make_old(store, 6, 5 * DAY)
         assert tell_events(store, api.url) == 2
-
-
-@pytest.mark.usefixtures("prefect_api")
-def test_two_that_tell_at_once_make_each_event_once(store):
-    name = f"twice-{uuid.uuid4().hex[:6]}"
-    versions(store, name, 5)
-    url = str(PREFECT_API_URL.value())
-    tellers = [threading.Thread(target=tell_events, args=(store, url)) for _ in range(4)]
-    for teller in tellers:
-        teller.start()
-    for teller in tellers:
-        teller.join()
-    versions(store, f"{name}-after")
-    tell_events(store)
-    eventually(lambda: told(f"{name}-after"))
-    assert [event["payload"]["version"] for event in told(name)] == [1, 2, 3, 4, 5]

@@ -27,6 +27,9 @@ app.command("prefect_ml.cli.promotion:rollback", name="rollback", help="Move an 
 app.command("prefect_ml.cli.promotion:requests", name="requests", help="List promotion requests.")
 app.command("prefect_ml.cli.policies:app", name="policies", help="List and save promotion policies.")
 app.command("prefect_ml.cli.audit:app", name="audit", help="Read and verify the audit log.")
+app.command(
+    "prefect_ml.cli.deploy_flows:deploy_flows", name="deploy-flows", help="Make the deployments of all shipped flows."
+)
 app.command("prefect_ml.cli.serve:serve", name="serve", help="Serve a model over HTTP.")
 app.command("prefect_ml.cli.server:server", name="server", help="Serve the store to a team and to MLflow clients.")
 app.command("prefect_ml.cli.sweep:sweep", name="sweep", help="Train with many parameters and find the best.")
