@@ -253,7 +253,7 @@ labels = arrays.arrays(np.int64, 40, elements=st.integers(0, 1))
 numbers = arrays.arrays(np.float64, 40, elements=st.integers(-5, 5).map(float))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(labels, labels, numbers, arrays.arrays(np.int64, 40, elements=st.integers(0, 3)), st.integers(0, 2**31))
 def test_metrics_are_scikit_learns_for_the_rows_and_for_any_resample(truth, said, values, counts, seed):
     truth[:2] = (0, 1)
