@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from typing import Any, Self
+
+import orjson
 
 
 class FailedError(Exception):
@@ -32,7 +33,7 @@ class Wire:
 
     def post(self, path: str, body: dict[str, Any] | bytes) -> bytes:
         """The body of the answer to a POST of JSON."""
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        content = body if isinstance(body, bytes) else orjson.dumps(body)
         self._socket.sendall(self._head("POST", path, len(content), "Content-Type: application/json\r\n") + content)
         return self._answer()
 

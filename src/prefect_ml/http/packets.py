@@ -18,7 +18,14 @@ class OnePacketProtocol(H11Protocol):
     """HTTP/1.1 over a transport that gathers what is written to it; for the setting `http` of uvicorn."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(cast("asyncio.Transport", GatheringTransport(transport, self.loop)))
+        self._gathering = GatheringTransport(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", self._gathering))
+
+    def on_response_complete(self) -> None:
+        # A client that is alone need not wait for the turn's end; one of several, woken now, would interrupt the turn.
+        if len(self.tasks) <= 1:
+            self._gathering.flush()
+        super().on_response_complete()
 
 
 class GatheringTransport:
@@ -40,17 +47,18 @@ class GatheringTransport:
 
     def write(self, data: bytes) -> None:
         if not self._held:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self.flush)
         self._held.append(data)
         self._size += len(data)
         if self._size > _HELD:
-            self._send()
+            self.flush()
 
     def close(self) -> None:
-        self._send()
+        self.flush()
         self._transport.close()
 
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Send what is held."""
         if self._held and not self._transport.is_closing():
             self._transport.write(b"".join(self._held))
         self._held.clear()

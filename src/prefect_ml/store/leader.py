@@ -27,7 +27,7 @@ _PAUSE = 0.02
 
 
 class _Write:
-    """A write that waits; `ready` is held until it is committed, or until its thread shall commit."""
+    """A write; one that waits has a lock that is held until it is committed, or until its thread shall commit."""
 
     __slots__ = ("leads", "outcome", "ready", "work")
 
@@ -35,8 +35,15 @@ class _Write:
         self.work = work
         self.outcome: Outcome = (None, None)
         self.leads = False
-        self.ready = threading.Lock()
-        self.ready.acquire()
+        self.ready: threading.Lock | None = None
+
+    def wait(self) -> None:
+        if self.ready is not None:
+            self.ready.acquire()
+
+    def go_on(self) -> None:
+        if self.ready is not None:
+            self.ready.release()
 
 
 class Leader:
@@ -73,8 +80,10 @@ class Leader:
             if self._leader == _NOBODY:
                 self._leader = own
                 write.leads = True
-        if not write.leads:
-            write.ready.acquire()
+            else:
+                write.ready = threading.Lock()
+                write.ready.acquire()
+        write.wait()
         if write.leads:
             self._lead(wait=wait)
         result, error = write.outcome
@@ -111,10 +120,10 @@ class Leader:
             self._leader = _NOBODY if successor is None else _CHOSEN
         if successor is not None:
             successor.leads = True
-            successor.ready.release()
+            successor.go_on()
         for write in group:
             if not write.leads:
-                write.ready.release()
+                write.go_on()
 
     def _commit(self, group: list[_Write], *, wait: bool) -> list[Outcome]:
         try:
