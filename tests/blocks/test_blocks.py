@@ -8,16 +8,27 @@ import uuid
 import pytest
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import ValidationError
 
 from prefect_ml.blocks import ArtifactRoot, PromotionPolicyBlock, ServingTarget, TrackingServer
+from prefect_ml.cli import policies
+from prefect_ml.errors import InvalidInputError, NotFoundError
+from prefect_ml.registry.policy import PromotionPolicy
+from prefect_ml.store import open_store
 
 POLICY = "name: champions\nmodel_pattern: churn*\naliases: [champion]\ngates: [{type: loads}]\napprovals: 2\n"
 URL = "postgresql+psycopg://ann:secret@db.example.org/ml"
 BLOCKS = {
     ArtifactRoot: {"uri": "/data/artifacts"},
-    PromotionPolicyBlock: {"definition": POLICY},
+    PromotionPolicyBlock: {
+        "model_pattern": "churn*",
+        "aliases": ["champion"],
+        "gates": [{"type": "metric_threshold", "metric": "auc", "minimum": 0.9}, {"type": "loads"}],
+        "soak": {"seconds": 60},
+        "on_rejection": {"tags": {"promotion": "rejected"}},
+    },
     ServingTarget: {"host": "127.0.0.1", "port": 8080, "model_uri": "models:/churn@champion"},
     TrackingServer: {"store_url": URL, "artifact_root": "/data/artifacts"},
 }
@@ -86,8 +97,37 @@ def test_an_artifact_root_writes_and_reads(tmp_path):
 def test_a_policy_block_holds_only_policies_that_can_work():
     block = PromotionPolicyBlock(definition=POLICY)
     assert block.policy.approvals == 2
-    with pytest.raises(ValidationError, match="protects nothing"):
-        PromotionPolicyBlock(definition="name: p")
+    for nothing in ({"definition": "name: p"}, {"policy_name": "p"}):
+        with pytest.raises(ValidationError, match="protects nothing"):
+            PromotionPolicyBlock(**nothing)
+    with pytest.raises(InvalidInputError, match="has no name"):
+        PromotionPolicyBlock(aliases=["champion"]).policy  # noqa: B018  it raises
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_policy_block_is_put_in_force_by_the_command(monkeypatch, tmp_path):
+    monkeypatch.setenv("PREFECT_ML_STORE_URL", f"sqlite:///{tmp_path / 'store.db'}")
+    name = f"p-{uuid.uuid4().hex}"
+    PromotionPolicyBlock(aliases=["champion"], gates=[{"type": "loads"}], approvals=2).save(name)
+    policies.save(block=name, actor="ops", json=True)
+    saved = open_store().get_policy(name)
+    assert (saved.aliases, saved.approvals, [gate["type"] for gate in saved.gates]) == (("champion",), 2, ["loads"])
+    with pytest.raises(NotFoundError, match="There is no PromotionPolicyBlock 'nope'"):
+        policies.save(block="nope")
+    with pytest.raises(InvalidInputError, match="one of the two"):
+        policies.save()
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_policy_block_of_the_first_release_is_read():
+    """It held the policy as YAML in one field."""
+    name = f"old-{uuid.uuid4().hex}"
+    document = PromotionPolicyBlock(aliases=["other"]).save(name)
+    old = BlockDocumentUpdate(data={"definition": POLICY}, merge_existing_data=False)
+    with get_client(sync_client=True) as client:
+        client._client.patch(f"/block_documents/{document}", json=old.model_dump(mode="json")).raise_for_status()
+    loaded = PromotionPolicyBlock.load(name)
+    assert (loaded.policy, loaded.policy.name) == (PromotionPolicy.from_yaml(POLICY), "champions")
 
 
 @pytest.mark.parametrize(

@@ -210,10 +210,9 @@ def test_weakening_protection_needs_a_reason_too(model):
         {"gates": ()},
         {"gates": ({**GATES[0], "minimum": 0.1},)},
     ):
-        for name in ("champions", "a lax one that comes first"):
-            lax = dataclasses.replace(strict, name=name, **change)
-            with pytest.raises(ProtectedError, match="would weaken the protection of churn@champion, weaken"):
-                model.save_policy(lax, actor="mallory")
+        lax = dataclasses.replace(strict, **change)
+        with pytest.raises(ProtectedError, match="would weaken the protection of churn@champion, weaken"):
+            model.save_policy(lax, actor="mallory")
     stricter = dataclasses.replace(
         strict,
         approvals=3,
@@ -228,6 +227,24 @@ def test_weakening_protection_needs_a_reason_too(model):
     )
     assert model.save_policy(stricter, actor="ops").version == 3
     assert model.save_policy(dataclasses.replace(strict, name="z", approvals=0), actor="ops").version == 1
+
+
+def test_no_policy_takes_over_what_another_one_protects(model):
+    """Not even with a reason, and not for an alias that is not set yet."""
+    for first in (
+        Policy("a", 0, "*", ("champion",), approvals=0),
+        Policy("a", 0, "churn", ("shadow",), approvals=9),
+        Policy("a", 0, "ch*", ("free",), ("Production",)),
+    ):
+        words = r"of model 'churn' is protected by policy 'champions' already, and 'a' would take it over"
+        with pytest.raises(ProtectedError, match=words):
+            model.save_policy(first, actor="mallory", reason="because")
+    model.save_policy(Policy("a", 0, "lab", ("champion",)), actor="ops")
+    with pytest.raises(ProtectedError, match="Change 'champions', or leave the alias out of 'a'"):
+        model.save_policy(Policy("a", 0, "*", ("champion",)), actor="mallory", reason="wider")
+    assert model.save_policy(Policy("a", 0, "*", ("free",)), actor="ops").version == 2
+    assert model.save_policy(dataclasses.replace(CHAMPIONS, name="z", approvals=0), actor="ops").version == 1
+    assert model.policy_for("churn", "champion").name == "champions"
 
 
 def test_of_many_losses_some_are_named(store):

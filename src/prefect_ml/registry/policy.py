@@ -194,6 +194,15 @@ class PromotionPolicy(BaseModel):
         return cls._parsed(data, "The policy")
 
     @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PromotionPolicy:
+        """Read a policy from plain data.
+
+        Raises:
+            InvalidInputError: it is no usable policy; the message names the field.
+        """
+        return cls._parsed(dict(data), "The policy")
+
+    @classmethod
     def _parsed(cls, data: object, what: str) -> PromotionPolicy:
         # Through JSON, where strict validation takes a list for a tuple but still no "1" for a 1.
         try:

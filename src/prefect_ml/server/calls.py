@@ -15,6 +15,7 @@ from prefect_ml.http.refusal import RefusedError, refuse, respond
 from prefect_ml.protocol.origin import request_origin
 from prefect_ml.protocol.sources import check_call
 from prefect_ml.server.promotions import PATH as PROMOTIONS
+from prefect_ml.server.rehashed import MOVING, rehashed
 from prefect_ml.store.calls import KEY_HEADER, PREFIX, Call, calls, encode_error, encode_result
 from prefect_ml.store.origin import within
 
@@ -30,9 +31,9 @@ _log = logging.getLogger("prefect_ml.server")
 _KEY = KEY_HEADER.lower().encode()
 _LONGEST_KEY = 200
 
-# Those that may read many rows.
+# Those that may read many rows, or files.
 _SEARCHING = ("search_", "list_", "sample_")
-_LONG = frozenset({"audit", "get_metric_history", "verify_audit"})
+_LONG = frozenset({"audit", "get_metric_history", "verify_audit"}) | MOVING
 
 # The first class that fits; the client goes by the class that the body names.
 _STATUSES: tuple[tuple[type[PrefectMLError], int], ...] = (
@@ -115,7 +116,8 @@ class Calls:
                 return _status(error), encode_error(error)
 
         try:
-            arguments = call.arguments(body)
+            # Before the transaction of the call, which must not wait for files.
+            arguments = rehashed(self._store, call.name, call.arguments(body))
             if not key or call.reads:
                 return work()
             # A key that is used for something else names another call: else that would be lost without a word.

@@ -18,7 +18,7 @@ from prefect_ml.store.registry_names import check_words
 from prefect_ml.store.registry_rows import RegistryRows, find_model, find_version
 from prefect_ml.store.registry_tables import alias_moves, audit
 from prefect_ml.store.requests import alias_subject
-from prefect_ml.store.rollbacks import asked_back, carry_back
+from prefect_ml.store.rollbacks import carry_back, check_way_back
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,7 @@ def _may_go_back(connection: Connection, name: str, current: Row[Any]) -> bool:
     if target is None:
         return False
     try:
-        asked_back(connection, name, current.alias, find_version(connection, name, target))
+        check_way_back(connection, name, current.alias, find_version(connection, name, target))
     except (NotFoundError, PromotionError):
         return False
     of = alias_moves.c

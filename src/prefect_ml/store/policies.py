@@ -49,6 +49,7 @@ class PolicyRows(RegistryRows):
             saved = read_policy(asked.name, version, content, now(), actor or here().who)
             if current and same(current, saved):
                 return current
+            _refuse_taking_over(connection, before, current, saved)
             weakened = _weakened(connection, before, current, saved)
             if weakened and not reason.strip():
                 raise ProtectedError(
@@ -197,6 +198,27 @@ def _weakened(connection: Connection, before: Sequence[Policy], current: Policy 
     losses = [each for each in words if each]
     more = len(losses) - _MAX_TOLD
     return losses if more <= 0 else [*losses[:_MAX_TOLD], f"do as much to {more} more"]
+
+
+def _refuse_taking_over(
+    connection: Connection, before: Sequence[Policy], current: Policy | None, saved: Policy
+) -> None:
+    """Refuse a policy that would judge, for its name comes first, what another one protects already.
+
+    Else whoever may save a policy could go around every other one, and no weaker rule would be seen in its versions.
+    """
+    after = sorted([*(policy for policy in before if policy is not current), saved], key=lambda p: p.name)
+    protects = ((protecting_alias, "alias", saved.aliases), (protecting_stage, "stage", saved.stages))
+    for name in connection.execute(select(registered_models.c.name)).scalars():
+        for protecting, what, words in protects if _covers(saved, name) else ():
+            for word in words:
+                old = protecting(before, name, word)
+                if old is not None and old.name != saved.name and protecting(after, name, word) is saved:
+                    raise ProtectedError(
+                        f"The {what} {word!r} of model {name!r} is protected by policy {old.name!r} already, and "
+                        f"{saved.name!r} would take it over, since its name comes first. Change {old.name!r}, or leave "
+                        f"the {what} out of {saved.name!r}."
+                    )
 
 
 def _loss(old: Policy | None, new: Policy | None, what: str) -> str:

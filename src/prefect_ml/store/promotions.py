@@ -33,7 +33,7 @@ from prefect_ml.store.requests import (
     overdue,
     set_status,
 )
-from prefect_ml.store.rollbacks import asked_back
+from prefect_ml.store.rollbacks import check_way_back, stages_of_the_way_back
 from prefect_ml.store.rows import now
 
 if TYPE_CHECKING:
@@ -110,8 +110,10 @@ class PromotionRows(RegistryRows):
             judged_at = check_evidence(connection, values, evidence, 0 if current is None else current.generation)
             stages = [values["stage"], found.stage] if values["stage"] else []
             if back:
-                stages = asked_back(connection, name, values["alias"], found)
+                stages = stages_of_the_way_back(connection, name, values["alias"])
             rules = _policy_to_ask(connection, values, policy, policy_version, stages)
+            if back:
+                check_way_back(connection, name, values["alias"], found)
             return _insert(connection, current, values | {"judged_at": judged_at}, rules, evidence)
 
         return self.change(work)

@@ -17,6 +17,7 @@ from prefect_ml.errors import (
     StaleRequestError,
 )
 from prefect_ml.store.aliases import Stages, existing_alias, move_alias, record_move
+from prefect_ml.store.audit_proof import refuse_unmoved
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.evidence import recorded_gates, trial_key
 from prefect_ml.store.names import check_text
@@ -93,8 +94,13 @@ class RollbackRows(RegistryRows):
         return self.change(work)
 
 
-def asked_back(connection: Connection, name: str, alias: str, target: Row[Any]) -> list[str]:
-    """The stages that a rollback would change; refuses to ask for one to another version than the one before.
+def stages_of_the_way_back(connection: Connection, name: str, alias: str) -> list[str]:
+    """The stages that a rollback would change."""
+    return _touched(connection, name, existing_alias(connection, name, alias))
+
+
+def check_way_back(connection: Connection, name: str, alias: str, target: Row[Any]) -> None:
+    """Refuse to ask for a rollback to another version than the one before, or to one that was never approved.
 
     Raises:
         NotFoundError: the alias is not set.
@@ -108,7 +114,6 @@ def asked_back(connection: Connection, name: str, alias: str, target: Row[Any]) 
             "it goes back one step at a time. Promote another version."
         )
     _refuse_never_approved(connection, name, alias, target)
-    return _touched(connection, name, current)
 
 
 def carry_back(
@@ -141,6 +146,7 @@ def carry_back(
         request_id: of the request that is carried out.
     """
     target = _target(connection, name, current).version
+    refuse_unmoved(connection, name, current)
     found = in_force(connection)
     stages: Stages = {}
     for version, (now, before) in _to_restore(connection, name, current).items():
