@@ -10,21 +10,25 @@ from contextlib import closing
 import pytest
 from sqlalchemy import Boolean, delete, insert, select, update
 
-from prefect_ml.entities import Decision, GateResult, Policy, RequestStatus, Stage
+from prefect_ml.entities import Decision, GateResult, Policy, RecordedGate, RequestStatus, Stage
 from prefect_ml.errors import PromotionError, StaleRequestError, TamperedError
 from prefect_ml.store import open_store
+from prefect_ml.store.audit import hash_of
 from prefect_ml.store.canonical import digest
+from prefect_ml.store.evidence import gate_results
 from prefect_ml.store.registry_tables import (
     alias_moves,
     aliases,
+    audit,
     policies,
     promotion_decisions,
     promotion_requests,
 )
+from tampering import unlock
 
 DIGEST = "sha256:ab"
 TABLES = (aliases, alias_moves, policies, promotion_requests, promotion_decisions)
-COLUMNS = [(table, column.name) for table in TABLES for column in table.c]
+COLUMNS = [(table, column.name) for table in (*TABLES, gate_results) for column in table.c]
 
 
 def rules(store, name, alias, **changes):
@@ -72,7 +76,13 @@ def live(store):
     rules(store, "q", "late", expires_after=0.05)
     late = ask(store, 1, "late")
     for version in (1, 2):
-        request = ask(store, version, stage="Production", flow_run_id="f")
+        key = f"judged {version}"
+        for gate in ("g", "h"):
+            found = GateResult(gate, True, "ok", {"auc": 0.9})
+            store.record_gate_result(
+                RecordedGate(key, "m", version, "champion", "sha256:0", DIGEST, version - 1, found)
+            )
+        request = ask(store, version, stage="Production", flow_run_id="f", key=key)
         decide(store, request)
         decide(store, request, "cem")
         move(store, request)
@@ -170,6 +180,27 @@ def test_a_record_that_is_gone_or_added_is_found(copy, table):
     assert store.verify_audit() == len(store.audit())
 
 
+ONE_MORE = (
+    "INSERT INTO gate_results SELECT key, 'x', name, version, alias, spec_digest, artifact_digest, "
+    "champion_generation, passed, summary, evidence, at FROM gate_results WHERE gate = 'h' LIMIT 1"
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM gate_results WHERE key = 'judged 1' AND gate = 'g'",
+        "DELETE FROM gate_results WHERE key = 'judged 2'",
+        ONE_MORE,
+    ],
+)
+def test_what_a_gate_found_for_a_request_is_neither_taken_away_nor_added_to(copy, change):
+    store, connection = copy
+    connection.execute(change)
+    with pytest.raises(TamperedError, match=r"The promotion request \w+ was changed: its gates is"):
+        store.verify_audit()
+
+
 def test_an_alias_that_no_move_set_is_found(copy):
     store, connection = copy
     connection.execute(
@@ -228,6 +259,12 @@ REQUEST_CHANGES = {
     "a stage": {"stage": "Staging"},
     "another key": {"key": "k"},
 }
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request):
+    """A database; that a server's answer is the same error is tested once."""
+    return request.param
 
 
 @pytest.fixture
@@ -309,6 +346,55 @@ def test_a_policy_whose_last_version_was_taken_away_moves_nothing(world):
     write(store, delete(policies).where(policies.c.version == 2))
     with pytest.raises(TamperedError, match="the log knows other versions of the policy 'p'"):
         move(store, ready)
+
+
+def test_a_decision_that_was_changed_moves_nothing(world):
+    store, ready, _ = world
+    write(store, update(promotion_decisions).where(promotion_decisions.c.number == 1).values(decided_at=2**50))
+    with pytest.raises(TamperedError, match=rf"The decision {ready}, 1 was changed: its decided_at"):
+        move(store, ready)
+
+
+def test_an_alias_that_was_changed_does_not_go_back(world):
+    store, _, _ = world
+    for version in (1, 2, 1):
+        store.set_alias("m", "blue", version, actor="ann")
+    write(store, update(aliases).where(aliases.c.alias == "blue").values(previous_version=1))
+    with pytest.raises(TamperedError, match="The alias m, blue was changed: its previous_version is 1"):
+        store.rollback("m", "blue", actor="ann", reason="it drifts")
+    write(store, update(aliases).where(aliases.c.alias == "blue").values(previous_version=2))
+    assert store.rollback("m", "blue", actor="ann", reason="it drifts").version == 2
+
+
+def test_a_log_that_was_changed_moves_nothing(world):
+    store, ready, _ = world
+
+    def forge(connection):
+        unlock(connection)
+        row = dict(
+            connection.execute(select(audit).where(audit.c.action == "request-created").limit(1)).mappings().one()
+        )
+        row["after"] = row["after"].replace('"version":1,', '"version":2,')
+        connection.execute(
+            update(audit).where(audit.c.sequence == row["sequence"]).values(row | {"hash": hash_of(row)})
+        )
+        connection.execute(stored(promotion_requests, ready).values(version=2))
+
+    store.database.write(forge)
+    with pytest.raises(TamperedError, match="a row of the log about it was changed"):
+        move(store, ready)
+
+
+def test_a_server_says_the_same(served_url):
+    url, behind = served_url
+    behind.create_registered_model("m")
+    behind.create_model_version("m", "s")
+    behind.set_alias("m", "blue", 1)
+    write(behind, update(aliases).values(generation=7))
+    remote = open_store(url)
+    with pytest.raises(TamperedError, match="The alias m, blue was changed: its generation is 7"):
+        remote.verify_audit()
+    remote.close()
 
 
 def test_what_was_really_approved_moves_as_before(world):

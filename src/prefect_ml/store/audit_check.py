@@ -9,6 +9,7 @@ be as many of each status as the log says.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, Table, and_, column, exists, func, or_, select, values
@@ -28,7 +29,7 @@ from prefect_ml.store.registry_tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 _FINAL = {RequestStatus.REJECTED, RequestStatus.EXPIRED, RequestStatus.SUPERSEDED, RequestStatus.PROMOTED}
 # So many at a time of those that may have a million characters each.
@@ -36,6 +37,10 @@ _LARGE = 20
 
 _MOVE_KEY = ("name", "alias", "generation")
 _POLICY_KEY = ("name", "version")
+
+
+# Records by their keys.
+Found = Iterable[tuple[tuple[Any, ...], Mapping[Any, Any]]]
 
 
 class RecordCheck:
@@ -66,8 +71,8 @@ class RecordCheck:
         for chunk in _chunks(saved):
             self._compare(policies, chunk, _policies(self._connection, chunk))
         for chunk in _chunks(requests):
-            self._compare(promotion_requests, chunk, _requests(self._connection, chunk))
-        self._compare(promotion_decisions, decisions, _decisions(self._connection, decisions))
+            self._compare(promotion_requests, chunk, requests_of(self._connection, chunk))
+        self._compare(promotion_decisions, decisions, decisions_of(self._connection, decisions))
         self._turn(turns)
 
     def end(self) -> None:
@@ -88,20 +93,9 @@ class RecordCheck:
         _check_pending(self._connection)
         _check_aliases(self._connection)
 
-    def _compare(
-        self, table: Table, told: Sequence[Told], found: Iterable[tuple[tuple[Any, ...], Mapping[Any, Any]]]
-    ) -> None:
+    def _compare(self, table: Table, told: Sequence[Told], found: Found) -> None:
         self._told[table.name] += len(told)
-        rows = dict(found)
-        for sequence, key, columns in told:
-            if key[-1] is None:
-                continue
-            row = rows.get(key)
-            if row is None:
-                raise tampered(sequence, table, key)
-            for name, expected in columns.items():
-                if row[name] != expected:
-                    raise tampered(sequence, table, key, (name, row[name], expected))
+        compare(table, told, found)
 
     def _turn(self, turns: Sequence[Turn]) -> None:
         """Count what requests became, and compare those that stay so."""
@@ -124,6 +118,24 @@ class RecordCheck:
                 raise tampered(*of, ("status_reason", row.status_reason, turn.why))
 
 
+def compare(table: Table, told: Sequence[Told], found: Found) -> None:
+    """Compare records with what the log says of each.
+
+    Raises:
+        TamperedError: one is gone, or says something else.
+    """
+    rows = dict(found)
+    for sequence, key, columns in told:
+        if key[-1] is None:
+            continue
+        row = rows.get(key)
+        if row is None:
+            raise tampered(sequence, table, key)
+        for name, expected in columns.items():
+            if row[name] != expected:
+                raise tampered(sequence, table, key, (name, row[name], expected))
+
+
 def _moves(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], RowMapping]]:
     return _by_key(connection, alias_moves, _MOVE_KEY, told)
 
@@ -133,14 +145,16 @@ def _policies(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tu
         yield key, {**row, "digest": digest(row["content"])}
 
 
-def _requests(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+def requests_of(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """The requests that the log tells of, as it tells of them."""
     ids = [each.key[0] for each in told]
     query = select(promotion_requests).where(promotion_requests.c.request_id.in_(ids))
     for row in connection.execute(query).mappings():
         yield (row["request_id"],), request_as_told(row) | {"gates": gates_digest(connection, row["key"])}
 
 
-def _decisions(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], RowMapping]]:
+def decisions_of(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], RowMapping]]:
+    """The decisions on the requests that the log tells of."""
     asked, made = promotion_requests.c, promotion_decisions.c
     joined = made.request == asked.id
     query = select(asked.request_id, promotion_decisions).join_from(promotion_decisions, promotion_requests, joined)

@@ -12,13 +12,13 @@ from sqlalchemy import Connection, Row, RowMapping, Select, func, select
 from prefect_ml.entities import RequestStatus
 from prefect_ml.errors import TamperedError
 from prefect_ml.store.audit import AUDIT_HEAD, hash_of
+from prefect_ml.store.audit_check import compare, decisions_of, requests_of
 from prefect_ml.store.audit_findings import ADVICE, tampered
-from prefect_ml.store.audit_gates import gates_digest
-from prefect_ml.store.audit_told import Entry, request_as_told
+from prefect_ml.store.audit_told import Entry, Told
 from prefect_ml.store.canonical import digest
 from prefect_ml.store.policies import find_policy
 from prefect_ml.store.registry_names import person
-from prefect_ml.store.registry_tables import audit, policies, promotion_requests
+from prefect_ml.store.registry_tables import aliases, audit, policies, promotion_decisions, promotion_requests
 from prefect_ml.store.requests import alias_subject
 
 if TYPE_CHECKING:
@@ -47,19 +47,45 @@ def refuse_unproven(connection: Connection, row: Row[Any]) -> None:
     if made is None:
         raise _unproven(row, "the log does not tell that it was made")
     _check_chain(connection, row, [entry.row for entry in entries])
-    kept = dict(row._mapping)  # noqa: SLF001  public, in spite of its name
-    found = request_as_told(kept) | {"gates": gates_digest(connection, row.key)}
-    for column, told in made.columns.items():
-        if found[column] != told:
-            raise tampered(made.sequence, promotion_requests, made.key, (column, found[column], told))
+    decided = [told for entry in entries if (told := entry.decision())]
+    compare(promotion_requests, [made], requests_of(connection, [made]))
+    compare(promotion_decisions, decided, decisions_of(connection, decided))
     last = next(turn for entry in entries if (turn := entry.turn()))
     if last.after != RequestStatus.APPROVED:
         raise _unproven(row, f"the log tells last that it is {last.after}")
     rules = _policy(connection, row)
-    approving = _approving(entries, rules, row.requester)
+    approving = _approving(decided, rules, row.requester)
     if len(approving) < rules.approvals:
         counted = f"{len(approving)} approvals that count, and {rules.approvals} are needed"
         raise _unproven(row, f"the log tells of {counted}")
+
+
+def refuse_unmoved(connection: Connection, name: str, current: Row[Any]) -> None:
+    """Refuse to take an alias back from where the audit log does not say that it is.
+
+    Args:
+        connection: of the transaction that moves the alias.
+        name: of the model.
+        current: the row of the alias.
+
+    Raises:
+        TamperedError: the alias, or the log, was changed by other means.
+    """
+    subject = alias_subject(name, current.alias)
+    about = select(audit).where(audit.c.subject == subject).order_by(audit.c.sequence.desc())
+    moves = ((row, told) for row in _pages(connection, about) if (told := Entry(row).move()))
+    row, last = next(moves, (None, None))
+    key = (name, current.alias)
+    if row is None or last is None:
+        raise tampered(None, aliases, key, ("version", current.version, None))
+    if not _is_chained(connection, [row]):
+        raise TamperedError(
+            f"The alias {', '.join(key)} stays where it is: row {last.sequence} of the audit log was changed. {ADVICE}"
+        )
+    for column, told in {**last.columns, "generation": last.key[-1]}.items():
+        found = getattr(current, column, told)
+        if found != told:
+            raise tampered(last.sequence, aliases, key, (column, found, told))
 
 
 def _entries(connection: Connection, row: Row[Any]) -> Iterator[Entry]:
@@ -100,27 +126,29 @@ def _policy(connection: Connection, row: Row[Any]) -> Policy:
     return find_policy(connection, row.policy, row.policy_version)
 
 
-def _approving(entries: Iterable[Entry], rules: Policy, requester: str) -> set[str]:
+def _approving(newest_first: Iterable[Told], rules: Policy, requester: str) -> set[str]:
     """The people whose last word approves, among those who may decide."""
     said: dict[str, bool] = {}
-    for entry in entries:
-        if told := entry.decision():
-            who = told.columns["actor"]
-            own = rules.four_eyes and person(who) == person(requester)
-            if not own and (not rules.approvers or who in rules.approvers):
-                said.setdefault(person(who), told.columns["approve"])
+    for told in newest_first:
+        who = told.columns["actor"]
+        own = rules.four_eyes and person(who) == person(requester)
+        if not own and (not rules.approvers or who in rules.approvers):
+            said.setdefault(person(who), told.columns["approve"])
     return {who for who, approves in said.items() if approves}
 
 
 def _check_chain(connection: Connection, request: Row[Any], rows: Sequence[Mapping[Any, Any]]) -> None:
-    """Each row has its hash, and the row after it builds on that."""
+    if not _is_chained(connection, rows):
+        raise _unproven(request, "a row of the log about it was changed")
+
+
+def _is_chained(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> bool:
+    """Whether each row has its hash, and the row after it builds on that."""
     after = audit.c.sequence.in_([row["sequence"] + 1 for row in rows])
     following = {row.sequence: row.previous_hash for row in connection.execute(select(audit).where(after))}
     head = connection.execute(AUDIT_HEAD).one()
     following[head.sequence + 1] = head.hash
-    for row in rows:
-        if not row["hash"] == hash_of(row) == following.get(row["sequence"] + 1):
-            raise _unproven(request, f"row {row['sequence']} of the log was changed")
+    return all(row["hash"] == hash_of(row) == following.get(row["sequence"] + 1) for row in rows)
 
 
 def _unproven(row: Row[Any], why: str) -> TamperedError:
