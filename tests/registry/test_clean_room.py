@@ -72,6 +72,7 @@ def test_it_predicts_the_same_there(judged, cache):
     assert result.passed, result.summary
     installed = result.evidence["installed"]
     assert any(line.startswith("cloudpickle==") for line in installed)
+    assert all("==" in line for line in installed)
     assert not any(line.startswith(("prefect", "scikit-learn", "pandas")) for line in installed)
     assert result.evidence["compared_with"] == "the outputs kept with the model"
     [environment] = (cache / "cache" / "environments").iterdir()

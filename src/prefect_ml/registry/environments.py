@@ -32,7 +32,7 @@ _PIN = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za-z0-9][A
 _PYTHON = re.compile(r"3\.\d{1,2}", re.ASCII)
 _MAX_BYTES = 1 << 20
 _MOST_PINS = 1000
-_SAID = 2000
+_SAID = 64 << 10
 _LOOK = 0.02
 _USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
 
@@ -150,7 +150,8 @@ def _build(uv: str, target: Path, interpreter: str, lines: Sequence[str], *, bui
         install = [uv, "pip", "install", "--python", python, *only_wheels, "--requirement", str(requirements)]
         _uv(install, env, target.parent, until)
         frozen = _uv([uv, "pip", "freeze", "--python", python], env, target.parent, until)
-        (partial / "complete").write_text(frozen)
+        installed = [line for line in frozen.splitlines() if "==" in line or " @ " in line]
+        (partial / "complete").write_text("\n".join(installed))
         partial.replace(target)
     except OSError as error:
         # Another process may have been faster.
