@@ -8,9 +8,12 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import NoneType
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError
 
 from prefect_ml.entities import Metric
 from prefect_ml.errors import InvalidInputError, NotFoundError, StoreUnavailableError, StoreVersionError, WouldWaitError
@@ -278,68 +281,80 @@ def test_many_threads_write_one_after_the_other_and_all_at_once(sqlite_store):
         assert len(sqlite_store.get_metric_history(run, f"m{number}").items) == 50
 
 
-def test_a_write_that_may_not_wait_does_so_at_once_or_not_at_all(tmp_path):
+def test_writes_that_may_not_wait_are_done_at_once_or_not_at_all(tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'store.db'}", uninterrupted=True)
-    with database.at_once():
-        database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
+    database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
 
     def insert(number):
         return lambda connection: connection.exec_driver_sql("INSERT INTO t VALUES (?)", (number,))
 
+    def at_once(*numbers):
+        return database.at_once([partial(database.write, insert(number)) for number in numbers])
+
     other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(WouldWaitError), database.at_once():
-        database.write(insert(1))
+    with pytest.raises(WouldWaitError):
+        at_once(1)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(database.write, insert(2))
-        with pytest.raises(WouldWaitError), database.at_once():
-            database.write(insert(3))
+        with pytest.raises(WouldWaitError):
+            at_once(3, 3)
         other.execute("COMMIT")
         waiting.result(30)
-    with database.at_once():
-        database.write(insert(4))
-    assert [n for (n,) in other.execute("SELECT n FROM t")] == [2, 4]
+    assert [error for _, error in at_once(4, 5)] == [None, None]
+    assert [n for (n,) in other.execute("SELECT n FROM t")] == [2, 4, 5]
     other.close()
     database.close()
 
 
-def test_a_write_that_may_not_wait_takes_none_with_it_that_may(tmp_path):
+def test_of_writes_that_are_done_at_once_each_may_fail_by_itself(tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'store.db'}", uninterrupted=True)
     database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
-    leader = database._writer
-    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
 
-    def insert(number):
-        return lambda connection: connection.exec_driver_sql("INSERT INTO t VALUES (?)", (number,))
+    def insert(*numbers):
+        def call():
+            for number in numbers:
+                database.write(lambda c, number=number: c.exec_driver_sql("INSERT INTO t VALUES (?)", (number,)))
+            with database.read() as connection:
+                return connection.exec_driver_sql("SELECT count(*) FROM t").scalar()
 
-    with ThreadPoolExecutor(1) as pool:
-        joined = []
+        return call
 
-        class Mutex:
-            """The leader's, which another write comes to in the moment after the first has become the leader."""
+    def fails():
+        insert(7)()
+        raise NotFoundError("Nothing is there.")
 
-            def __init__(self, inner):
-                self.inner = inner
+    results, errors = zip(*database.at_once([insert(1), insert(2, 1), fails, insert(3)]), strict=True)
+    assert results == (1, None, None, 2)
+    assert [type(error) for error in errors] == [NoneType, IntegrityError, NotFoundError, NoneType]
+    [(_, alone)] = database.at_once([fails])
+    assert isinstance(alone, NotFoundError)
+    assert database.at_once([insert(4)]) == [(3, None)]
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT n FROM t").scalars().all() == [1, 3, 4]
+    database.close()
 
-            def __enter__(self):
-                self.inner.acquire()
 
-            def __exit__(self, *_):
-                self.inner.release()
-                if leader._leader == threading.get_ident() and not joined:
-                    joined.append(pool.submit(database.write, insert(2)))
-                    while len(leader._waiting) < 2:
-                        assert not joined[0].done()
+def test_writes_that_wait_go_on_after_one_that_was_done_at_once(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}", uninterrupted=True)
+    database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
+    with ThreadPoolExecutor(4) as pool:
+        waiting = []
 
-        leader._mutex = Mutex(leader._mutex)
-        with pytest.raises(WouldWaitError), database.at_once():
-            database.write(insert(1))
-        assert not joined[0].done()
-        other.execute("COMMIT")
-        joined[0].result(30)
-    assert [n for (n,) in other.execute("SELECT n FROM t")] == [2]
-    other.close()
+        def call():
+            def insert(connection, number):
+                connection.exec_driver_sql("INSERT INTO t VALUES (?)", (number,))
+
+            waiting.extend(pool.submit(database.write, partial(insert, number=number)) for number in range(4))
+            while len(database._writer._waiting) < 4:
+                assert not any(future.done() for future in waiting)
+            return "done"
+
+        assert database.at_once([call]) == [("done", None)]
+        for future in waiting:
+            future.result(30)
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT n FROM t ORDER BY n").scalars().all() == [0, 1, 2, 3]
     database.close()
 
 
@@ -374,8 +389,8 @@ def test_a_write_waits_while_another_process_recovers_the_file_after_a_crash(sql
 @pytest.mark.parametrize("url", ["sqlite:///store.db", "postgresql://127.0.0.1:1/none"])
 def test_only_a_servers_own_file_is_written_at_once(url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(WouldWaitError), Database(url).at_once():
-        pytest.fail("never reached")
+    with pytest.raises(WouldWaitError):
+        Database(url).at_once([lambda: pytest.fail("never reached")])
 
 
 def test_a_full_disk_loses_nothing_acknowledged_and_heals(sqlite_store):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prefect_ml.errors import WouldWaitError
 from prefect_ml.protocol.webhook_calls import WebhookCalls
@@ -13,9 +13,6 @@ from prefect_ml.store.calls import KeyedStore
 from prefect_ml.store.webhook_contract import WebhookStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
     from prefect_ml.artifacts import ArtifactStore
 
 
@@ -23,11 +20,13 @@ class ServedStore(KeyedStore, WebhookStore, Protocol):
     """A store whose calls may be repeated, with the webhooks that its server calls."""
 
 
-@contextmanager
-def _never() -> Iterator[None]:
+Outcome = tuple[Any, BaseException | None]
+AtOnce = Callable[[Sequence[Callable[[], Any]]], list[Outcome]]
+
+
+def _never(_: Sequence[Callable[[], Any]]) -> list[Outcome]:
     """Every write may have to wait."""
     raise WouldWaitError
-    yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +36,12 @@ class Backend:
     Attributes:
         store: of everything that is no file.
         artifacts: everything below the server's artifact root, which clients know as `mlflow-artifacts:/`.
-        at_once: a context within which a write raises `WouldWaitError` where it would have to wait.
+        at_once: what comes of each of several calls, their writes committed together; `WouldWaitError` where they would
+            have to wait.
         webhook_calls: calls webhooks, by default as the environment's settings allow.
     """
 
     store: ServedStore
     artifacts: ArtifactStore
-    at_once: Callable[[], AbstractContextManager[None]] = _never
+    at_once: AtOnce = _never
     webhook_calls: WebhookCalls = field(default_factory=lambda: WebhookCalls(Settings()))

@@ -7,15 +7,16 @@ more than the write that most requests are about.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import orjson
 
-from prefect_ml.errors import WouldWaitError
 from prefect_ml.http.refusal import RefusedError, refuse, respond
 from prefect_ml.protocol.origin import request_origin
 from prefect_ml.protocol.refusals import refusal
+from prefect_ml.protocol.together import Together
 from prefect_ml.protocol.wire import from_body, from_query
 from prefect_ml.store.origin import within
 
@@ -55,6 +56,7 @@ class Dispatch:
         self._otherwise = otherwise
         self._lanes = lanes
         self._bodies = bodies
+        self._together = Together(backend.at_once)
         self._exact: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[re.Pattern[str], str, dict[str, Route]]] = []
         patterns: dict[str, dict[str, Route]] = {}
@@ -77,7 +79,7 @@ class Dispatch:
             if scope["method"] != "GET":
                 body = await self._read(scope, receive)
             quick = route.quick and len(body) <= _QUICK_BODY
-            answer = self._work_at_once(route, scope, body, path) if quick else None
+            answer = await self._together.run(partial(self._work, route, scope, body, path)) if quick else None
             if answer is None:
                 lane = self._lanes.searches if route.searches else self._lanes.quick
                 answer = await lane.run(self._work, route, scope, body, path)
@@ -95,14 +97,6 @@ class Dispatch:
             if match := pattern.fullmatch(path):
                 return template, methods, match.groupdict()
         return "", None, {}
-
-    def _work_at_once(self, route: Route, scope: Scope, body: bytes, path: Mapping[str, str]) -> bytes | None:
-        """The answer of a route that is quicker than the way to another thread; None when it would have to wait."""
-        try:
-            with self._backend.at_once():
-                return self._work(route, scope, body, path)
-        except WouldWaitError:
-            return None
 
     def _work(self, route: Route, scope: Scope, body: bytes, path: Mapping[str, str]) -> bytes:
         if scope["method"] == "GET":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import threading
@@ -17,10 +18,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError, WouldWaitError
 from prefect_ml.store.driver import BEGUN
 from prefect_ml.store.leader import Leader
-from prefect_ml.store.writer import Writer
+from prefect_ml.store.writer import Outcome, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -94,6 +95,8 @@ class Database:
         if (joined := self._joined_connection) is not None:
             if serializable:
                 raise RuntimeError("A serializable write cannot join a transaction that is not.")
+            if self._joined.alone:
+                return work(joined)
             with joined.begin_nested():
                 return work(joined)
         with self._named_failures():
@@ -108,26 +111,50 @@ class Database:
         A write that raises undoes what it did itself. Failures of the database are not named before the outer write
         has seen them, which may have to be run again.
         """
-        self._joined.connection = connection
+        self._joined.connection, self._joined.alone = connection, False
         try:
             yield
         finally:
             self._joined.connection = None
 
-    @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Within, a write of this thread raises `WouldWaitError` where it would wait for another thread or process.
+    def at_once(self, calls: Sequence[Callable[[], Any]]) -> list[Outcome]:
+        """What comes of each of several calls, once all that they wrote is committed together.
 
-        So an event loop may write by itself, which costs less than the way to another thread and back. A database
-        behind a network is always waited for.
+        An event loop may do that by itself, which costs less than the way to another thread and back. A call that
+        fails takes nothing of the others with it.
+
+        Raises:
+            WouldWaitError: a write would have to wait for another thread or process; nothing is done. A database
+                behind a network is always waited for.
         """
         if self.dialect != "sqlite" or not self._uninterrupted:
             raise WouldWaitError
-        self._joined.at_once = True
+        writer = self._writing()
+        if not isinstance(writer, Leader):
+            raise WouldWaitError
+        works = [functools.partial(self._alone, call) for call in calls]
         try:
-            yield
+            outcomes = writer.run_now(works)
+        except WouldWaitError:
+            raise
+        except Exception as error:  # noqa: BLE001  each of those who asked is told
+            outcomes = [(None, error)] * len(works)
+        return [(result, error and self._named(error)) for result, error in outcomes]
+
+    def _alone(self, call: Callable[[], T], connection: Connection) -> T:
+        """The result of a call whose writes, all together, have their own savepoint or transaction."""
+        self._joined.connection, self._joined.alone = connection, True
+        try:
+            return call()
         finally:
-            self._joined.at_once = False
+            self._joined.connection = None
+
+    def _named(self, error: BaseException) -> BaseException:
+        try:
+            with self._named_failures():
+                raise error  # noqa: TRY301  so that it is named in one place
+        except BaseException as named:  # noqa: BLE001  it is told to whoever asked
+            return named
 
     @contextmanager
     def bare(self) -> Iterator[Any]:
@@ -175,7 +202,7 @@ class Database:
         while True:
             writer = self._writing()
             if isinstance(writer, Leader):
-                return writer.run(work, wait=not getattr(self._joined, "at_once", False))
+                return writer.run(work)
             # Another thread may close the writer between the two steps; then there is a new one.
             if (answer := writer.submit(work)) is not None:
                 return answer.result()

@@ -14,7 +14,7 @@ from prefect_ml.store.driver import BEGUN, driver_of, execute
 from prefect_ml.store.writer import GROUP, Outcome, do
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -63,34 +63,42 @@ class Leader:
         self._waiting: list[_Write] = []
         self._leader = _NOBODY
 
-    def run(self, work: Callable[[Connection], T], *, wait: bool = True) -> T:
-        """Run `work` in the next transaction, and return its result once that is committed.
-
-        Raises:
-            WouldWaitError: it would have to wait for another thread or process, and `wait` is false; nothing is done.
-        """
-        own = threading.get_ident()
-        if self._leader == own:
-            raise RuntimeError("A write was started inside a write; pass the connection on instead.")
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in the next transaction, and return its result once that is committed."""
         write = _Write(work)
         with self._mutex:
-            if not wait and self._leader != _NOBODY:
-                raise WouldWaitError
+            self._refuse_nesting()
             self._waiting.append(write)
             if self._leader == _NOBODY:
-                self._leader = own
+                self._leader = threading.get_ident()
                 write.leads = True
             else:
                 write.ready = threading.Lock()
                 write.ready.acquire()
         write.wait()
         if write.leads:
-            self._lead(wait=wait)
+            self._lead()
         result, error = write.outcome
         if error is not None:
             raise error
         found: T = result
         return found
+
+    def run_now(self, works: Sequence[Callable[[Connection], Any]]) -> list[Outcome]:
+        """Run several in one transaction that begins now, and say what came of each once that is committed.
+
+        Raises:
+            WouldWaitError: it would have to wait for another thread or process; nothing is done.
+        """
+        with self._mutex:
+            self._refuse_nesting()
+            if self._leader != _NOBODY:
+                raise WouldWaitError
+            self._leader = threading.get_ident()
+        try:
+            return self._commit(works, wait=False)
+        finally:
+            self._step_down()
 
     def close(self) -> None:
         """Finish what is being written and give the connection back."""
@@ -106,35 +114,45 @@ class Leader:
         if connection is not None:
             connection.close()
 
-    def _lead(self, *, wait: bool) -> None:
+    def _refuse_nesting(self) -> None:
+        if self._leader == threading.get_ident():
+            raise RuntimeError("A write was started inside a write; pass the connection on instead.")
+
+    def _lead(self) -> None:
         """Commit what waits, this thread's own write among it, and leave the rest to the thread of its first one."""
         with self._mutex:
             self._leader = threading.get_ident()
-            # One that may not wait is the first, and would take those with it that may.
-            most = GROUP if wait else 1
-            group, self._waiting = self._waiting[:most], self._waiting[most:]
-        for write, outcome in zip(group, self._commit(group, wait=wait), strict=True):
+            group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
+        for write, outcome in zip(group, self._outcomes(group), strict=True):
             write.outcome = outcome
+        self._step_down()
+        for write in group:
+            if not write.leads:
+                write.go_on()
+
+    def _step_down(self) -> None:
         with self._mutex:
             successor = self._waiting[0] if self._waiting else None
             self._leader = _NOBODY if successor is None else _CHOSEN
         if successor is not None:
             successor.leads = True
             successor.go_on()
-        for write in group:
-            if not write.leads:
-                write.go_on()
 
-    def _commit(self, group: list[_Write], *, wait: bool) -> list[Outcome]:
+    def _outcomes(self, group: list[_Write]) -> list[Outcome]:
+        try:
+            return self._commit([write.work for write in group])
+        except BaseException as error:  # noqa: BLE001  whoever waits for the answer gets it
+            return [(None, error)] * len(group)
+
+    def _commit(self, works: Sequence[Callable[[Connection], Any]], *, wait: bool = True) -> list[Outcome]:
         try:
             if self._connection is None:
                 self._connection = _own_connection(self._engine)
             self._begin(self._connection, wait=wait)
-            return _committed(self._connection, [write.work for write in group])
-        except BaseException as error:  # noqa: BLE001  whoever waits for the answer gets it
-            if isinstance(error, DBAPIError):  # else what was refused is rolled back, and the connection is well
-                self._let_go()
-            return [(None, error)] * len(group)
+            return _committed(self._connection, works)
+        except DBAPIError:  # by any other error what was refused is rolled back, and the connection is well
+            self._let_go()
+            raise
 
     def _begin(self, connection: Connection, *, wait: bool) -> None:
         deadline = time.monotonic() + self._patience
@@ -155,7 +173,7 @@ class Leader:
             pause = min(pause * 2, _PAUSE)
 
 
-def _committed(connection: Connection, works: list[Callable[[Connection], Any]]) -> list[Outcome]:
+def _committed(connection: Connection, works: Sequence[Callable[[Connection], Any]]) -> list[Outcome]:
     """What came of writes, in the transaction that the connection's driver has begun, once it is committed.
 
     SQLAlchemy's own transaction costs more than SQLite's. It begins one beside this when a write goes through it, and
