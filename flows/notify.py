@@ -7,9 +7,10 @@ import inspect
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from prefect import flow, get_run_logger, task
+from prefect import Task, flow, get_run_logger, task
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.utilities.urls import url_for
 
@@ -184,7 +185,12 @@ def _once(_: TaskRunContext, given: Mapping[str, Any]) -> str | None:
     return f"prefect-ml-notice-{notice.request_id}-{notice.kind}-{given['block']}".replace("/", "-")
 
 
-@task(cache_key_fn=_once, persist_result=True, retries=1, retry_delay_seconds=2)
+def _may_work_again(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 - Prefect's shape
+    """Whether a block failed otherwise than by being none, or not there."""
+    return not isinstance(state.result(raise_on_failure=False), ValueError)
+
+
+@task(cache_key_fn=_once, persist_result=True, retries=1, retry_delay_seconds=2, retry_condition_fn=_may_work_again)
 def _send(block: str, notice: Notice) -> bool:
     found = Block.load(block)
     if not isinstance(found, NotificationBlock):

@@ -76,7 +76,7 @@ def test_each_step_is_told_once_and_a_block_that_fails_stops_nothing(told, model
     assert subjects(told) == ["promotion asked for", "promotion approved", "promoted"]
     asked, approved, _moved = (call.said["body"] for call in told.calls)
     assert "Decide with: prefect-ml approve" in asked
-    assert not {"<", "@", "{{", "http:"} & {part for part in ("<", "@", "{{", "http:") if part in asked}
+    assert not [part for part in ("<", "@", "{{", "://evil") if part in asked]
     assert asked.endswith(" s3cret")
     assert "good &#60;b&#62;enough" in approved
     assert "slack-webhook/nobody told nobody" in caplog.text
