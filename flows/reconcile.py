@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect_ml.flowruns.promotions import CarriedOn, carry_promotions_on
 from prefect_ml.flowruns.reconcile import Reconciled, reconcile
 from prefect_ml.flowruns.telling import tell_events
+from prefect_ml.flows.rollout import judge_of
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
 
@@ -21,7 +22,7 @@ def reconcile_store(timeout: float) -> Reconciled:
 @task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15])
 def reconcile_promotions() -> CarriedOn:
     """Close overdue promotion requests, wake the flow runs of decided ones, carry out those of dead flow runs."""
-    return carry_promotions_on(open_store())
+    return carry_promotions_on(open_store(), judge_of)
 
 
 @task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15])

@@ -17,10 +17,11 @@ from prefect.states import Scheduled
 from prefect_ml.entities import GateResult, PromotionRequest, RequestStatus
 from prefect_ml.errors import PromotionError, StaleRequestError
 from prefect_ml.flowruns import rollout
+from prefect_ml.flows import gates
 from prefect_ml.flows.approval import may_suspend
 from prefect_ml.registry.gates import Gate
 from prefect_ml.store.contract import Store
-from prefect_ml.tasks import PATIENT, evaluate_gate, move_alias
+from prefect_ml.tasks import PATIENT, move_alias
 
 # Seconds: what a process waits itself. A longer wait gives the process up, and the run is scheduled for its end.
 _SHORT = 60.0
@@ -42,10 +43,7 @@ def carry_out(store: Store, request: PromotionRequest) -> PromotionRequest:
     Raises:
         CorruptArtifactError, NotFoundError: the files are not those that were registered, or gone.
     """
-
-    def judge(gate: Gate, against: int | None) -> GateResult:
-        return evaluate_gate(gate, request.name, request.version, request.alias, against=against, store=store)
-
+    judge = judge_of(store, request)
     while (step := rollout.next_step(store, request)).kind != "done":
         _wait_until(step)
         try:
@@ -67,6 +65,17 @@ def carry_out(store: Store, request: PromotionRequest) -> PromotionRequest:
     return request
 
 
+def judge_of(store: Store, request: PromotionRequest) -> rollout.Judge:
+    """Judges gates of every kind for a request, each as a task run."""
+
+    def judge(gate: Gate, key: str, against: int | None) -> GateResult:
+        return gates.judge(
+            gate, request.name, request.version, request.alias, request_key=key, against=against, store=store
+        )
+
+    return judge
+
+
 @task(**PATIENT, task_run_name="{step.kind} of {request.request_id}")
 def take_step(step: rollout.Step, request: PromotionRequest, store: Store) -> None:
     """One step of a rollout that judges nothing."""
@@ -82,8 +91,8 @@ def clean_up_rejected(request: PromotionRequest, store: Store) -> None:
         get_run_logger().warning("%s", problem)
 
 
-def _no_gates(gate: Gate, against: int | None) -> GateResult:
-    raise TypeError(f"A step that judges nothing asked for {gate.name!r}, against {against}.")
+def _no_gates(gate: Gate, key: str, against: int | None) -> GateResult:
+    raise TypeError(f"A step that judges nothing asked for {gate.name!r}, under {key!r} and against {against}.")
 
 
 def _wait_until(step: rollout.Step) -> None:

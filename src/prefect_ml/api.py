@@ -378,7 +378,7 @@ def promote(request_id: str, *, actor: str | None = None) -> Alias:
 
 
 def rollback(name: str, alias: str = "champion", *, reason: str, actor: str | None = None) -> Alias:
-    """Move an alias back to its previous version, as the user of this process by default."""
+    """Move an alias back at once, as the user of this process by default; a protected one only in an emergency."""
     moved: Alias = _registry().rollback(open_store(), name, alias, actor=actor or capture.user(), reason=reason)
     return moved
 

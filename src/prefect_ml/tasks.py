@@ -230,7 +230,10 @@ def move_alias(request_id: str, *, actor: str, store: Store | None = None) -> Al
         assert promote().version == 1
         ```
     """
-    return announced.move(store or open_store(), request_id, actor=actor)
+    found = store or open_store()
+    moved = announced.move(found, request_id, actor=actor)
+    waiting.wake_overtaken(found, moved.name, moved.alias)
+    return moved
 
 
 @task(**PATIENT, task_run_name="roll {name}@{alias} back")
@@ -256,7 +259,10 @@ def rollback_alias(
     """
     if key is None and (task_run_id := _task_run_id()):
         key = f"task-run-{task_run_id}"
-    return announced.rollback(store or open_store(), name, alias, actor=actor, reason=reason, key=key)
+    found = store or open_store()
+    moved = announced.rollback(found, name, alias, actor=actor, reason=reason, key=key)
+    waiting.wake_overtaken(found, name, alias)
+    return moved
 
 
 def _task_run_id() -> str:

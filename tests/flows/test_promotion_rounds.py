@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from prefect import flow
 
+from prefect_ml import tasks
+from prefect_ml.cli import app
 from prefect_ml.entities import RequestStatus
-from prefect_ml.errors import NotFoundError
+from prefect_ml.errors import NotFoundError, PromotionError, StoreUnavailableError
 from prefect_ml.flowruns import rounds
 from prefect_ml.flows import promote, rollout
 from prefect_ml.flows.approval import Answer, approvals_from
@@ -138,6 +141,43 @@ def test_an_undecided_request_expires_for_good_and_an_approved_one_is_asked_for_
     assert [store.get_request(each.request_id).status.value for each in asked] == ["EXPIRED", "PROMOTED"]
 
 
+def test_the_command_says_in_a_sentence_why_a_promotion_was_refused(store, version):
+    protect(store, gates=[{"type": "metric_threshold", "metric": "auc", "minimum": 0.99}])
+    with pytest.raises(PromotionError, match="was not promoted to @champion: the gate 'metric_threshold' failed"):
+        app(["promote", MODEL, str(version)], exit_on_error=False, result_action="return_value")
+
+
+def test_a_task_whose_answer_was_lost_does_not_do_its_work_twice(store, version, tmp_path, monkeypatch):
+    protect(store, gates=[])
+
+    def losing(name):
+        work, left = getattr(tasks.announced, name), [1]
+
+        def work_and_lose(*given, **named):
+            found = work(*given, **named)
+            if left:
+                left.pop()
+                raise StoreUnavailableError("the answer was lost; try again")
+            return found
+
+        monkeypatch.setattr(tasks.announced, name, work_and_lose)
+
+    @flow
+    def by_hand():
+        at_once = {"retry_delay_seconds": 0}
+        second = tasks.register_model.with_options(**at_once)(str(tmp_path / "model-0"), MODEL)
+        asked = tasks.request_promotion.with_options(**at_once)(MODEL, second.version, "champion", requester="ann")
+        tasks.decide_promotion.with_options(**at_once)(asked.request_id, approve=True, actor="bob")
+        return tasks.move_alias.with_options(**at_once)(asked.request_id, actor="bob")
+
+    for name in ("register_model", "request_promotion", "decide", "move"):
+        losing(name)
+    assert by_hand().version == version + 1
+    assert [found.version for found in store.search_model_versions().items] == [version + 1, version]
+    [request] = store.list_requests()
+    assert len(request.decisions) == len(store.alias_history(MODEL, "champion")) == 1
+
+
 def kill_around(monkeypatch, place, name, when):
     """Have a function of a module end the process, before or after its work, the first time."""
     work, left = getattr(place, name), [1]
@@ -158,7 +198,7 @@ def kill_around(monkeypatch, place, name, when):
 @pytest.mark.parametrize(
     "step",
     [
-        (promote, "evaluate_gate", "after"),
+        (promote.gates, "judge", "after"),
         (promote.announced, "request_promotion", "after"),
         (promote, "publish_request", "after"),
         (promote, "await_decision", "after"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from prefect.exceptions import Pause
 
 from prefect_ml.entities import Metric, RequestStatus
 from prefect_ml.errors import NotFoundError
+from prefect_ml.flowruns.promotions import CarriedOn, carry_promotions_on
 from prefect_ml.flowruns.rollout import REJECTED_TAG, next_step, results
 from prefect_ml.flows import rollout
 from prefect_ml.flows.approval import Answer, approvals_from
@@ -180,3 +182,17 @@ def test_a_long_wait_gives_the_process_up_and_the_run_is_scheduled_for_its_end(s
         assert state.is_scheduled()
         due = 1000 * state.state_details.scheduled_time.timestamp()
         assert due == pytest.approx(store.get_alias(MODEL, "canary").moved_at + 3_600_000, abs=2)
+
+
+def test_the_soak_of_a_dead_flow_run_is_judged_and_taken_back_by_whoever_reconciles(store, versions, monkeypatch):
+    first, second = versions
+    at_step(monkeypatch, "judge-soak", killed)
+    with pytest.raises(Killed):
+        run_approved(*new_run(second))
+    spoil(store, second)
+    time.sleep(SECONDS)
+    [request] = store.list_requests(max_results=1)
+    done = carry_promotions_on(store, rollout.judge_of)
+    assert done == CarriedOn(carried_out=(request.request_id,), cleaned=(request.request_id,))
+    assert [move.version for move in store.alias_history(MODEL, "champion")] == [first, second, first]
+    assert carry_promotions_on(store, rollout.judge_of) == CarriedOn()

@@ -6,24 +6,28 @@ import sys
 import uuid
 from pathlib import Path
 
+import httpx
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.exceptions import Pause
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelled, Crashed
+from prefect.states import Cancelled, Crashed, Running
 
 import prefect_ml as ml
 from prefect_ml.entities import RequestStatus
-from prefect_ml.flowruns import waiting
+from prefect_ml.flowruns import promotions, waiting
 from prefect_ml.flowruns.promotions import CarriedOn, carry_promotions_on
 from prefect_ml.flows import approval, rollout
 from prefect_ml.flows.approval import Answer, approvals_from
 from prefect_ml.registry.promotion import decide
+from prefect_ml.server.promotions import PATH
 from prefect_ml.store import open_store
 from prefect_ml.tasks import decide_promotion
 
-sys.path.append(str(Path(__file__).parent))
-from promoting import MODEL, Killed, deployed_run, execute, new_run, promoted, protect, registered, state_of
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+from promoting import MODEL, Killed, deployed_run, execute, new_run, protect, registered, state_of
+
+from served import TrackingServer
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -105,12 +109,26 @@ def test_a_decision_between_the_last_look_and_the_suspension_wakes_the_flow_run_
 
 def test_the_flow_run_of_an_overtaken_request_is_woken_and_told_which_one_won(store, version, suspended):
     run_id, parameters, _ = suspended
-    winner = promoted(store, version)
-    carry_promotions_on(store)
+    other, its_parameters = new_run(version)
+    with approvals_from(lambda _: Answer(True, "bob")):
+        assert execute(other, its_parameters).is_completed()
+    winner = store.get_alias(MODEL, "champion").request_id
     assert state_of(run_id).is_scheduled()
     state = execute(run_id, parameters)
     assert state.name == "Superseded"
     assert winner in state.message
+
+
+def test_the_end_of_an_earlier_round_is_no_answer_to_a_later_one(store, suspended):
+    run_id, parameters, first = suspended
+    protect(store, approvals=2)
+    waiting.decide(store, first.request_id, approve=True, actor="bob")
+    with pytest.raises(Pause):
+        execute(run_id, parameters)
+    [second] = store.list_requests(status=RequestStatus.PENDING)
+    assert second.key == f"flow-run-{run_id}-2"
+    assert waiting.decide(store, first.request_id, approve=True, actor="bob").resumed is False
+    assert state_of(run_id).is_paused()
 
 
 def test_where_prefect_cannot_be_reached_the_decision_stays_and_a_sentence_says_so(store, suspended, caplog):
@@ -152,7 +170,7 @@ def test_what_a_dead_flow_run_left_approved_is_carried_out_once(store, version, 
 
 
 def test_a_flow_run_that_is_gone_or_seems_to_live_too_long_is_no_obstacle_but_a_cancelled_one_is(
-    store, version, monkeypatch
+    store, version, tmp_path, monkeypatch
 ):
     run_id, _ = die_before_the_move(version, monkeypatch)
     with get_client(sync_client=True) as client:
@@ -160,7 +178,14 @@ def test_a_flow_run_that_is_gone_or_seems_to_live_too_long_is_no_obstacle_but_a_
         assert carry_promotions_on(store) == CarriedOn()
         client.set_flow_run_state(run_id, Crashed(), force=True)
         client.delete_flow_run(run_id)
-    assert len(carry_promotions_on(store).carried_out) == 1
+        assert len(carry_promotions_on(store).carried_out) == 1
+    die_before_the_move(registered(store, tmp_path).version, monkeypatch)
+    with get_client(sync_client=True) as client:
+        [request] = store.list_requests(status=RequestStatus.APPROVED)
+        client.set_flow_run_state(request.flow_run_id, Running(), force=True)
+    assert carry_promotions_on(store) == CarriedOn()
+    monkeypatch.setattr(promotions, "_PATIENCE", 0)
+    assert carry_promotions_on(store).carried_out == (request.request_id,)
 
 
 def test_overdue_requests_are_closed_and_audited(store, version):
@@ -171,3 +196,19 @@ def test_overdue_requests_are_closed_and_audited(store, version):
     assert set(carry_promotions_on(store).expired) == {request.request_id for request in asked}
     assert carry_promotions_on(store) == CarriedOn()
     assert [entry.action for entry in store.audit()].count("request-expired") == 2
+
+
+def test_a_decision_over_rest_wakes_the_flow_run_where_the_server_knows_prefect(tmp_path, monkeypatch):
+    environment = {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    with TrackingServer(tmp_path / "server", environment) as server:
+        monkeypatch.setenv("PREFECT_ML_STORE_URL", server.store)
+        store = open_store(server.store)
+        protect(store)
+        version = registered(store, tmp_path).version
+        run_id, parameters, request = suspend(store, version)
+        decided = httpx.post(f"{server.url}{PATH}/{request.request_id}/approve", json={"actor": "bob"}, timeout=60)
+        told = decided.json()
+        assert (told["promotion_request"]["status"], told["resumed"], told["note"]) == ("APPROVED", True, "")
+        assert state_of(run_id).is_scheduled()
+        assert execute(run_id, parameters).result()["version"] == version
+        store.close()

@@ -26,10 +26,11 @@ def reconcile(*, timeout: float | None = None, json: Json = False) -> None:
     from prefect_ml.flowruns.promotions import carry_promotions_on  # noqa: PLC0415 (only this command needs Prefect)
     from prefect_ml.flowruns.reconcile import reconcile as work  # noqa: PLC0415
     from prefect_ml.flowruns.telling import tell_events  # noqa: PLC0415
+    from prefect_ml.flows.rollout import judge_of  # noqa: PLC0415
 
     store = open_store()
     done = work(store, Settings().heartbeat_timeout if timeout is None else timeout)
-    promotions = carry_promotions_on(store)
+    promotions = carry_promotions_on(store, judge_of)
     try:
         told = tell_events(store)
     except StoreUnavailableError as error:  # all else is done

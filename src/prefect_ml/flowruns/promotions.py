@@ -32,6 +32,8 @@ from prefect_ml.store.contract import Store
 
 logger = logging.getLogger(__name__)
 
+JudgeOf = Callable[[Store, PromotionRequest], rollout.Judge]
+
 # The flows that wait for the decision on a request.
 WAITING_FLOWS = ("promote-model", "rollback-model")
 # The most that Prefect's API gives at once.
@@ -64,11 +66,16 @@ class CarriedOn:
     cleaned: tuple[str, ...] = ()
 
 
-def carry_promotions_on(store: Store) -> CarriedOn:
+def carry_promotions_on(store: Store, judge_of: JudgeOf = rollout.judge_here) -> CarriedOn:
     """Close overdue requests, wake the suspended flow runs of decided ones, and carry out those of dead flow runs.
 
     A request whose flow run was cancelled is left alone, as is one without a flow run. Idempotent; several may run at
     once.
+
+    Args:
+        store: where the requests are.
+        judge_of: gives what judges the gates of a request at the end of its canary or soak; the default judges those
+            that need no flow.
 
     Raises:
         StoreUnavailableError: call again.
@@ -79,7 +86,7 @@ def carry_promotions_on(store: Store) -> CarriedOn:
     try:
         with waiting.prefect_client("Promotions that wait for their flow runs were left alone") as client:
             resumed = tuple(_woken(store, client))
-            carried = tuple(_carried_out(store, client))
+            carried = tuple(_carried_out(store, client, judge_of))
     except (PromotionError, PrefectException, httpx.HTTPError, RuntimeError) as error:
         logger.warning("%s", error)
     return CarriedOn(expired, resumed, carried, tuple(_cleaned(store)))
@@ -112,7 +119,7 @@ def _woken(store: Store, client: SyncPrefectClient) -> Iterator[str]:
             yield request.request_id
 
 
-def _carried_out(store: Store, client: SyncPrefectClient) -> Iterator[str]:
+def _carried_out(store: Store, client: SyncPrefectClient, judge_of: JudgeOf) -> Iterator[str]:
     policy_of = _policies(store)
     approved = store.list_requests(status=RequestStatus.APPROVED, max_results=_LATEST)
     promoted = store.list_requests(status=RequestStatus.PROMOTED, max_results=_LATEST)
@@ -121,7 +128,7 @@ def _carried_out(store: Store, client: SyncPrefectClient) -> Iterator[str]:
     due = [(request, step) for request in waited_for if (step := rollout.next_step(store, request)).kind != "done"]
     states = _states(client, [request.flow_run_id for request, _ in due if request.flow_run_id])
     for request, step in due:
-        if _is_left(request, step, states) and _advanced(store, request):
+        if _is_left(request, step, states) and _advanced(store, request, judge_of):
             yield request.request_id
 
 
@@ -155,9 +162,9 @@ def _is_id(text: str) -> bool:
         return False
 
 
-def _advanced(store: Store, request: PromotionRequest) -> bool:
+def _advanced(store: Store, request: PromotionRequest, judge_of: JudgeOf) -> bool:
     try:
-        rollout.advance(store, request, rollout.judge_here(store, request))
+        rollout.advance(store, request, judge_of(store, request))
     except StoreUnavailableError:
         raise
     except PrefectMLError as error:
@@ -169,7 +176,10 @@ def _advanced(store: Store, request: PromotionRequest) -> bool:
 def _cleaned(store: Store) -> Iterator[str]:
     """Of each version the last rejection: an earlier one was cleaned up after, or is void."""
     policy_of, seen = _policies(store), set[tuple[str, int]]()
-    for request in store.list_requests(status=RequestStatus.REJECTED, max_results=_LATEST):
+    promoted = store.list_requests(status=RequestStatus.PROMOTED, max_results=_LATEST)
+    found = [request for request in promoted if policy_of(request).soak is not None]
+    found += store.list_requests(status=RequestStatus.REJECTED, max_results=_LATEST)
+    for request in sorted(found, key=lambda request: request.requested_at, reverse=True):
         if (about := (request.name, request.version)) in seen:
             continue
         seen.add(about)

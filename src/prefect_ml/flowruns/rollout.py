@@ -35,8 +35,8 @@ REJECTED_TAG = "prefect_ml.rejected_request"
 
 Kind = Literal["canary", "judge-canary", "refuse", "move", "judge-soak", "roll-back", "done"]
 Trial = Literal["canary", "soak"]
-# Judges one gate, against what `candidate_of` takes.
-Judge = Callable[[Gate, int | None], GateResult]
+# Judges one gate under a key, against what `candidate_of` takes.
+Judge = Callable[[Gate, str, int | None], GateResult]
 
 
 class Step(NamedTuple):
@@ -124,18 +124,18 @@ def judge_again(store: Store, request: PromotionRequest, part: Trial, judge: Jud
     """
     policy = store.get_policy(request.policy, request.policy_version)
     against = (request.base_version or 0) if part == "soak" else None
-    known = {result.gate for result in results(store, request, part)}
+    key, known = trial_key(request.key, part), {result.gate for result in results(store, request, part)}
     for gate, specification in zip(PromotionPolicy.from_entity(policy).gates, policy.gates, strict=True):
         if gate.name not in known:
             recorded = RecordedGate(
-                key=trial_key(request.key, part),
+                key=key,
                 name=request.name,
                 version=request.version,
                 alias=request.alias,
                 spec_digest=spec_digest(specification),
                 artifact_digest=request.artifact_digest,
                 champion_generation=request.base_generation,
-                result=judge(gate, against),
+                result=judge(gate, key, against),
             )
             store.record_gate_result(recorded)
 
@@ -192,7 +192,7 @@ def clean_up(store: Store, request: PromotionRequest) -> Sequence[str]:
 def judge_here(store: Store, request: PromotionRequest) -> Judge:
     """Judges gates in this process, for a request whose flow run does not."""
 
-    def judge(gate: Gate, against: int | None) -> GateResult:
+    def judge(gate: Gate, _key: str, against: int | None) -> GateResult:
         return evaluate_gate(gate, candidate_of(store, request.name, request.version, request.alias, against))
 
     return judge

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from prefect_ml.entities import AliasMove, PromotionRequest, RequestStatus
+from prefect_ml.entities import AliasMove, PromotionRequest, RequestKind, RequestStatus
 from prefect_ml.store.contract import Store
 from prefect_ml.store.registry_names import person
 
@@ -70,9 +70,9 @@ def _approved(store: Store, request: PromotionRequest) -> bool:
 
 
 def _overtaking(store: Store, request: PromotionRequest) -> AliasMove | None:
-    """The move that made the request void, when it was that of another request."""
+    """The move that made the request void, when it was another promotion's; a rollback overtakes nobody."""
     later = (m for m in store.alias_history(request.name, request.alias) if m.generation > request.base_generation)
     first = next(later, None)
-    if first is None or first.request_id in (None, request.request_id):
+    if first is None or first.request_id is None or first.request_id == request.request_id:
         return None
-    return first
+    return first if store.get_request(first.request_id).kind is RequestKind.PROMOTION else None

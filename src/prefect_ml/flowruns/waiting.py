@@ -9,23 +9,26 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
 from prefect.exceptions import ObjectNotFound, PrefectException
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY
 
 from prefect_ml.entities import PromotionRequest, RequestStatus
 from prefect_ml.errors import PromotionError
 from prefect_ml.flowruns import announced
-from prefect_ml.flowruns.background import api_url
+from prefect_ml.flowruns.background import api_url, client_of
 from prefect_ml.store.contract import Store
+from prefect_ml.store.rows import now
 
 logger = logging.getLogger(__name__)
 
 # Prefect says that a run is suspended a moment before it can check the answer to its form.
 _FORM_SECONDS = 10.0
+_ASKING = "promotion-"
+# Requests of a model that a move may have closed are among its last so many.
+_LATEST = 20
 _LONGEST_NAME = 200
 _LONGEST_REASON = 2000
-_SECONDS_A_REQUEST = 30.0
 _APPROVED = (RequestStatus.APPROVED, RequestStatus.PROMOTED)
 
 
@@ -76,7 +79,7 @@ def resume_waiting(request: PromotionRequest) -> bool:
         return False
     try:
         with prefect_client(f"The flow run {request.flow_run_id} was not told of the decision, which is recorded") as c:
-            return _resumed(c, UUID(request.flow_run_id), answer_of(request))
+            return _resumed(c, UUID(request.flow_run_id), request)
     except (ObjectNotFound, ValueError):
         return False
     except (PrefectException, httpx.HTTPError, RuntimeError) as error:
@@ -84,6 +87,19 @@ def resume_waiting(request: PromotionRequest) -> bool:
             f"The decision is recorded, but Prefect did not take the resume of its flow run {request.flow_run_id} "
             f"({error}); press Resume on the run's page, or wait for the next `prefect-ml reconcile`."
         ) from error
+
+
+def wake_overtaken(store: Store, name: str, alias: str) -> None:
+    """Let the suspended flow runs of requests that a move of the alias closed go on, so that they say which one won.
+
+    What cannot be told is a warning: the next reconciliation does it.
+    """
+    for request in store.list_requests(name=name, status=RequestStatus.SUPERSEDED, max_results=_LATEST):
+        if request.alias == alias and request.expires_at > now():
+            told = tell_waiting(request)
+            if told.problem:
+                logger.warning("%s", told.problem)
+                return
 
 
 def answer_of(request: PromotionRequest) -> dict[str, str]:
@@ -111,21 +127,21 @@ def prefect_client(what: str) -> SyncPrefectClient:
             f"{what}: PREFECT_API_URL is not set here. A run that watches the record goes on by itself, a suspended "
             "one with the next `prefect-ml reconcile` where it is set."
         )
-    return SyncPrefectClient(
-        url,
-        auth_string=PREFECT_API_AUTH_STRING.value(),
-        api_key=PREFECT_API_KEY.value(),
-        httpx_settings={"timeout": httpx.Timeout(_SECONDS_A_REQUEST)},
-    )
+    return client_of(url)
 
 
-def _resumed(client: SyncPrefectClient, flow_run_id: UUID, form: dict[str, str]) -> bool:
+def pause_key(request: PromotionRequest, asked: str) -> str:
+    """The key under which a flow run is suspended for a request."""
+    return f"{_ASKING}{request.request_id}-{asked}"
+
+
+def _resumed(client: SyncPrefectClient, flow_run_id: UUID, request: PromotionRequest) -> bool:
     deadline = time.monotonic() + _FORM_SECONDS
     while True:
         run = client.read_flow_run(flow_run_id)
-        if run.state is None or not run.state.is_paused():
+        if run.state is None or not run.state.is_paused() or _asks_for_another(run.state, request):
             return False
-        answer: OrchestrationResult[None] = client.resume_flow_run(flow_run_id, run_input=form)
+        answer: OrchestrationResult[None] = client.resume_flow_run(flow_run_id, run_input=answer_of(request))
         if answer.status is not SetStateStatus.REJECT:
             return answer.status is SetStateStatus.ACCEPT
         if time.monotonic() > deadline:
@@ -134,3 +150,9 @@ def _resumed(client: SyncPrefectClient, flow_run_id: UUID, form: dict[str, str])
                 f"{getattr(answer.details, 'reason', None) or 'it gave no reason'}"
             )
         time.sleep(0.2)
+
+
+def _asks_for_another(state: State, request: PromotionRequest) -> bool:
+    """Whether a run is suspended for a later request of its own, which this one's end does not answer."""
+    key = state.state_details.pause_key or ""
+    return key.startswith(_ASKING) and not key.startswith(pause_key(request, ""))
