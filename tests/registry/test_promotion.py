@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
-from prefect_ml.entities import Metric, RequestStatus, Stage
+from prefect_ml.entities import GateResult, Metric, RequestStatus, Stage
 from prefect_ml.errors import (
     CorruptArtifactError,
     InvalidInputError,
@@ -23,7 +23,7 @@ from prefect_ml.models.folder import save_model
 from prefect_ml.registry.metric_gates import BetterThanChampion, MetricThreshold
 from prefect_ml.registry.model_gates import Budget, Loads, SignatureCompatible, SignaturePresent
 from prefect_ml.registry.policy import PromotionPolicy
-from prefect_ml.registry.promotion import decide, describe, move, request_promotion, rollback
+from prefect_ml.registry.promotion import decide, describe, move, request_promotion, request_rollback, rollback
 from prefect_ml.registry.register import register_model
 from prefect_ml.registry.resolve import resolve
 from prefect_ml.store import open_store
@@ -88,7 +88,12 @@ def test_the_first_promotion_protects_the_alias_and_moves_it_once_approved(store
     assert [(r.gate, r.passed) for r in request.evidence] == [("loads", True), ("signature_present", True)]
     assert request.artifact_digest == version.artifact_digest
     assert (request.base_generation, request.base_version) == (0, None)
-    assert request_promotion(store, MODEL, version.version, "champion", requester="ann", key="k") == request
+    again = {"requester": "ann", "key": "k", "stage": "production"}
+    assert request_promotion(store, MODEL, version.version, "champion", **again) == request
+    for other in ({"stage": None}, {"alias": "other"}, {"version": 9}, {"name": "other"}):
+        asked = {"name": MODEL, "version": version.version, "alias": "champion", **again} | other
+        with pytest.raises(InvalidInputError, match="The key 'k' names the request"):
+            request_promotion(store, **asked)
     with pytest.raises(PromotionError, match="PENDING"):
         move(store, request.request_id, actor="ann")
     with pytest.raises(NotFoundError):
@@ -227,7 +232,18 @@ def test_an_alias_rolls_back_with_a_reason_and_never_to_files_that_changed(store
     promoted(store, second)
     with pytest.raises(InvalidInputError, match="rolled back"):
         rollback(store, MODEL, "champion", actor="ann", reason=" ")
-    alias = rollback(store, MODEL, "champion", actor="ann", reason="it drifts")
+    with pytest.raises(ProtectedError, match="Request the rollback, and have it approved"):
+        rollback(store, MODEL, "champion", actor="ann", reason="it drifts")
+    asked = {"requester": "ann", "reason": " it drifts ", "key": "back"}
+    request = request_rollback(store, MODEL, "champion", **asked)
+    assert (request.status, request.kind, request.reason) == (RequestStatus.PENDING, "rollback", "it drifts")
+    assert [(r.gate, r.passed) for r in request.evidence] == [("files", True)]
+    assert request_rollback(store, MODEL, "champion", **asked) == request
+    with pytest.raises(InvalidInputError, match="The key 'back' names the request"):
+        request_promotion(store, MODEL, first.version, "champion", requester="ann", key="back")
+    decide(store, request.request_id, approve=True, actor="bob")
+    alias = move(store, request.request_id, actor="bob")
+    assert move(store, request.request_id, actor="bob") == alias
     assert (alias.version, alias.generation) == (first.version, 3)
     assert store.alias_history(MODEL, "champion")[-1].reason == "it drifts"
     assert store.verify_audit() == len(store.audit())
@@ -238,7 +254,54 @@ def test_an_alias_rolls_back_with_a_reason_and_never_to_files_that_changed(store
     changed.write_text(changed.read_text() + "# changed\n")
     with pytest.raises(CorruptArtifactError, match="not those that were registered"):
         rollback(store, MODEL, "champion", actor="ann", reason="it drifts too")
+    with pytest.raises(CorruptArtifactError, match="not those that were registered"):
+        request_rollback(store, MODEL, "champion", requester="ann", reason="it drifts too")
     assert store.get_alias(MODEL, "champion").version == third.version
+
+
+def test_an_emergency_and_an_unprotected_alias_go_back_at_once_and_once(store, registered):
+    first, second = registered(1.0), registered(2.0)
+    policy = PromotionPolicy(name="p", aliases=("champion",), approvals=0, emergency=("eve",))
+    store.save_policy(policy.to_entity(), actor="ops")
+    for version in (first, second):
+        move(store, request_promotion(store, MODEL, version.version, "champion", requester="a").request_id, actor="a")
+        store.set_alias(MODEL, "blue", version.version)
+    with pytest.raises(PromotionError, match="nobody needs to be asked"):
+        request_rollback(store, MODEL, "blue", requester="ann", reason="x")
+    assert rollback(store, MODEL, "blue", actor="ann", reason="x").version == first.version
+    said = {"actor": "eve", "reason": "fire", "key": "once", "expected_generation": 2}
+    gone = rollback(store, MODEL, "champion", **said)
+    assert (gone.version, gone.generation) == (first.version, 3)
+    assert rollback(store, MODEL, "champion", **said) == gone
+    with pytest.raises(StaleRequestError, match="is at generation 3"):
+        rollback(store, MODEL, "champion", **said | {"key": "twice"})
+    assert actions(store).count("emergency-rollback") == 1
+
+
+def test_what_was_judged_before_a_kill_is_not_judged_again(store, registered):
+    version = registered(1.0)
+    judged = []
+
+    def until(killed):
+        def judge(gate):
+            judged.append(gate.name)
+            if gate.name == killed:
+                raise KeyboardInterrupt
+            return GateResult(gate.name, True, "fine", {"champion_generation": 0})
+
+        return judge
+
+    asked = {"requester": "ann", "key": "flow-run-1"}
+    with pytest.raises(KeyboardInterrupt):
+        request_promotion(store, MODEL, version.version, "champion", **asked, judge=until("signature_present"))
+    assert store.list_policies() == []  # the default policy is saved with the request
+    request = request_promotion(store, MODEL, version.version, "champion", **asked, judge=until(""))
+    assert judged == ["loads", "signature_present", "signature_present"]
+    assert [result.gate for result in request.evidence] == ["loads", "signature_present"]
+    assert request.judged_at == min(each.at for each in store.get_gate_results("flow-run-1"))
+    with pytest.raises(InvalidInputError, match="who asks"):
+        request_promotion(store, MODEL, version.version, "fresh", requester=" ")
+    assert store.policy_for(MODEL, "fresh") is None
 
 
 def test_a_version_without_a_digest_whose_files_are_nowhere_cannot_be_promoted(store, registered):

@@ -223,13 +223,10 @@ def move(store: Store, request_id: str, *, actor: str) -> Alias:
         NotFoundError: the artifact is gone.
     """
     request = store.get_request(request_id)
-    if request.status is RequestStatus.PROMOTED:
+    if request.status is RequestStatus.PENDING:
+        raise PromotionError(f"The request {request_id} is PENDING; only an approved one moves its alias.")
+    if request.status is not RequestStatus.APPROVED:  # it stays so, and the store says what came of it
         return store.promote(request_id, artifact_digest=request.artifact_digest, actor=actor)
-    if request.status is not RequestStatus.APPROVED:
-        reason = f" ({request.status_reason})" if request.status_reason else ""
-        raise PromotionError(
-            f"The request {request_id} is {request.status}{reason}; only an approved one moves its alias."
-        )
     digest = stored_digest(store, request.name, request.version)
     return store.promote(request_id, artifact_digest=digest, actor=actor)
 
