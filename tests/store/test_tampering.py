@@ -381,7 +381,7 @@ def test_a_log_that_was_changed_moves_nothing(world):
         connection.execute(stored(promotion_requests, ready).values(version=2))
 
     store.database.write(forge)
-    with pytest.raises(TamperedError, match="a row of the log about it was changed"):
+    with pytest.raises(TamperedError, match="a row of the log about it, or about its policy, was changed"):
         move(store, ready)
 
 

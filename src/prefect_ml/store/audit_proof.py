@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, RowMapping, Select, func, select
+from sqlalchemy import Connection, Row, RowMapping, Select, select
 
 from prefect_ml.entities import RequestStatus
 from prefect_ml.errors import TamperedError
@@ -16,7 +16,7 @@ from prefect_ml.store.audit_check import compare, decisions_of, requests_of
 from prefect_ml.store.audit_findings import ADVICE, tampered
 from prefect_ml.store.audit_told import Entry, Told
 from prefect_ml.store.canonical import digest
-from prefect_ml.store.policies import find_policy
+from prefect_ml.store.policy_content import read_policy
 from prefect_ml.store.registry_names import person
 from prefect_ml.store.registry_tables import aliases, audit, policies, promotion_decisions, promotion_requests
 from prefect_ml.store.requests import alias_subject
@@ -46,14 +46,16 @@ def refuse_unproven(connection: Connection, row: Row[Any]) -> None:
     made = entries[-1].request() if entries else None
     if made is None:
         raise _unproven(row, "the log does not tell that it was made")
-    _check_chain(connection, row, [entry.row for entry in entries])
+    saved = _saved(connection, row)
+    if not _is_chained(connection, [entry.row for entry in (*entries, *saved)]):
+        raise _unproven(row, "a row of the log about it, or about its policy, was changed")
     decided = [told for entry in entries if (told := entry.decision())]
     compare(promotion_requests, [made], requests_of(connection, [made]))
     compare(promotion_decisions, decided, decisions_of(connection, decided))
     last = next(turn for entry in entries if (turn := entry.turn()))
     if last.after != RequestStatus.APPROVED:
         raise _unproven(row, f"the log tells last that it is {last.after}")
-    rules = _policy(connection, row)
+    rules = _policy(connection, row, saved)
     approving = _approving(decided, rules, row.requester)
     if len(approving) < rules.approvals:
         counted = f"{len(approving)} approvals that count, and {rules.approvals} are needed"
@@ -106,24 +108,27 @@ def _pages(connection: Connection, newest_first: Select[Any]) -> Iterator[RowMap
         before = page[-1]["sequence"]
 
 
-def _policy(connection: Connection, row: Row[Any]) -> Policy:
-    """The policy that the request was made under, as the log knows it, and none after it that the log does not know."""
-    saved = select(audit).where(audit.c.subject == f"policies:/{row.policy}").order_by(audit.c.sequence.desc())
+def _saved(connection: Connection, row: Row[Any]) -> list[Entry]:
+    """What the log tells of the request's policy, newest first, down to the version that it was made under."""
+    about = select(audit).where(audit.c.subject == f"policies:/{row.policy}").order_by(audit.c.sequence.desc())
     known: list[Entry] = []
-    for each in _pages(connection, saved):
+    for each in _pages(connection, about):
         known.append(Entry(each))
         if known[-1].after["version"] == row.policy_version:
-            break
-    newest = select(func.max(policies.c.version)).where(policies.c.name == row.policy)
-    own = known[-1].policy() if known else None
-    if own is None or known[0].after["version"] != connection.execute(newest).scalar():
+            return known
+    raise _unproven(row, f"the log does not know version {row.policy_version} of the policy {row.policy!r}")
+
+
+def _policy(connection: Connection, row: Row[Any], newest_first: Sequence[Entry]) -> Policy:
+    """The policy that the request was made under, as the log knows it, and none after it that the log does not know."""
+    kept = select(policies).where(policies.c.name == row.policy, policies.c.version >= row.policy_version)
+    found = connection.execute(kept.order_by(policies.c.version.desc())).all()
+    if [each.version for each in found] != [entry.after["version"] for entry in newest_first]:
         raise _unproven(row, f"the log knows other versions of the policy {row.policy!r}")
-    _check_chain(connection, row, [entry.row for entry in known])
-    kept = select(policies.c.content).where(policies.c.name == row.policy, policies.c.version == row.policy_version)
-    found = digest(connection.execute(kept).scalar_one())
-    if found != own.columns["digest"]:
-        raise tampered(own.sequence, policies, own.key, ("digest", found, own.columns["digest"]))
-    return find_policy(connection, row.policy, row.policy_version)
+    for each, entry in zip(found, newest_first, strict=True):
+        if told := entry.policy():
+            compare(policies, [told], [(told.key, {**each._mapping, "digest": digest(each.content)})])  # noqa: SLF001
+    return read_policy(*found[-1])
 
 
 def _approving(newest_first: Iterable[Told], rules: Policy, requester: str) -> set[str]:
@@ -135,11 +140,6 @@ def _approving(newest_first: Iterable[Told], rules: Policy, requester: str) -> s
         if not own and (not rules.approvers or who in rules.approvers):
             said.setdefault(person(who), told.columns["approve"])
     return {who for who, approves in said.items() if approves}
-
-
-def _check_chain(connection: Connection, request: Row[Any], rows: Sequence[Mapping[Any, Any]]) -> None:
-    if not _is_chained(connection, rows):
-        raise _unproven(request, "a row of the log about it was changed")
 
 
 def _is_chained(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> bool:
