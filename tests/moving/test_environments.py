@@ -192,6 +192,19 @@ def test_files_that_changed_are_found(staging, production, where):
         assert production.list_requests() == []
 
 
+def test_a_copy_of_a_logged_model_comes_with_it(staging, production):
+    made = staging.create_logged_model(staging.get_run(RUN).experiment_id, name="model", source_run_id=RUN)
+    open_place(staging, made.artifact_uri).put("MLmodel", b"flavors: {}  # logged\n")
+    staging.create_registered_model("mirror")
+    staging.create_model_version("churn", f"models:/{made.model_id}", model_id=made.model_id)
+    staging.create_model_version("mirror", "models:/churn/3")
+    copied = copy_versions(staging, production, "models:/mirror/1")
+    assert copied.report.complete
+    place = production.get_logged_model(made.model_id).artifact_uri
+    assert resolve(production, "models:/mirror/1").source == place != made.artifact_uri
+    assert [each.version for each in production.get_moved_model("churn").versions] == [3]
+
+
 def test_what_is_said_of_a_model_is_not_said_of_another_under_its_number(staging, production):
     production.create_registered_model("base")
     production.create_model_version("base", "s3://bucket/other", artifact_digest="sha256:other")

@@ -14,7 +14,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
 from prefect_ml.artifacts import open_artifacts
-from prefect_ml.entities import Stage
+from prefect_ml.entities import ModelVersion, RegisteredModel, Stage
 from prefect_ml.errors import (
     ArtifactError,
     CorruptArtifactError,
@@ -25,9 +25,10 @@ from prefect_ml.errors import (
 from prefect_ml.models.digest import folder_digest
 from prefect_ml.models.folder import save_model
 from prefect_ml.registry.register import register_model
-from prefect_ml.registry.resolve import fetch, load, resolve
+from prefect_ml.registry.resolve import fetch, load, resolve, settled
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
+from prefect_ml.store.moving_contract import MovedModel
 
 FEATURES, TARGET = load_diabetes(return_X_y=True, as_frame=True)
 
@@ -207,6 +208,35 @@ def test_a_version_without_a_digest_is_copied_anew(store, home):
     folder = fetch(resolved, home / "cache")
     (folder / "MLmodel").write_text("flavors: {}")
     assert "sklearn" in (fetch(resolved, home / "cache") / "MLmodel").read_text()
+
+
+def test_a_source_that_is_no_place_is_not_opened(store, home, tmp_path, monkeypatch):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/MLmodel").write_text("flavors: {}")
+    monkeypatch.chdir(tmp_path)
+    store.create_registered_model("m")
+    store.create_model_version("m", "secrets")
+    with pytest.raises(NotFoundError, match="no place of files"):
+        fetch(resolve(store, "models:/m/1"), home / "cache")
+
+
+def test_copies_that_lead_to_themselves_lead_nowhere(store):
+    own = ModelVersion("m", 1, 0, 0, "models:/m/1")
+    store.take_over_model(MovedModel(RegisteredModel("m", 0, 0), [own], 1), "elsewhere")
+    with pytest.raises(NotFoundError, match="leads to no files"):
+        resolve(store, "models:/m/1")
+
+
+def test_a_digest_is_recorded_once(store, version, home):
+    store.create_model_version("diabetes", version.source)
+    bare = resolve(store, "models:/diabetes/2")
+    assert bare.digest == ""
+    assert settled(store, bare, home / "cache").digest == version.artifact_digest
+    assert store.record_digest("diabetes", 2, "sha256:other").artifact_digest == version.artifact_digest
+    assert len([e for e in store.audit(subject="models:/diabetes/2") if e.action == "digest-recorded"]) == 1
+    (Path(version.source) / "MLmodel").write_text("flavors: {}")
+    with pytest.raises(CorruptArtifactError, match="recorded meanwhile"):
+        settled(store, bare, home / "cache")
 
 
 def double(data):
