@@ -17,6 +17,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from prefect_ml.artifacts import open_artifacts
+from prefect_ml.artifacts.served_client import client_of
 from prefect_ml.errors import CorruptArtifactError, InvalidInputError, NotFoundError
 from prefect_ml.models.folder import load_model, save_model
 from prefect_ml.registry.comparison_gates import ComparedWithChampion, Slices
@@ -28,6 +29,7 @@ from prefect_ml.registry.register import register_model
 from prefect_ml.registry.scores import KINDS, bootstrap, scorer, value_of
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
+from served import TrackingServer
 
 NAMES = ["a", "b", "c", "d"]
 FEATURES, LABELS = make_classification(
@@ -196,6 +198,22 @@ def test_sets_are_taken_only_from_where_the_operator_keeps_them(world, tmp_path)
         for uri in uris:
             with pytest.raises(error):
                 fetch_set(EvaluationSet(uri=uri, digest=other, label="label"), store, options)
+
+
+def test_a_set_that_the_tracking_server_keeps(tmp_path, monkeypatch):
+    content = FRAME[:50].to_csv(index=False).encode()
+    with TrackingServer(tmp_path / "server") as server:
+        monkeypatch.setenv("PREFECT_ML_STORE_URL", server.url)
+        open_artifacts("mlflow-artifacts:/sets").put("eval.csv", content)
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        wanted = EvaluationSet(uri="mlflow-artifacts:/sets/eval.csv", digest=digest, label="label")
+        store = open_store()
+        assert fetch_set(wanted, store, Settings(home=tmp_path / "home")).read_bytes() == content
+        absent = wanted.model_copy(update={"uri": "mlflow-artifacts:/sets/absent.csv", "digest": f"sha256:{'0' * 64}"})
+        with pytest.raises(NotFoundError):
+            fetch_set(absent, store, Settings(home=tmp_path / "home"))
+        store.close()
+        client_of(server.url, None).close()
 
 
 def test_a_set_that_changed_fails_the_gate(world):

@@ -90,7 +90,7 @@ def _place(uri: str, store: Store, settings: Settings) -> tuple[str, str]:
         split_name(match[2])
         return store.get_run(match[1]).artifact_uri, match[2]
     if uri.startswith("mlflow-artifacts:/"):
-        return "mlflow-artifacts:", "/".join(split_name(uri.removeprefix("mlflow-artifacts:/")))
+        return "mlflow-artifacts:/", "/".join(split_name(uri.removeprefix("mlflow-artifacts:/")))
     roots = (*settings.evaluation_folders, settings.resolved_artifact_root)
     scheme = _SCHEME.match(uri)
     if scheme is None or scheme.group().lower() == "file:":
