@@ -30,14 +30,25 @@ pytestmark = pytest.mark.timeout(280)
 
 @pytest.fixture
 def deployed(orchestrator):
-    """What the command says that it made; its automations are switched off for the other tests of this server."""
+    """What the command says that it made; other tests of this server find their deployments as they left them."""
+    api = orchestrator.api
+    pools = {each["id"]: each["work_pool_name"] for each in api.post("/deployments/filter", {})}
+    forget_automations(api)
     command = [COMMAND, "deploy-flows", "--work-pool", POOL, "--create-pool", "--json"]
     environment = {**orchestrator.environment, "PREFECT_ML_HOME": str(orchestrator.folder / "driven")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     yield json.loads(done.stdout)
-    for automation in orchestrator.api.post("/automations/filter", {}):
-        orchestrator.api.client.patch(f"/automations/{automation['id']}", json={"enabled": False}).raise_for_status()
+    forget_automations(api)
+    for deployment, pool in pools.items():
+        api.client.patch(f"/deployments/{deployment}", json={"work_pool_name": pool}).raise_for_status()
+
+
+def forget_automations(api):
+    """Remove the shipped ones."""
+    for automation in api.post("/automations/filter", {}):
+        if "->" in automation["name"]:
+            api.client.delete(f"/automations/{automation['id']}").raise_for_status()
 
 
 def test_a_version_that_mlflow_registers_starts_its_promotion(orchestrator, deployed, tmp_path):
