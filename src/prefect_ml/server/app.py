@@ -71,7 +71,7 @@ def build_app(backend: Backend, settings: Settings, hosts: Collection[str] = ())
     files = FileRoutes(backend, pages, settings, bodies)
     dispatch = Dispatch((*ROUTES, *PROMOTIONS), backend, files, lanes=lanes, bodies=bodies)
     token = settings.server_token.get_secret_value() if settings.server_token else None
-    calls = Calls(backend.store, dispatch, lanes=lanes, bodies=bodies)
+    calls = Calls(backend.store, backend.artifacts, dispatch, lanes=lanes, bodies=bodies)
     pages.state.closing = (lanes, files)
     gate = Gate(
         calls,

@@ -22,6 +22,7 @@ from prefect_ml.store.origin import within
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from prefect_ml.artifacts import ArtifactStore
     from prefect_ml.http.bodies import Bodies
     from prefect_ml.http.lanes import Lanes
     from prefect_ml.store.calls import Answer, KeyedStore
@@ -54,13 +55,17 @@ class Calls:
 
     Args:
         store: what is called.
+        artifacts: the files that the server keeps.
         otherwise: the application of all other paths.
         lanes: the threads that work on calls.
         bodies: reads the bodies of requests.
     """
 
-    def __init__(self, store: KeyedStore, otherwise: ASGIApp, *, lanes: Lanes, bodies: Bodies) -> None:
+    def __init__(
+        self, store: KeyedStore, artifacts: ArtifactStore, otherwise: ASGIApp, *, lanes: Lanes, bodies: Bodies
+    ) -> None:
         self._store = store
+        self._artifacts = artifacts
         self._otherwise = otherwise
         self._lanes = lanes
         self._bodies = bodies
@@ -117,7 +122,7 @@ class Calls:
 
         try:
             # Before the transaction of the call, which must not wait for files.
-            arguments = rehashed(self._store, call.name, call.arguments(body))
+            arguments = rehashed(self._store, self._artifacts, call.name, call.arguments(body))
             if not key or call.reads:
                 return work()
             # A key that is used for something else names another call: else that would be lost without a word.
