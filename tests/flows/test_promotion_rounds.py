@@ -195,32 +195,31 @@ def kill_around(monkeypatch, place, name, when):
     monkeypatch.setattr(place, name, killing)
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
+def test_killed_at_any_step_and_executed_again_each_step_is_done_once(store, tmp_path, monkeypatch):
+    protect(store)
+    steps = [
         (promote.gates, "judge", "after"),
         (promote.announced, "request_promotion", "after"),
         (promote, "publish_request", "after"),
         (promote, "await_decision", "after"),
-        (rollout, "move_alias", "before"),
         (rollout, "move_alias", "after"),
         (promote, "_conclusion", "before"),
-    ],
-    ids=lambda step: f"{step[2]} {step[1]}",
-)
-def test_killed_at_any_step_and_executed_again_each_step_is_done_once(store, version, monkeypatch, step):
-    protect(store)
-    decider, asked = approving()
-    run_id, parameters = new_run(version)
-    with approvals_from(decider):
-        with monkeypatch.context() as patch:
-            kill_around(patch, *step)
-            with pytest.raises(Killed):
-                execute(run_id, parameters)
-        assert execute(run_id, parameters).result()["version"] == version
-    [request] = store.list_requests()
-    assert request.status is RequestStatus.PROMOTED
-    assert len(request.decisions) == len(asked) == 1
-    assert [move.request_id for move in store.alias_history(MODEL, "champion")] == [request.request_id]
-    assert len(artifacts_of(run_id)) == 2
+    ]
+    for number, step in enumerate(steps, 1):
+        assert registered(store, tmp_path).version == number
+        decider, asked = approving()
+        run_id, parameters = new_run(number)
+        with approvals_from(decider):
+            with monkeypatch.context() as patch:
+                kill_around(patch, *step)
+                with pytest.raises(Killed):
+                    execute(run_id, parameters)
+            assert execute(run_id, parameters).result()["version"] == number, step
+        requests = store.list_requests()
+        assert len(requests) == number, step
+        assert requests[0].status is RequestStatus.PROMOTED
+        assert len(requests[0].decisions) == len(asked) == 1, step
+        moves = [move.request_id for move in store.alias_history(MODEL, "champion")]
+        assert moves == [request.request_id for request in reversed(requests)], step
+        assert len(artifacts_of(run_id)) == 2, step
     assert store.verify_audit() == len(store.audit())

@@ -134,19 +134,19 @@ def test_a_gate_that_fails_after_the_soak_takes_the_move_back_once(store, versio
     assert store.verify_audit() == len(store.audit())
 
 
-@pytest.mark.parametrize("kind", ["canary", "judge-canary", "move", "judge-soak"])
-def test_killed_in_a_rollout_it_goes_on_and_its_clocks_run_on(store, versions, monkeypatch, kind):
-    _, second = versions
-    run_id, parameters = new_run(second)
-    with monkeypatch.context() as patch:
-        at_step(patch, kind, killed)
-        with pytest.raises(Killed):
-            run_approved(run_id, parameters)
-    assert run_approved(run_id, parameters).result()["version"] == second
-    [request] = store.list_requests(max_results=1)
-    assert len(request.decisions) == 1
-    assert [move.version for move in store.alias_history(MODEL, "canary")] == [second]
-    assert [move.version for move in store.alias_history(MODEL, "champion")] == [1, second]
+def test_killed_in_a_rollout_it_goes_on_and_its_clocks_run_on(store, versions, tmp_path, monkeypatch):
+    for number, kind in enumerate(("canary", "judge-canary", "move", "judge-soak"), versions[1]):
+        version = number if number == versions[1] else registered(store, tmp_path).version
+        run_id, parameters = new_run(version)
+        with monkeypatch.context() as patch:
+            at_step(patch, kind, killed)
+            with pytest.raises(Killed):
+                run_approved(run_id, parameters)
+        assert run_approved(run_id, parameters).result()["version"] == version, kind
+        [request] = store.list_requests(max_results=1)
+        assert len(request.decisions) == 1, kind
+        assert [move.version for move in store.alias_history(MODEL, "canary")] == list(range(2, version + 1)), kind
+        assert [move.version for move in store.alias_history(MODEL, "champion")] == list(range(1, version + 1)), kind
 
 
 def test_a_canary_that_another_took_is_refused_and_says_so(store, versions, monkeypatch):

@@ -82,14 +82,16 @@ def by_reconciling(store, request):
     assert carry_promotions_on(store) == CarriedOn(resumed=(request.request_id,))
 
 
-@pytest.mark.parametrize("way", [by_python, by_task, by_a_long_name, by_reconciling])
-def test_a_decision_wakes_the_suspended_flow_run(store, version, suspended, way):
-    run_id, parameters, request = suspended
-    way(store, request)
-    assert state_of(run_id).is_scheduled()
-    assert carry_promotions_on(store) == CarriedOn()
-    assert execute(run_id, parameters).result()["version"] == version
-    assert len(store.get_request(request.request_id).decisions) == 1
+def test_a_decision_wakes_the_suspended_flow_run(store, tmp_path):
+    protect(store)
+    for way in (by_python, by_task, by_a_long_name, by_reconciling):
+        version = registered(store, tmp_path).version
+        run_id, parameters, request = suspend(store, version)
+        way(store, request)
+        assert state_of(run_id).is_scheduled(), way
+        assert carry_promotions_on(store) == CarriedOn(), way
+        assert execute(run_id, parameters).result()["version"] == version
+        assert len(store.get_request(request.request_id).decisions) == 1, way
 
 
 def test_a_decision_between_the_last_look_and_the_suspension_wakes_the_flow_run_too(store, version, monkeypatch):
