@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import copyreg
 import gzip
 import io
@@ -22,7 +23,7 @@ from sklearn.linear_model import Ridge
 
 from prefect_ml.models.folder import save_model
 from prefect_ml.models.pickle_files import scan_folder
-from prefect_ml.models.pickle_scan import Import, scan_pickle
+from prefect_ml.models.pickle_scan import OPCODES, Import, scan_pickle
 from prefect_ml.registry.scan_gate import SAFE
 
 HARMLESS = st.recursive(
@@ -37,6 +38,7 @@ HARMLESS = st.recursive(
     max_leaves=20,
 )
 PROTOCOLS = st.integers(0, pickle.HIGHEST_PROTOCOL)
+BYTES = st.sampled_from([code[0] for code in OPCODES]) | st.integers(0, 255)
 SYSTEM = Import(os.system.__module__, "system")
 
 
@@ -72,6 +74,45 @@ def test_a_bomb_is_named_wherever_it_lies_and_also_when_the_end_is_cut_off(befor
     assert cut.problem
 
 
+class Inert:
+    """What a name stands for where nothing is to happen."""
+
+    def __init__(self, *_, **__):
+        self.append = self.extend = self.add = lambda _: None
+
+    def __setstate__(self, _):
+        """Take any state."""
+
+    def __setitem__(self, _, __):
+        """Take any item."""
+
+
+class Recorder(pickle._Unpickler):
+    """Python's own unpickler, which is given nothing that it asks for."""
+
+    def __init__(self, data):
+        super().__init__(io.BytesIO(data))
+        self.asked = set()
+
+    def find_class(self, module, name):
+        self.asked.add(Import(module, name))
+        return Inert
+
+
+@settings(max_examples=400, deadline=None)
+@given(HARMLESS, PROTOCOLS, st.lists(st.tuples(st.integers(0, 10_000), BYTES), max_size=6), st.booleans())
+def test_whatever_python_would_import_is_named_in_pickles_with_bytes_changed_too(value, protocol, changes, insert):
+    data = bytearray(pickle.dumps([value, Bomb(), {"k": (value, Bomb)}], protocol))
+    for at, byte in changes:
+        data[at % len(data) : at % len(data) + (not insert)] = bytes([byte])
+    if b"\x96" in data:
+        return  # an array of as many bytes as the damage says would be made
+    recorder = Recorder(bytes(data))
+    with contextlib.suppress(Exception):
+        recorder.load()
+    assert recorder.asked <= set(scanned(bytes(data)).imports)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_without_an_error(data):
@@ -97,6 +138,7 @@ HAND_MADE = {
     "INST": b"(S'ls'\niposix\nsystem\n.",
     "OBJ": b"(cposix\nsystem\nS'ls'\no.",
     "a later pickle of the file": pickle.dumps(1) + b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00ls\x85R.",
+    "a name that the end cuts off": b"(cposix\nsystem\nX\x02\x00\x00\x00lso",
     "followed by rubbish": b"cposix\nsystem\n(S'ls'\ntR\xff\xff",
     "behind a mark that is popped": b"\x80\x02(K\x01K\x021cposix\nsystem\nX\x02\x00\x00\x00ls\x85R.",
 }

@@ -6,6 +6,7 @@ enough to resolve names that lie on them. What cannot be followed to the end is 
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import pickletools
 import re
@@ -139,17 +140,26 @@ class _Machine:
 
     def _of_lines(self, name: str) -> Any:
         if name in ("GLOBAL", "INST"):
-            return Import(self._line().decode("utf-8", "replace"), self._line().decode("utf-8", "replace"))
+            return self._named_by_lines()
         line = self._line()
         if name in ("PUT", "GET"):
             return int(line)
         if name == "STRING":
-            text = line.strip()
-            return text[1:-1].decode("latin-1") if text[:1] in (b"'", b'"') and text[-1:] == text[:1] else _UNKNOWN
+            quoted = line[:1] in (b"'", b'"') and line[-1:] == line[:1]
+            return codecs.escape_decode(line[1:-1])[0].decode("latin-1") if quoted else _UNKNOWN
         if name == "UNICODE":
             return line.decode("raw-unicode-escape", "replace")
         known = int(line) if line.isdigit() and len(line) <= _FEW else _NO_TEXT
         return _UNKNOWN if name == "PERSID" else known
+
+    def _named_by_lines(self) -> Import:
+        lines = [self._stream.readline(_LONGEST_LINE) for _ in range(2)]
+        # Without its line break the last character is lost, and the import takes place.
+        what = Import(*(line[:-1].decode("utf-8", "replace") for line in lines))
+        if any(not line.endswith(b"\n") for line in lines):
+            self.found.imports[what] = None
+            raise _BrokenError("it ends within a name, or has one that is too long")
+        return what
 
     def _line(self) -> bytes:
         line = self._stream.readline(_LONGEST_LINE)
