@@ -13,7 +13,6 @@ from uuid import UUID
 
 import httpx
 from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
@@ -31,7 +30,7 @@ from prefect_ml.registry.gate import Verdict
 from prefect_ml.registry.gates import Gate, result_of
 from prefect_ml.store import open_store
 from prefect_ml.store.contract import Store
-from prefect_ml.tasks import evaluate_gate
+from prefect_ml.tasks import PATIENT, evaluate_gate
 
 _PASSED = "Passed"
 _MAX_RESULT = 4 << 20
@@ -60,7 +59,7 @@ def judge(
     return evaluate_gate(gate, name, version, alias, against=against, store=store)
 
 
-@task(cache_policy=NO_CACHE, task_run_name="gate {gate.name} by {gate.deployment}")
+@task(**PATIENT, task_run_name="gate {gate.name} by {gate.deployment}")
 def evaluate_flow_gate(
     gate: FlowGate,
     name: str,

@@ -26,6 +26,7 @@ from prefect_ml.registry.gate import Candidate, Subject
 from prefect_ml.registry.gates import evaluate_gate, parse_gate
 from prefect_ml.registry.metric_gates import BetterThanChampion, MetricThreshold
 from prefect_ml.registry.model_gates import Budget, Loads, SignaturePresent
+from prefect_ml.registry.policy import PromotionPolicy
 from prefect_ml.registry.register import register_model
 from prefect_ml.registry.scan_gate import PickleScan
 from prefect_ml.settings import Settings
@@ -249,6 +250,16 @@ def test_specifications_are_written_so_that_an_older_release_reads_them():
     kept = parse_gate({"type": "loads", "timeout": 5, "trust": False}).model_dump(mode="json")
     assert (kept["timeout"], kept["trust"]) == (5.0, False)
     assert parse_gate(kept) == Loads(timeout=5.0, trust=False)
+
+
+def test_the_gates_of_the_documentation_are_a_policy():
+    text = (Path(__file__).parents[2] / "docs" / "gates.md").read_text()
+    gates = text.split("```yaml\n")[1].split("```")[0]
+    policy = PromotionPolicy.from_yaml(f"name: churn\naliases: [champion]\n{gates}")
+    assert len({gate.type for gate in policy.gates}) == 11
+    assert PromotionPolicy.from_yaml(policy.to_yaml()) == policy
+    assert PromotionPolicy.from_entity(policy.to_entity()) == policy
+    assert all(f"`{gate.type}`" in text for gate in policy.gates)
 
 
 @pytest.mark.parametrize(
