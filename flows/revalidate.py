@@ -19,9 +19,11 @@ from prefect_ml.flows.challenger import names_of
 from prefect_ml.flows.gates import judge
 from prefect_ml.flows.notify import Notice, notify
 from prefect_ml.registry.description import escape
+from prefect_ml.registry.evaluation import EvaluationSet, current_set
 from prefect_ml.registry.gates import Gate
 from prefect_ml.registry.policy import PromotionPolicy
 from prefect_ml.registry.promotion import stored_digest
+from prefect_ml.settings import Settings
 from prefect_ml.store.contract import Store
 from prefect_ml.store.evidence import spec_digest
 
@@ -42,10 +44,11 @@ _DONE = {
 def revalidate_champions(models: str = "*", alias: str = "champion", tracking_server: str | None = None) -> Any:
     """Judge each champion by the gates of the policy in force, and do what the policy says with one that fails.
 
-    Gates that compare with the champion are left out: there is nothing to compare it with. A gate that reads data from
-    a URI reads it now. What a failed gate leads to is the policy's `on_decay`: nothing, a rollback to the version
-    before, or the removal of the alias; each is in the audit log with its evidence, an event, and told to the policy's
-    notification blocks. An alias that moves meanwhile is left alone.
+    Gates that compare with the champion are left out: there is nothing to compare it with. A gate that names an
+    evaluation set judges by what is at its URI by now, whatever digest the policy pins for promotions; a champion whose
+    data cannot be read is not judged. What a failed gate leads to is the policy's `on_decay`: nothing, a rollback to
+    the version before, or the removal of the alias; each is in the audit log with its evidence, an event, and told to
+    the policy's notification blocks. An alias that moves meanwhile is left alone.
 
     Args:
         models: A pattern over model names, with `*` and `?`.
@@ -118,8 +121,17 @@ def _only_compares(gate: Gate) -> bool:
     return gate.type in _COMPARING or (gate.type == "slices" and bounds == [None, None])
 
 
-def _result(store: Store, gate: Gate, held: Alias, run_id: str) -> GateResult:
+def _with_fresh_data(gate: Gate, store: Store) -> Gate:
+    """A gate that names an evaluation set, with the data that are there by now."""
+    data = getattr(gate, "data", None)
+    if not isinstance(data, EvaluationSet):
+        return gate
+    return gate.model_copy(update={"data": current_set(data, store, Settings())})
+
+
+def _result(store: Store, named: Gate, held: Alias, run_id: str) -> GateResult:
     """What a gate finds, recorded under the flow run; a run that was interrupted finds it there."""
+    gate = _with_fresh_data(named, store)
     key = f"revalidation-{run_id}-{held.name}@{held.alias}"
     about = RecordedGate(
         key=key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 
 import numpy as np
@@ -53,10 +54,10 @@ class World:
         self.store, self.folder = store, folder
         self.name = f"m-{uuid.uuid4().hex[:6]}"
 
-    def policy(self, **rules):
-        gates = ({"type": "metric_threshold", "name": "accuracy", "metric": "accuracy", "minimum": 0.9},)
-        gates += ({"type": "better_than_champion", "name": "better", "metric": "accuracy"},)
-        policy = Policy("p", 0, self.name, ("champion",), gates=gates, approvals=0, **rules)
+    def policy(self, gates=None, **rules):
+        own = ({"type": "metric_threshold", "name": "accuracy", "metric": "accuracy", "minimum": 0.9},)
+        own += ({"type": "better_than_champion", "name": "better", "metric": "accuracy"},)
+        policy = Policy("p", 0, self.name, ("champion",), gates=gates or own, approvals=0, **rules)
         return self.store.save_policy(policy, actor="ops", reason="for this test")
 
     def register(self, accuracy):
@@ -154,6 +155,30 @@ def test_a_champion_that_decayed_goes_back_and_people_are_told(world, monkeypatc
     assert call.said["subject"] == f"{world.name} version 2: champion decayed"
     assert "the alias went back to the version before. accuracy" in call.said["body"]
     assert world.store.verify_audit() == len(world.store.audit())
+
+
+def test_a_champion_is_judged_by_the_data_that_are_there_now(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_ML_EVALUATION_FOLDERS", str(tmp_path))
+    file, rows = tmp_path / "fresh.csv", [(float(n), float(n % 3)) for n in range(12)]
+
+    def write(shift):
+        lines = [f"{a},{b},{'n' if a % 2 else 's'},{a + b + shift}" for a, b in rows]
+        file.write_text("\n".join(["a,b,side,y", *lines]) + "\n")
+        return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+
+    data = {"uri": str(file), "digest": write(0), "label": "y", "features": ["a", "b"]}
+    slices = {"type": "slices", "data": data, "metric": "mae", "column": "side", "min_rows": 1, "maximum": 0.1}
+    world.policy(gates=({**slices, "name": "slices"},))
+    world.promote(world.register(0.95))
+    [found] = revalidate_champions(world.name)
+    assert (found["passed"], found["gates"]) == (True, {"slices": True})
+    write(5)
+    [found] = revalidate_champions(world.name)
+    assert (found["passed"], found["done"]) == (False, "nothing")
+    assert "slices" in found["why"]
+    file.unlink()
+    [found] = revalidate_champions(world.name)
+    assert (found["passed"], found["done"]) == (None, "")
 
 
 def test_the_alias_is_removed_and_nothing_is_done_by_default(world):

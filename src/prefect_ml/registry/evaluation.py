@@ -61,10 +61,26 @@ def fetch_set(wanted: EvaluationSet, store: Store, settings: Settings) -> Path:
         NotFoundError: nothing is there.
         CorruptArtifactError: what is there has another digest.
     """
-    folder = settings.cache_folder / "evaluation"
-    kept = folder / f"{wanted.digest.removeprefix('sha256:')}{PurePosixPath(wanted.uri).suffix.lower()}"
+    kept = _kept(wanted, settings)
     if kept.is_file() and _digest(kept) == wanted.digest:
         return kept
+    found = current_set(wanted, store, settings)
+    if found.digest != wanted.digest:
+        raise CorruptArtifactError(
+            f"The evaluation set {wanted.uri!r} has the digest {found.digest}, but the policy names {wanted.digest}; "
+            "restore the file, or have the policy changed."
+        )
+    return kept
+
+
+def current_set(wanted: EvaluationSet, store: Store, settings: Settings) -> EvaluationSet:
+    """The set with the digest that its file has by now, which is fetched anew.
+
+    Raises:
+        InvalidInputError: the URI leads to where the operator keeps no evaluation sets.
+        NotFoundError: nothing is there.
+    """
+    folder = settings.cache_folder / "evaluation"
     make_folder(folder)
     copy = folder / f".{uuid.uuid4().hex}.partial"
     try:
@@ -72,16 +88,17 @@ def fetch_set(wanted: EvaluationSet, store: Store, settings: Settings) -> Path:
         open_artifacts(root).download(name, copy)
         if not copy.is_file():
             raise NotFoundError(f"The evaluation set {wanted.uri!r} is no file; name one.")
-        if (found := _digest(copy)) != wanted.digest:
-            raise CorruptArtifactError(
-                f"The evaluation set {wanted.uri!r} has the digest {found}, but the policy names {wanted.digest}; "
-                "restore the file, or have the policy changed."
-            )
-        copy.replace(kept)
+        found = wanted.model_copy(update={"digest": _digest(copy)})
+        copy.replace(_kept(found, settings))
     finally:
         if copy.is_file():
             copy.unlink()
-    return kept
+    return found
+
+
+def _kept(wanted: EvaluationSet, settings: Settings) -> Path:
+    name = f"{wanted.digest.removeprefix('sha256:')}{PurePosixPath(wanted.uri).suffix.lower()}"
+    return settings.cache_folder / "evaluation" / name
 
 
 def _place(uri: str, store: Store, settings: Settings) -> tuple[str, str]:
