@@ -152,6 +152,6 @@ def orchestrator(tmp_path_factory: pytest.TempPathFactory, prefect_database: str
     """A real Prefect server, for tests of what happens across processes; workers and scripts are started beside it."""
     from orchestrator import Orchestrator
 
-    with Orchestrator(tmp_path_factory.mktemp("orchestrator"), database=prefect_database) as running:
+    with Orchestrator(tmp_path_factory.mktemp("orchestrator"), ui=True, database=prefect_database) as running:
         yield running
     assert all(process.poll() is not None for process in running.processes)
