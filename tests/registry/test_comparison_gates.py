@@ -198,6 +198,7 @@ def test_sets_are_taken_only_from_where_the_operator_keeps_them(world, tmp_path)
         for uri in uris:
             with pytest.raises(error):
                 fetch_set(EvaluationSet(uri=uri, digest=other, label="label"), store, options)
+    assert not [path for path in (options.cache_folder / "evaluation").iterdir() if path.name.endswith(".partial")]
 
 
 def test_a_set_that_the_tracking_server_keeps(tmp_path, monkeypatch):

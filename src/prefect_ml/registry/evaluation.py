@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -91,8 +92,9 @@ def current_set(wanted: EvaluationSet, store: Store, settings: Settings) -> Eval
         found = wanted.model_copy(update={"digest": _digest(copy)})
         copy.replace(_kept(found, settings))
     finally:
-        if copy.is_file():
-            copy.unlink()
+        if copy.is_dir():
+            shutil.rmtree(copy)
+        copy.unlink(missing_ok=True)
     return found
 
 
