@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from prefect_ml.artifacts.durable import make_folder
 from prefect_ml.artifacts.names import resolve, split_name
-from prefect_ml.artifacts.open import local_path, open_artifacts
+from prefect_ml.artifacts.open import local_path
 from prefect_ml.errors import CorruptArtifactError, InvalidInputError, NotFoundError
 from prefect_ml.registry.gate import Text
 from prefect_ml.settings import Settings
 from prefect_ml.store.contract import Store
+from prefect_ml.store.places import open_place
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "lines", ".ndjson": "lines", ".arrow": "arrow",
@@ -86,7 +87,7 @@ def current_set(wanted: EvaluationSet, store: Store, settings: Settings) -> Eval
     copy = folder / f".{uuid.uuid4().hex}.partial"
     try:
         root, name = _place(wanted.uri, store, settings)
-        open_artifacts(root).download(name, copy)
+        open_place(store, root).download(name, copy)
         if not copy.is_file():
             raise NotFoundError(f"The evaluation set {wanted.uri!r} is no file; name one.")
         found = wanted.model_copy(update={"digest": _digest(copy)})
