@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["GIT_PYTHON_REFRESH"] = "quiet"
+os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
 
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
@@ -121,9 +122,9 @@ def fill(store: Any, mlflow: SqlAlchemyStore, given: argparse.Namespace) -> None
     for number in range(given.policies):
         store.save_policy(_policy(f"team {number}", f"team-{number}-*"), actor="ops")
     store.save_policy(_policy("guard", MODEL), actor="ops")
-    while (rows := store.verify_audit()) < given.audit:
-        count = min(5000, given.audit - rows)
-        store.change(lambda connection, count=count: [_row(connection, number) for number in range(count)])
+    for first in range(store.verify_audit(), given.audit, 5000):
+        numbers = range(first, min(first + 5000, given.audit))
+        store.change(lambda connection, numbers=numbers: [_row(connection, number) for number in numbers])
 
 
 def _policy(name: str, pattern: str) -> Policy:
@@ -140,8 +141,8 @@ def _policy(name: str, pattern: str) -> Policy:
 
 
 def _row(connection: Any, number: int) -> None:
-    after = {"version": 1 + number % 7, "generation": number}
-    record(connection, "alias-set", f"models:/filler@{number % 10}", actor="bench", before=after, after=after)
+    """A row that tells of no record, since there is none."""
+    record(connection, "benchmark", f"benchmark:/{number % 10}", actor="bench", after={"number": number})
 
 
 def promoted(store: Any, version: int) -> None:
