@@ -60,7 +60,7 @@ def carry_out(store: Store, request: PromotionRequest) -> PromotionRequest:
             get_run_logger().warning("%s", error)
             return request
         request = store.get_request(request.request_id)
-    if rollout.was_rejected(store, request):
+    if rollout.needs_clean_up(store, request):
         clean_up_rejected(request, store)
     return request
 
