@@ -57,7 +57,9 @@ def test_an_alias_of_a_model_that_is_gone_is_found(times):
     assert ml.get_alias("m", at=times[2]).version == 2
 
 
-@pytest.mark.parametrize("at", [-1, 2**63, True, "2026-11-01", 1.5, datetime.min.replace(tzinfo=UTC), datetime(1900, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize(
+    "at", [-1, 2**63, True, "2026-11-01", 1.5, datetime.min.replace(tzinfo=UTC), datetime(1900, 1, 1, tzinfo=UTC)]
+)
 def test_what_is_no_time_is_refused(at):
     with pytest.raises(InvalidInputError, match="is no time since 1970"):
         ml.get_alias("m", at=at)
