@@ -104,6 +104,7 @@ def test_a_policy_that_cannot_be_is_refused(store):
         {"gates": ({"name": ["a"]},)},
         {"gates": ("loads",)},
         {"approvers": ("",)},
+        {"approvers": ("a" * 201,)},
         {"approval_valid_for": -1.0},
         {"evidence_valid_for": float("nan")},
         {"canary": {"alias": "trial"}},

@@ -40,13 +40,11 @@ from prefect_ml.settings import Settings
 from prefect_ml.store.contract import Store
 from prefect_ml.store.evidence import spec_digest
 from prefect_ml.store.origin import origin
-from prefect_ml.store.registry_names import check_stage
+from prefect_ml.store.registry_names import MAX_ACTOR, check_stage
 
 __all__ = ["decide", "describe", "move", "request_promotion", "request_rollback", "rollback"]
 
 _MAX_WORDS = 2000
-# As long as the form takes it.
-_MAX_NAME = 200
 
 
 def request_promotion(
@@ -88,7 +86,7 @@ def request_promotion(
         ArtifactError: the files of a version without a digest cannot be read, so that it could be bound to them.
         StaleRequestError: the alias moved while the gates ran; ask again.
     """
-    who = _words(requester, "who asks", _MAX_NAME)
+    who = _words(requester, "who asks", MAX_ACTOR)
     key = key or uuid.uuid4().hex
     if (existing := store.get_request_by_key(key)) is not None:
         asked = {"name": name, "version": version, "alias": alias, "kind": RequestKind.PROMOTION}
@@ -200,7 +198,7 @@ def decide(
     if len(reason) > _MAX_WORDS:
         raise InvalidInputError(f"The reason has {len(reason)} characters; at most {_MAX_WORDS} are kept.")
     decision = Decision(
-        actor=_words(actor, "who decides", _MAX_NAME),
+        actor=_words(actor, "who decides", MAX_ACTOR),
         approve=approve,
         reason=reason.strip(),
         decided_at=time.time_ns() // 1_000_000,
@@ -266,7 +264,7 @@ def rollback(
         StaleRequestError: the alias is not at the expected generation.
         CorruptArtifactError: its files changed since they were registered; promote another version instead.
     """
-    said = {"actor": _words(actor, "who rolls back", _MAX_NAME), "reason": _words(reason, "why it is rolled back")}
+    said = {"actor": _words(actor, "who rolls back", MAX_ACTOR), "reason": _words(reason, "why it is rolled back")}
     held = store.get_alias(name, alias)
     expected = held.generation if expected_generation is None and key is None else expected_generation
     digest = None
@@ -309,7 +307,7 @@ def request_rollback(
         CorruptArtifactError: its files changed since they were registered; promote another version instead.
         NotFoundError: there is no such model or alias.
     """
-    who, why = _words(requester, "who asks", _MAX_NAME), _words(reason, "why it is rolled back")
+    who, why = _words(requester, "who asks", MAX_ACTOR), _words(reason, "why it is rolled back")
     key = key or uuid.uuid4().hex
     if (existing := store.get_request_by_key(key)) is not None:
         return _about(existing, name=name, alias=alias, kind=RequestKind.ROLLBACK)

@@ -12,6 +12,7 @@ from prefect_ml.entities import Policy, Stage
 from prefect_ml.errors import InvalidInputError, InvalidNameError
 from prefect_ml.store.names import check_text
 from prefect_ml.store.registry_names import (
+    MAX_ACTOR,
     MAX_MODEL_NAME,
     check_alias,
     check_stage,
@@ -94,7 +95,7 @@ def checked(policy: Policy) -> Policy:
         aliases=aliases,
         stages=tuple(stage.value for stage in stages),
         gates=tuple(dict(gate) for gate in policy.gates),
-        approvers=tuple(check_words("An approver", who, needed=True) for who in policy.approvers),
+        approvers=tuple(check_words("An approver", who, MAX_ACTOR, needed=True) for who in policy.approvers),
         four_eyes=bool(policy.four_eyes),
         expires_after=_number("expires_after", policy.expires_after, above=True),
         approval_valid_for=_number("approval_valid_for", policy.approval_valid_for),

@@ -39,8 +39,6 @@ from prefect_ml.store.rows import now
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# As long as the form takes it.
-MAX_ACTOR = 200
 _LATE = "its time is over"
 # Within the number of parameters that both databases take.
 _MAX_LISTED = 10_000
@@ -85,7 +83,7 @@ class PromotionRows(RegistryRows):
             "version": names.check_version(version),
             "alias": names.check_alias(alias),
             "stage": None if stage is None else names.check_stage(stage).value,
-            "requester": names.check_words("The requester", requester, MAX_ACTOR, needed=True),
+            "requester": names.check_words("The requester", requester, names.MAX_ACTOR, needed=True),
             "artifact_digest": names.check_words("The digest", artifact_digest),
             "evidence": document,
             "evidence_digest": digest(document),
@@ -152,7 +150,7 @@ class PromotionRows(RegistryRows):
     def decide(self, request_id: str, decision: Decision) -> PromotionRequest:
         if not isinstance(decision.approve, bool):
             raise InvalidInputError(f"A decision approves or not: True or False, got {decision.approve!r}.")
-        names.check_words("The actor of a decision", decision.actor, MAX_ACTOR, needed=True)
+        names.check_words("The actor of a decision", decision.actor, names.MAX_ACTOR, needed=True)
         names.check_words("The reason of a decision", decision.reason)
         names.check_words("The channel of a decision", decision.channel)
         check_time("The time of a decision", decision.decided_at)

@@ -19,6 +19,8 @@ MAX_TAG_VALUE = 100_000
 MAX_DESCRIPTION = 100_000
 MAX_SOURCE = 5_000
 MAX_WORDS = 2_000
+# The name of a person, as long as the form takes it.
+MAX_ACTOR = 200
 
 _ALIAS = re.compile(r"[\w.\-]+")
 _VERSION_ALIAS = re.compile(r"v[0-9]+", re.IGNORECASE)
