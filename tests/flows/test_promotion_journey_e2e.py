@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
@@ -191,8 +192,9 @@ def twice(world: Journeys, version: ModelVersion) -> None:
             people.submit(world.answer, run_id, decision="approve", approver=who, reason="good")
             for who in ("bob", "cy")
         ]
-        answers = sorted(each.result() for each in pressed)
-    assert answers == ["ABORT", "ACCEPT"]
+        answers = Counter(each.result() for each in pressed)
+    assert answers["ACCEPT"] == 1
+    assert answers["ABORT"] + answers["CONFLICT"] == 1
     world.wait_for(run_id, "Completed")
     request = world.request_of(version.name)
     assert request.status is RequestStatus.PROMOTED
@@ -201,8 +203,7 @@ def twice(world: Journeys, version: ModelVersion) -> None:
     assert world.tasks(run_id) == {**JUDGED, f"move alias for {request.request_id}": 1}
     assert world.steps(version.name) == {"request-created": 1, "request-approved": 1, "promoted": 1}
     # A third one, who finds an old page open.
-    with pytest.raises(httpx.HTTPStatusError, match="409 Conflict"):
-        world.answer(run_id, decision="approve", approver="dan")
+    assert world.answer(run_id, decision="approve", approver="dan") == "CONFLICT"
 
 
 def requester(world: Journeys, version: ModelVersion) -> None:
