@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,31 +121,40 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def prefect_api() -> Iterator[None]:
+def prefect_database() -> Iterator[Callable[[], str | None]]:
+    """Makes a PostgreSQL database for a Prefect server where one is installed; None, for a SQLite file, where not.
+
+    With SQLite, Prefect's server under load holds its own lock for a minute now and then, and answers 503 meanwhile.
+    """
+    from postgres import databases_for_prefect
+
+    with databases_for_prefect() as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory, prefect_database: Callable[[], str | None]) -> Iterator[None]:
     """A real Prefect API with an empty database, for tests that run flows in this process.
 
     Prefect's heartbeat is off: its thread costs about a second at the end of each flow run.
     """
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
+    from prefect.context import _temporary_global_settings_context, get_settings_context
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from orchestrator import Orchestrator
 
     with (
-        prefect_test_harness(server_startup_timeout=120),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        Orchestrator(tmp_path_factory.mktemp("api"), database=prefect_database()) as running,
+        temporary_settings({PREFECT_API_URL: running.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        # also for threads, which start with no context
+        _temporary_global_settings_context(get_settings_context()),
     ):
         yield
-
-
-@pytest.fixture(scope="session")
-def prefect_database() -> Iterator[str | None]:
-    """The URL of a PostgreSQL database for Prefect's server where one is installed; None for a SQLite file.
-
-    With SQLite, Prefect's server under load holds its own lock for a minute now and then, and answers 503 meanwhile.
-    """
-    from postgres import installed_postgres
-
-    with installed_postgres() as url:
-        yield url
+        with contextlib.suppress(RuntimeError):  # nothing was logged
+            APILogWorker.instance().drain()
+        EventsWorker.drain_all()
 
 
 @pytest.fixture(scope="session")
@@ -152,6 +162,6 @@ def orchestrator(tmp_path_factory: pytest.TempPathFactory, prefect_database: str
     """A real Prefect server, for tests of what happens across processes; workers and scripts are started beside it."""
     from orchestrator import Orchestrator
 
-    with Orchestrator(tmp_path_factory.mktemp("orchestrator"), ui=True, database=prefect_database) as running:
+    with Orchestrator(tmp_path_factory.mktemp("orchestrator"), ui=True, database=prefect_database()) as running:
         yield running
     assert all(process.poll() is not None for process in running.processes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -65,14 +66,15 @@ def wait_until(done: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 @contextlib.contextmanager
-def installed_postgres() -> Iterator[str | None]:
-    """A server of the PostgreSQL that is installed, with the extension pg_trgm that Prefect's server asks for.
+def databases_for_prefect() -> Iterator[Callable[[], str | None]]:
+    """Makes databases of a PostgreSQL that is installed, with the extension pg_trgm that Prefect's server asks for.
 
-    The URL is for asyncpg; None where there is no such PostgreSQL. The one of the Python package lacks the extension.
+    Their URLs are for asyncpg; None where there is no such PostgreSQL. The one of the Python package lacks the
+    extension.
     """
     programs = _with_trigrams()
     if programs is None:
-        yield None
+        yield lambda: None
         return
     # It refuses to run as root.
     user = "postgres" if os.geteuid() == 0 else None
@@ -88,7 +90,14 @@ def installed_postgres() -> Iterator[str | None]:
     try:
         ready = [programs / "pg_isready", "-q", "-h", folder]
         wait_until(lambda: subprocess.run(ready, check=False).returncode == 0)
-        yield f"postgresql+asyncpg://postgres@/postgres?host={folder}"
+        numbers = itertools.count()
+
+        def make() -> str:
+            name = f"prefect{next(numbers)}"
+            subprocess.run([programs / "createdb", "-h", folder, "-U", "postgres", name], check=True)
+            return f"postgresql+asyncpg://postgres@/{name}?host={folder}"
+
+        yield make
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(30)

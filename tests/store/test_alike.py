@@ -286,7 +286,7 @@ def test_databases_and_server_answer_alike(stores, operations, questions):
         assert others == [here, here], (operation, arguments)
     for run in ("r1", "r2", "r3"):
         here, *others = (answer(store, "get_run", {"run_id": run}) for store in stores)
-        assert others == [here, here]
+        assert others == [here, here], "\n".join([here, *others])
     for model in ("m-1", "m-2", "m-A"):
         here, *others = (answer(store, "get_logged_model", {"model_id": model}) for store in stores)
-        assert others == [here, here]
+        assert others == [here, here], "\n".join([here, *others])
