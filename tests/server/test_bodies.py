@@ -37,7 +37,7 @@ def messages(*parts: bytes, end: str = "http.request", pause: float = 0.0):
 
 def read(bodies: Bodies, receive, length: int | None = None) -> bytes:
     headers = {} if length is None else {b"content-length": b"%d" % length}
-    return asyncio.run(bodies.read(headers, receive))
+    return asyncio.run(bodies.read({}, headers, receive))
 
 
 @given(st.lists(st.binary(max_size=200).map(lambda part: part * 300), min_size=1, max_size=8))
@@ -95,12 +95,12 @@ def test_a_client_that_is_gone_is_told_from_one_that_is_done():
 def test_large_bodies_together_have_a_bound():
     async def ask():
         bodies = reader()
-        kept = [await bodies.read({}, messages(b"x" * MOST)) for _ in range(8)]
+        kept = [await bodies.read({}, {}, messages(b"x" * MOST)) for _ in range(8)]
         with pytest.raises(RefusedError, match="as many large requests in memory as it may") as refused:
-            await bodies.read({}, messages(b"x" * 100_000, b"y"))
+            await bodies.read({}, {}, messages(b"x" * 100_000, b"y"))
         assert refused.value.status == 503
-        assert await bodies.read({}, messages(b"small")) == b"small"
+        assert await bodies.read({}, {}, messages(b"small")) == b"small"
         bodies.release(kept.pop())
-        assert await bodies.read({}, messages(b"x" * 100_000, b"y"))
+        assert await bodies.read({}, {}, messages(b"x" * 100_000, b"y"))
 
     asyncio.run(ask())

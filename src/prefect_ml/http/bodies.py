@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from prefect_ml.http.refusal import RefusedError
 
 if TYPE_CHECKING:
-    from starlette.types import Message, Receive
+    from starlette.types import Message, Receive, Scope
 
 # Bytes of a body that are not counted: a connection's own buffers are as large.
 _SMALL = 1 << 16
+# What the protocol says in a request's scope when its body has come whole, so that nothing is waited for.
+WHOLE = "prefect_ml.whole_body"
 # So many of the largest bodies may be in memory at a time.
 _LARGEST_AT_A_TIME = 8
 # A body may take so many times as long as it may make no progress.
@@ -46,7 +48,7 @@ class Bodies:
         self._held = 0
         self._most_held = _LARGEST_AT_A_TIME * most
 
-    async def read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def read(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """The whole body; give it back to `release` when the request is answered.
 
         Raises:
@@ -58,6 +60,20 @@ class Bodies:
             if b"expect" not in headers:  # a client that asks before it sends need not send
                 await self._discard(receive)
             raise self._too_large()
+        if scope.get(WHOLE):
+            message = await receive()
+            if message["type"] != "http.request":
+                raise GoneError
+            body: bytes = message.get("body", b"")
+            self._hold(0, len(body))
+        else:
+            body = await self._awaited(receive)
+        if len(body) > self._most:
+            self.release(body)
+            raise self._too_large()
+        return body
+
+    async def _awaited(self, receive: Receive) -> bytes:
         try:
             async with asyncio.timeout(self._seconds) as limit:
                 message = await receive()
@@ -69,9 +85,6 @@ class Bodies:
                     self._hold(0, len(body))
         except TimeoutError:
             raise self._too_slow() from None
-        if len(body) > self._most:
-            self.release(body)
-            raise self._too_large()
         return body
 
     def release(self, body: bytes | bytearray) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import os
 import re
-import uuid
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -69,7 +69,7 @@ class Gate:
             return
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
-        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        request_id = given if _ID.fullmatch(given) else os.urandom(16).hex().encode()
         scope["request_id"] = request_id.decode()
 
         async def stamped(message: Message) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import h11
 import orjson
 
+from prefect_ml.http.bodies import WHOLE
 from prefect_ml.http.packets import OnePacketProtocol
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # So many times as long as the head may take, a client may read nothing more of its answer.
 _STALLS = 10
+# Bytes of a body that are given to the application at once.
+_HELD_WHOLE = 16 << 10
 _TOO_LARGE = 431
 _BAD = 400
 _SENTENCES = {
@@ -48,6 +51,9 @@ class PatientProtocol(OnePacketProtocol):
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._head_since = None
+            if not self.cycle.more_body and len(self.cycle.body) < _HELD_WHOLE:
+                # Said before the application's task, made just now, begins.
+                self.cycle.scope[WHOLE] = True  # type: ignore[literal-required]  # a scope is open to its servers
         elif not self.transport.is_closing():
             if self._head_since is None:
                 self._head_since = self.loop.time()

@@ -110,7 +110,7 @@ class Dispatch:
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         headers = dict(scope["headers"])
         _check_type(headers)
-        return await self._bodies.read(headers, receive)
+        return await self._bodies.read(scope, headers, receive)
 
 
 def _check_type(headers: dict[bytes, bytes]) -> None:

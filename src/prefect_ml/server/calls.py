@@ -91,7 +91,7 @@ class Calls:
     async def _work(self, scope: Scope, receive: Receive) -> Answer:
         call, key = self._find(scope), _key(scope)
         scope["route_template"] = scope["path"]  # one of the table
-        body = await self._bodies.read(dict(scope["headers"]), receive)
+        body = await self._bodies.read(scope, dict(scope["headers"]), receive)
         try:
             lane = self._lanes.searches if call.name in _LONG or call.name.startswith(_SEARCHING) else self._lanes.quick
             return await lane.run(self._answer, call, body, key, scope)

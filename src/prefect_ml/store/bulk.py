@@ -34,7 +34,7 @@ class Bulk(NamedTuple):
         first = () if run is None else (run,)
         prepare = _unnest if connection.dialect.name == "postgresql" else _values
         found: list[Any] = []
-        for part in _parts(rows):
+        for part in [rows] if isinstance(rows, list) and 0 < len(rows) <= _ROWS else _parts(rows):
             sql, parameters = prepare(self, part)
             found += execute(connection, sql, (*first, *parameters))
         return found
@@ -49,6 +49,8 @@ def _parts(rows: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
 def _values(bulk: Bulk, rows: list[Sequence[Any]]) -> tuple[str, tuple[Any, ...]]:
     # SQLite keeps a prepared statement for each number of rows, and a large one takes much memory. So there are
     # few numbers, a quarter of a power of two apart, and the last row is given again as often as it takes.
+    if len(rows) == 1:
+        return _values_sql(bulk, 1), tuple(rows[0])
     step = 1 << max(0, len(rows).bit_length() - 3)
     missing = -len(rows) % step
     return _values_sql(bulk, len(rows) + missing), tuple(chain.from_iterable([*rows, *rows[-1:] * missing]))

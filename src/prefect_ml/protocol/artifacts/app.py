@@ -167,7 +167,7 @@ class FileRoutes:
 
     async def _direct(self, call: _Call) -> None:
         step = direct.UPLOADS[call.named["step"]]
-        body = await self._bodies.read(dict(call.scope["headers"]), call.receive)
+        body = await self._bodies.read(call.scope, dict(call.scope["headers"]), call.receive)
         try:
             await _json(call, await self._lane.run(step, self._here, call.name, body))
         finally:
