@@ -25,7 +25,7 @@ run = client.create_run("0", tags={"mlflow.user": "ann"})
 client.create_model_version("driven.by.mlflow", "s3://models/churn", run.info.run_id)
 """
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ WHY = "better on the slices {{ 7 * 7 }} <b>bold</b>"
 MILLISECONDS = 60_000
 expect.set_options(timeout=MILLISECONDS)
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
 @pytest.fixture

@@ -118,7 +118,10 @@ def test_a_worker_that_is_killed_ends_the_sweep_and_the_next_goes_on(tmp_path, s
     assert [run.status for run in trial_runs()] == [RunStatus.FINISHED] * TRIALS
 
 
-@pytest.mark.parametrize(("runner", "number"), [("threads", signal.SIGINT), ("processes", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("runner", "number"),
+    [("threads", signal.SIGINT), pytest.param("processes", signal.SIGTERM, marks=pytest.mark.long)],
+)
 def test_a_signal_stops_the_trials_that_run_and_starts_no_other(tmp_path, start, runner, number):
     process = start(runner, tmp_path, 120.0)
     until(lambda: (tmp_path / "started").exists() and sum(starts(tmp_path)[0].values()) == 2)

@@ -38,7 +38,7 @@ TRAIN = """
     train()
 """
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 
 
 def shown(language: str) -> str:

@@ -16,7 +16,7 @@ from prefect_ml.moving.report import Kind
 from prefect_ml.moving.transfer import take_over
 
 
-@pytest.fixture(params=["database", "server"])
+@pytest.fixture(params=["database", pytest.param("server", marks=pytest.mark.long)])
 def origin(request, world):
     opened = mlflow_origin(world.url if request.param == "database" else request.getfixturevalue("mlflow_server"))
     yield opened

@@ -87,6 +87,7 @@ def test_retries(world, scripts):
         assert world.values(run_id, metric) == {0: 0, 1: 1, 2: 2}
 
 
+@pytest.mark.long
 def test_kill_9_of_a_flow_within_a_flow(world, scripts):
     outer = scripts["nests"].run_id
     inner = world.child(outer)
@@ -117,6 +118,7 @@ def test_a_machine_that_died(world, scripts):
     assert world.flow_run(script.run_id)["state"]["type"] == "CRASHED"
 
 
+@pytest.mark.long
 def test_kill_9_while_paused(world, scripts):
     """Nobody could resume it."""
     run_id = scripts["paused"].run_id
@@ -136,6 +138,7 @@ def test_kill_9_while_it_waits_for_a_retry(world, scripts):
     world.ended(run_id, RunStatus.KILLED, "CRASHED", at=time.time())
 
 
+@pytest.mark.long
 def test_a_child_outlives_its_killed_parent(world, scripts):
     run_id = scripts["pool"].run_id
     until(lambda: (run := world.run(run_id)) and "child" in run.tags, "the child's start")
@@ -146,6 +149,7 @@ def test_a_child_outlives_its_killed_parent(world, scripts):
     assert world.run(run_id).status is RunStatus.KILLED
 
 
+@pytest.mark.long
 def test_no_watchdog_is_left(world, scripts):
     for script in scripts.values():
         script.process.terminate()

@@ -77,6 +77,7 @@ def test_a_process_that_asks_for_it_and_a_flow_that_does_not_want_it():
     assert only_run("unwanted").params == {}
 
 
+@pytest.mark.long
 def test_tasks_in_other_processes():
     runner = ProcessPoolTaskRunner(max_workers=1)
     flows.train.with_options(task_runner=runner)()
