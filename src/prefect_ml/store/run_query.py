@@ -32,8 +32,10 @@ _PAIRS = {"param": params, "tag": tags}
 _NEWEST = (Term(runs.c.start_time, int, descending=True), Term(runs.c.run_id, str))
 
 # SQLite knows nothing of how common a value is. When an index finds at most so many runs, a search starts from them;
-# when it finds more, a page is full before the newest runs have all been looked at.
-_FEW = 1000
+# when it finds more, a page is full before so many others have been looked at. Of N runs, M of which match, a page of
+# 100 is found among 100 N / M; that is as many as M for some three thousand of a hundred thousand, and another
+# condition makes it more.
+_FEW = 4000
 _BY_INDEX = ("=", "<", "<=", ">", ">=")
 
 
