@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import shutil
 import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -49,19 +51,38 @@ def _leaves_sockets(names: Iterable[str]) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what goes together where several processes test, and what may leave sockets open.
+    """Say what may leave sockets open: Prefect's engine leaves them to the garbage collector.
 
-    The tests of a file stay together, and those of all files that need workers and flows in processes of their own:
-    one Prefect server does for them, and two at once are slower than one. Prefect's engine leaves sockets to the
-    garbage collector; warnings are errors everywhere else.
+    Warnings are errors everywhere else.
     """
-    orchestrated = {item.path for item in items if "orchestrator" in getattr(item, "fixturenames", ())}
     for item in items:
-        together = item.path in orchestrated or item.path.parent.name == "status"
-        item.add_marker(pytest.mark.xdist_group("orchestrated" if together else str(item.path)))
         if _leaves_sockets(getattr(item, "fixturenames", ())):
             for warning in LEFT_BY_PREFECT:
                 item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several processes test, keep the tests of a file together.
+
+    So with all files that need workers and flows in processes of their own: one Prefect server does for them, and two
+    at once are slower than one.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "orchestrated" if _is_orchestrated(file) else file
+
+    return ByFile(config, log)
+
+
+@cache
+def _is_orchestrated(file: str) -> bool:
+    path = Path(__file__).parents[1] / file
+    given = "orchestrator|world" if path.parent.name == "flows" else "orchestrator"
+    return path.parent.name == "status" or bool(re.search(rf"[(, ]({given})[,)]", path.read_text()))
 
 
 @pytest.fixture
