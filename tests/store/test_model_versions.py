@@ -141,8 +141,8 @@ def versions(store):
     for name, run_id, source, tags in (
         ("a", "r1", "s3://x/1", {"k": "v"}),
         ("a", "r2", "s3://x/2", {"k": "V"}),
-        ("b", "r3", "file:///y", {}),
-        ("b", None, "File:///z", {"k": "w", "K": "v"}),
+        ("b", "r3", "gs://y", {}),
+        ("b", None, "GS://z", {"k": "w", "K": "v"}),
     ):
         if name not in [model.name for model in store.search_registered_models().items]:
             store.create_registered_model(name)
@@ -164,8 +164,8 @@ def test_search_by_every_key(versions):
         ("run_id IN ('r1', 'r3', 'x')", [("a", 1), ("b", 1)]),
         ("name IN ('b') AND version_number >= 2", [("b", 2)]),
         ("run_id NOT IN ('r1')", [("a", 2), ("b", 1)]),
-        ("source_path LIKE 'file%'", [("b", 1)]),
-        ("source_path ILIKE 'file%'", [("b", 1), ("b", 2)]),
+        ("source_path LIKE 'gs:%'", [("b", 1)]),
+        ("source_path ILIKE 'gs:%'", [("b", 1), ("b", 2)]),
         ("tags.k = 'v'", [("a", 1)]),
         ("tag.K = 'v'", [("b", 2)]),
         ("tag.k ILIKE 'v' and run_id like 'r_'", [("a", 1), ("a", 2)]),

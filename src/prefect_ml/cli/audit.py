@@ -46,7 +46,8 @@ def export(file: Path, *, after: int = 0) -> None:
     from prefect_ml.store.audit_export import export_audit  # noqa: PLC0415  only this command writes files
 
     added, last = export_audit(open_store(), file, after)
-    console.print(f"{added} entries written to {file}, up to entry {last}.", markup=False, highlight=False)
+    text = f"{added} entries written to {file}, up to entry {last}."
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command
@@ -63,7 +64,8 @@ def verify(*, against: Path | None = None) -> None:
         from prefect_ml.store.audit_export import compare_audit  # noqa: PLC0415  only this command reads files
 
         same = compare_audit(store, against)
-        console.print(f"{same} of them are in {against}, unchanged.", markup=False, highlight=False)
+        text = f"{same} of them are in {against}, unchanged."
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _words(origin: Mapping[str, object]) -> str:
