@@ -55,19 +55,20 @@ def run_parts(
         experiment = experiment + literal(0)
     query = select(runs).select_from(runs).where(one_of(experiment, experiments))
     query = query.where(*in_view(runs.c.lifecycle_stage, view_type), *conditions)
-    return _parts_by_metric(query, order) if by_metric else [Part(*_ordered(query, order, 0))]
+    return _parts_by_metric(query, order, few=few) if by_metric else [Part(*_ordered(query, order, 0))]
 
 
 def _conditions(connection: Connection, comparisons: Sequence[Comparison]) -> tuple[list[ColumnElement[bool]], bool]:
     """What comparisons ask of a run, and whether one of them leaves few runs."""
     conditions: list[ColumnElement[bool]] = []
     few = False
-    for given in comparisons:
+    # Equal values first: they are counted at less cost, and one comparison that leaves few runs is enough.
+    for given in sorted(comparisons, key=lambda each: each.operator != "="):
         if given.entity == "attribute":
             conditions.append(compare(connection.dialect, _ATTRIBUTES[given.key][0], given.operator, given.value))
             continue
         run, matching = _matching(connection.dialect, given)
-        if _is_few(connection, given, matching):
+        if not few and _is_few(connection, given, matching):
             few = True
             conditions.append(runs.c.id.in_(matching))
         else:
@@ -113,10 +114,14 @@ def _number(key: str) -> ColumnElement[int]:
     return select(metric_keys.c.id).where(metric_keys.c.name == key).scalar_subquery()
 
 
-def _parts_by_metric(query: Select[Any], order: Sequence[OrderBy]) -> list[Part]:
-    """First the runs that have a number, straight from the index of values; then NaN; then those without."""
+def _parts_by_metric(query: Select[Any], order: Sequence[OrderBy], *, few: bool) -> list[Part]:
+    """First the runs that have a number, straight from the index of values; then NaN; then those without.
+
+    With `few` runs to look at, the index of values would only be a longer way.
+    """
     latest = latest_metrics.alias("first_metric")
-    mine = (latest.c.run == runs.c.id) & (latest.c.key == _number(order[0].key))
+    key: ColumnElement[int] = latest.c.key + literal(0) if few else latest.c.key  # an expression has no index
+    mine = (latest.c.run == runs.c.id) & (key == _number(order[0].key))
     having, terms = _ordered(query.join(latest, mine).where(latest.c.is_nan.is_(False)), order[1:], 1)
     numbers = Part(having, [Term(latest.c.value, float, descending=not order[0].ascending), *terms])
     lacking = query.outerjoin(latest, mine).where(latest.c.run.is_(None) | latest.c.is_nan)
