@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -194,7 +195,7 @@ def test_overdue_requests_are_closed_and_audited(store, version):
     protect(store, expires_after=0.05)
     asked = [ml.request_promotion(MODEL, version, requester="ann", key=uuid.uuid4().hex) for _ in range(2)]
     while store.get_request(asked[-1].request_id).status is RequestStatus.PENDING:
-        pass
+        time.sleep(0.01)
     assert set(carry_promotions_on(store).expired) == {request.request_id for request in asked}
     assert carry_promotions_on(store) == CarriedOn()
     assert [entry.action for entry in store.audit()].count("request-expired") == 2

@@ -85,7 +85,7 @@ def scan_folder(folder: Path) -> FolderScan:
 
 
 class _TooMuchError(Exception):
-    pass
+    """A file holds more than is looked at."""
 
 
 class _Scanner:

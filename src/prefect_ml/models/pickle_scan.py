@@ -76,7 +76,7 @@ class _Call(NamedTuple):
 
 
 class _BrokenError(Exception):
-    pass
+    """What was read is no whole pickle."""
 
 
 _ERRORS = (_BrokenError, ValueError, OverflowError, OSError, EOFError)
