@@ -1,0 +1,242 @@
+"""Writes small model folders with the MLflow that runs it, below a folder named as its release.
+
+Beside each folder stands `<name>.json`: what goes in, and what MLflow's own pyfunc predicted on it. They were made
+from the root of the project, once for each release, by
+
+    MODELS=tests/models/saved_by_mlflow/make.py
+    CLASSIC="--with scikit-learn==1.9.1 --with xgboost-cpu==3.2.0 --with lightgbm==4.7.0 --with catboost==1.2.10
+             --with onnx==1.23.2 --with onnxruntime==1.32.0 --with skl2onnx==1.20.0 --with statsmodels==0.15.0"
+    uv run --no-project --isolated --python 3.11 --with mlflow==2.22.5 $CLASSIC python $MODELS classic
+    uv run --no-project --isolated --python 3.11 --with mlflow==3.17.2 --with skops==0.16.0 $CLASSIC python $MODELS classic
+
+Arguments: the names of groups or of single models; MLflow 2 has no skops, so that model is of MLflow 3 alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+RELEASE = mlflow.__version__
+NEW = int(RELEASE.split(".", maxsplit=1)[0]) >= 3
+MAKERS: dict[str, tuple[str, Callable[[str], Any]]] = {}
+# Nothing is looked up and no environment inferred: the tests are about weights and sections.
+PLAIN = {"pip_requirements": []}
+
+
+def saved(group: str) -> Callable[[Callable[[str], Any]], Callable[[str], Any]]:
+    """Registers a function that saves a model at a path and returns what to predict on."""
+
+    def add(make: Callable[[str], Any]) -> Callable[[str], Any]:
+        MAKERS[make.__name__] = (group, make)
+        return make
+
+    return add
+
+
+def numbers() -> tuple[pd.DataFrame, np.ndarray]:
+    """Sixty rows of three numbers, and two classes that depend on them."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "c"])
+    return frame, (frame["a"] + frame["b"] ** 2 > 0.5).to_numpy().astype(int)
+
+
+def mixed() -> tuple[pd.DataFrame, list[int]]:
+    frame = pd.DataFrame({"n": [1.0, 2.0, 3.0, 4.0] * 5, "c": ["x", "y"] * 10})
+    return frame, [0, 1] * 10
+
+
+def pipeline() -> Any:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    columns = ColumnTransformer([("n", StandardScaler(), ["n"]), ("c", OneHotEncoder(), ["c"])])
+    return make_pipeline(columns, LogisticRegression()).fit(*mixed())
+
+
+@saved("classic")
+def sklearn_cloudpickle(path: str) -> Any:
+    frame, _ = mixed()
+    example = {"input_example": frame.head(2)}
+    mlflow.sklearn.save_model(pipeline(), path, serialization_format="cloudpickle", **example, **PLAIN)
+    return frame
+
+
+@saved("classic")
+def sklearn_pickle(path: str) -> Any:
+    mlflow.sklearn.save_model(pipeline(), path, serialization_format="pickle", **PLAIN)
+    return mixed()[0]
+
+
+if NEW:
+
+    @saved("classic")
+    def sklearn_skops(path: str) -> Any:
+        from sklearn.linear_model import LogisticRegression
+
+        x, y = numbers()
+        model = LogisticRegression().fit(x, y)
+        mlflow.sklearn.save_model(model, path, serialization_format="skops", skops_trusted_types=[], **PLAIN)
+        return x
+
+
+def xgboost_model(path: str, *, booster: bool, format_: str) -> Any:
+    import xgboost
+
+    x, y = numbers()
+    if booster:
+        model = xgboost.train({"objective": "binary:logistic", "max_depth": 2}, xgboost.DMatrix(x, y), 3)
+    else:
+        model = xgboost.XGBClassifier(n_estimators=3, max_depth=2).fit(x, y)
+    mlflow.xgboost.save_model(model, path, model_format=format_, **PLAIN)
+    return x
+
+
+@saved("classic")
+def xgboost_booster(path: str) -> Any:
+    return xgboost_model(path, booster=True, format_="ubj" if NEW else "xgb")
+
+
+@saved("classic")
+def xgboost_classifier(path: str) -> Any:
+    return xgboost_model(path, booster=False, format_="json")
+
+
+def lightgbm_model(path: str, *, booster: bool) -> Any:
+    import lightgbm
+
+    x, y = numbers()
+    params = {"objective": "binary", "num_leaves": 3, "min_data_in_leaf": 5, "verbose": -1}
+    if booster:
+        model = lightgbm.train(params, lightgbm.Dataset(x, y), 3)
+    else:
+        model = lightgbm.LGBMClassifier(n_estimators=3, **params).fit(x, y)
+    pickled = {"serialization_format": "cloudpickle"} if NEW and not booster else {}
+    mlflow.lightgbm.save_model(model, path, **pickled, **PLAIN)
+    return x
+
+
+@saved("classic")
+def lightgbm_booster(path: str) -> Any:
+    return lightgbm_model(path, booster=True)
+
+
+@saved("classic")
+def lightgbm_classifier(path: str) -> Any:
+    return lightgbm_model(path, booster=False)
+
+
+def catboost_model(path: str, class_: str, **format_: str) -> Any:
+    import catboost
+
+    x, y = numbers()
+    model = getattr(catboost, class_)(iterations=2, depth=2, border_count=8, verbose=False, allow_writing_files=False)
+    mlflow.catboost.save_model(model.fit(x, y), path, **format_, **PLAIN)
+    return x
+
+
+@saved("classic")
+def catboost_classifier(path: str) -> Any:
+    return catboost_model(path, "CatBoostClassifier")
+
+
+@saved("classic")
+def catboost_regressor_json(path: str) -> Any:
+    return catboost_model(path, "CatBoostRegressor", format="json")
+
+
+def onnx_graph(width: int) -> Any:
+    """A layer of `width` units, whose weights are past ONNX's limit for a file apart when it is 100."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.random.default_rng(1).normal(size=(3, width)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "layer",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, width])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model
+
+
+@saved("classic")
+def onnx_one_file(path: str) -> Any:
+    mlflow.onnx.save_model(onnx_graph(1), path, save_as_external_data=False, **PLAIN)
+    return numbers()[0]
+
+
+@saved("classic")
+def onnx_external_data(path: str) -> Any:
+    mlflow.onnx.save_model(onnx_graph(100), path, **PLAIN)
+    return numbers()[0].to_numpy().astype(np.float32)[:2]
+
+
+@saved("classic")
+def statsmodels_ols(path: str) -> Any:
+    import statsmodels.api as sm
+
+    x, y = numbers()
+    mlflow.statsmodels.save_model(sm.OLS(y, x.to_numpy()).fit(), path, remove_data=True, **PLAIN)
+    return x
+
+
+@saved("classic")
+def statsmodels_glm(path: str) -> Any:
+    import statsmodels.api as sm
+
+    x, y = numbers()
+    result = sm.GLM(y, x.to_numpy(), family=sm.families.Binomial()).fit()
+    mlflow.statsmodels.save_model(result, path, remove_data=True, **PLAIN)
+    return x
+
+
+def plain(value: Any) -> Any:
+    """Frames as columns, arrays as lists."""
+    if isinstance(value, pd.DataFrame):
+        return {"columns": {str(name): value[name].tolist() for name in value.columns}}
+    if isinstance(value, dict):
+        return {"dict": {key: plain(item) for key, item in value.items()}}
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": str(value.dtype)}
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def main(wanted: list[str]) -> None:
+    """Make the models of these groups or names; what stood in their place is replaced."""
+    warnings.simplefilter("ignore")
+    # MLflow 3 opens its own pickles only then.
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "true"
+    here = Path(__file__).parent / RELEASE
+    here.mkdir(exist_ok=True)
+    for name, (group, make) in MAKERS.items():
+        if group not in wanted and name not in wanted:
+            continue
+        folder = here / name
+        shutil.rmtree(folder, ignore_errors=True)
+        data = make(str(folder))
+        outputs = mlflow.pyfunc.load_model(str(folder)).predict(data)
+        record = {"input": plain(data), "output": plain(outputs)}
+        (here / f"{name}.json").write_text(json.dumps(record) + "\n")
+        # For people and pip alone, and some MB of lines in all.
+        for file in ("conda.yaml", "python_env.yaml", "requirements.txt", "registered_model_meta"):
+            (folder / file).unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
