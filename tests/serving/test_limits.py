@@ -16,7 +16,10 @@ import pytest
 
 from prefect_ml.models.folder import save_model
 from prefect_ml.serving.invocations import Limits
+from prefect_ml.serving.opening import open_model
+from prefect_ml.serving.picking import ServedModels
 from prefect_ml.serving.server import ModelServer
+from prefect_ml.serving.wanted import Wanted
 from prefect_ml.settings import Settings
 
 HEADERS = {"content-type": "application/json"}
@@ -48,7 +51,9 @@ def port(slow_folder, monkeypatch):
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        server = ModelServer(str(slow_folder), listener, Settings(), None, limits)
+        settings = Settings()
+        models = ServedModels([open_model(Wanted("slow", str(slow_folder)), settings, None)])
+        server = ModelServer(models, listener, settings, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         yield listener.getsockname()[1]
@@ -121,7 +126,7 @@ def test_a_body_one_byte_too_large_is_refused_at_once(port):
         begin = time.monotonic()
         status, _, answer = ask(port, body)
         assert status == 413
-        assert "larger than 1000 bytes" in answer["message"]
+        assert "more than 1,000 bytes" in answer["message"]
         assert time.monotonic() - begin < 0.4  # and not only when the time for the body is over
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 
-def serve(model_uri: str, *, host: str = "127.0.0.1", port: int = 5001) -> None:
-    """Serve a model over HTTP, by MLflow's scoring protocol, until it is told to stop.
+def serve(*models: str, host: str = "127.0.0.1", port: int = 5001) -> None:
+    """Serve models over HTTP, by MLflow's scoring protocol, until it is told to stop.
 
     An alias is followed: when it moves, the new version is loaded beside the old one and takes over.
 
     Args:
-        model_uri: `models:/churn@champion`, `models:/churn/3`, `runs:/RUN_ID/model` or a model folder.
+        models: Each `models:/churn@champion`, `models:/churn/3`, `runs:/RUN_ID/model` or a model folder, or one of
+            these after `NAME=`. The first answers /invocations, each /models/NAME/invocations.
         host: Address to listen on; beyond this machine only with a token (PREFECT_ML_SERVE_TOKEN).
         port: Port to listen on.
     """
     from prefect_ml.serving import run_server  # noqa: PLC0415 (loads the web server)
 
-    run_server(model_uri, host=host, port=port)
+    run_server(*models, host=host, port=port)

@@ -1,4 +1,4 @@
-"""The FastAPI application of a served model: assembly only."""
+"""The ASGI application of a serving process: assembly only."""
 
 from __future__ import annotations
 
@@ -8,39 +8,82 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
+from prefect_ml.http.bodies import Bodies
+from prefect_ml.http.refusal import RefusedError, refuse
 from prefect_ml.serving.invocations import Invocations, Limits
+from prefect_ml.serving.observing import Observers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from prefect_ml.serving.follow import Follower, Served
+    from prefect_ml.serving.picking import ServedModels
 
+_ALLOW = {"Allow": "POST"}
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
 
-def build_app(served: Served, limits: Limits, follower: Follower | None = None) -> FastAPI:
-    """The routes over what is served; the follower, if any, runs as long as the application does."""
-    invocations = Invocations(served, limits)
+def build_app(models: ServedModels, limits: Limits, observers: Observers | None = None) -> Front:
+    """The routes over what is served.
+
+    Args:
+        models: that are served; they follow their aliases as long as the application runs.
+        limits: of each.
+        observers: that are told of each answered request; closed at the end.
+    """
+    observers = observers or Observers()
+    bodies = Bodies(limits.body, limits.body_seconds, "PREFECT_ML_SERVE_MAX_BODY", code="PAYLOAD_TOO_LARGE")
+    invocations = {model.name: Invocations(model, limits, bodies, observers) for model in models}
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if follower is not None:
-            follower.start()
+        models.start()
         yield
-        if follower is not None:
-            follower.stop()
-        invocations.close()
+        await run_in_threadpool(models.stop)
+        await run_in_threadpool(Observers((*observers.each, *(o for m in models for o in m.observers))).close)
+        for each in invocations.values():
+            each.close()
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    # Straight to ASGI: FastAPI's own routes cost more than a small model's prediction.
-    app.router.routes.append(Route("/invocations", invocations, methods=["POST"]))
+    pages = _pages(models)
+    pages.router.lifespan_context = lifespan
+    direct: dict[str, ASGIApp] = {f"/models/{name}/invocations": each for name, each in invocations.items()}
+    return Front({"/invocations": invocations[models.first.name], **direct}, pages)
+
+
+class Front:
+    """Sends what is asked often straight to its application, and the rest to FastAPI.
+
+    FastAPI's own routes cost more than a small model's prediction.
+
+    Args:
+        direct: applications of POST requests by path, compared as it is after decoding.
+        pages: everything else.
+    """
+
+    def __init__(self, direct: dict[str, ASGIApp], pages: FastAPI) -> None:
+        self._direct = direct
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._direct.get(scope["path"]) if scope["type"] == "http" else None
+        if app is None:
+            await self._pages(scope, receive, send)
+        elif scope["method"] == "POST":
+            await app(scope, receive, send)
+        else:
+            await refuse(send, RefusedError(405, "METHOD_NOT_ALLOWED", "Predictions are asked by POST.", _ALLOW))
+
+
+def _pages(models: ServedModels) -> FastAPI:
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RefusedError, _refused_here)
     app.add_exception_handler(Exception, _failed)
 
     @app.get("/ping")
@@ -49,11 +92,19 @@ def build_app(served: Served, limits: Limits, follower: Follower | None = None) 
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        return served.health()
+        return models.health()
 
     @app.get("/version")
     async def version() -> Response:
         return PlainTextResponse(installed_version("prefect-ml"))
+
+    @app.get("/models/{name}/health")
+    async def health_of(name: str) -> dict[str, Any]:
+        return models.named(name).health()
+
+    @app.post("/models/{name}/invocations")
+    async def unknown(name: str) -> None:
+        models.named(name)
 
     return app
 
@@ -62,6 +113,11 @@ async def _refused(_: Request, error: Exception) -> Response:
     status, detail, headers = error.status_code, error.detail, error.headers  # type: ignore[attr-defined]
     content = {"error_code": _CODES.get(status, "BAD_REQUEST"), "message": f"{detail}."}
     return JSONResponse(content, status, headers)
+
+
+async def _refused_here(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)  # noqa: S101  it is registered for these alone
+    return JSONResponse({"error_code": error.code, "message": str(error)}, error.status, dict(error.headers))
 
 
 async def _failed(_: Request, __: Exception) -> Response:

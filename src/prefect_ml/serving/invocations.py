@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
+import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from prefect_ml.errors import InvalidInputError
+from prefect_ml.http.bodies import Bodies, GoneError
+from prefect_ml.http.lanes import Lane
 from prefect_ml.http.refusal import RefusedError, refuse, respond
 from prefect_ml.serving.failure import ModelFailedError
-from prefect_ml.serving.threads import Threads
+from prefect_ml.serving.observing import Answered, Observers
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from prefect_ml.serving.follow import Served
+    from prefect_ml.serving.picking import ServedModel
     from prefect_ml.serving.replica import Replica
 
-# How many times the limit is read and thrown away of a body that is too large.
-_DISCARDED = 4
 _log = logging.getLogger("prefect_ml.serving")
 
 
@@ -31,9 +29,9 @@ class Limits:
 
     Args:
         body: bytes of a request's body; more is answered 413.
-        threads: predictions at a time.
-        waiting: requests that wait for a thread; one more is answered 503 with Retry-After.
-        body_seconds: time to send the body; longer is answered 408.
+        threads: predictions that each model makes at a time.
+        waiting: requests to a model that wait for a thread; one more is answered 503 with Retry-After.
+        body_seconds: without progress of a body, after which the request is answered 408.
     """
 
     body: int
@@ -43,96 +41,59 @@ class Limits:
 
 
 class Invocations:
-    """The ASGI application behind the route."""
+    """The ASGI application behind the route of one model, with the threads that predict for it."""
 
-    def __init__(self, served: Served, limits: Limits) -> None:
-        self._served = served
-        self._limits = limits
-        self._threads = Threads(limits.threads)
-        self._pending = 0
+    def __init__(self, model: ServedModel, limits: Limits, bodies: Bodies, observers: Observers) -> None:
+        self._model = model
+        self._bodies = bodies
+        self._observers = Observers((*observers.each, *model.observers))
+        self._lane = Lane("predict", limits.threads, limits.waiting)
 
     def close(self) -> None:
         """Give the threads back; one that still predicts is not waited for."""
-        self._threads.close()
+        self._lane.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
+        began = time.perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        content_type = headers.get(b"content-type", b"").decode("latin-1")
+        body, answer, replica = b"", b"", None
+        problem: Exception | None = None
         try:
-            body = await self._read(headers, receive)
-            if body is None:
-                return
-            replica, answer = await self._answer(headers.get(b"content-type", b"").decode("latin-1"), body)
-        except RefusedError as refused:
+            body = await self._bodies.read(scope, headers, receive)
+            replica = self._model.pick(headers, None)
+            answer = await self._lane.run(replica.answer, content_type, body)
+        except GoneError:
+            return
+        except (RefusedError, InvalidInputError, ModelFailedError) as error:
+            if isinstance(error, ModelFailedError):
+                _log.exception("Request %s: the model failed", scope["request_id"])
+            refused = error if isinstance(error, RefusedError) else RefusedError(400, "BAD_REQUEST", str(error))
             await refuse(send, refused)
-        except InvalidInputError as error:
-            await refuse(send, RefusedError(400, "BAD_REQUEST", str(error)))
-        except ModelFailedError as error:
-            _log.exception("Request %s: the model failed", scope["request_id"])
-            await refuse(send, RefusedError(400, "BAD_REQUEST", str(error)))
+            status, problem = refused.status, error
         else:
             await respond(send, 200, answer, _names(replica))
-
-    async def _answer(self, content_type: str, body: bytes) -> tuple[Replica, bytes]:
-        if self._pending >= self._limits.threads + self._limits.waiting:
-            raise RefusedError(
-                503,
-                "TEMPORARILY_UNAVAILABLE",
-                f"The server has {self._pending} requests in hand already; try again in a second.",
-                {"Retry-After": "1"},
-            )
-        self._pending += 1
-        try:
-            replica = self._served.current
-            return replica, await self._threads.run(partial(replica.answer, content_type, body))
+            status = 200
         finally:
-            self._pending -= 1
-
-    async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
-        """The body; None when the client is gone."""
-        announced = headers.get(b"content-length", b"")
-        if announced.isdigit() and int(announced[:20]) > self._limits.body:
-            await self._discard(receive)
-            raise self._too_large()
-        try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                return await self._joined(receive)
-        except TimeoutError as error:
-            message = f"The body did not arrive within {self._limits.body_seconds:g} s."
-            raise RefusedError(408, "REQUEST_TIMEOUT", message, {"Connection": "close"}) from error
-
-    async def _joined(self, receive: Receive) -> bytes | None:
-        """All chunks of the body; None when the client is gone."""
-        chunks, size = [], 0
-        while (message := await receive())["type"] == "http.request":
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-            more = message.get("more_body", False)
-            if size > self._limits.body:
-                if more:
-                    await self._discard(receive)
-                raise self._too_large()
-            if not more:
-                return b"".join(chunks)
-        return None
-
-    async def _discard(self, receive: Receive) -> None:
-        """Read on without keeping anything, within bounds: closed in the middle of a body, a client sees no answer."""
-        left = _DISCARDED * self._limits.body
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.body_seconds):
-                while left > 0:
-                    message = await receive()
-                    left -= len(message.get("body", b""))
-                    if not message.get("more_body"):  # the end, or the client is gone
-                        return
-
-    def _too_large(self) -> RefusedError:
-        return RefusedError(
-            413,
-            "PAYLOAD_TOO_LARGE",
-            f"The body is larger than {self._limits.body} bytes; send fewer rows at a time.",
-            {"Connection": "close"},
-        )
+            self._bodies.release(body)
+        if self._observers.each:
+            self._observers.tell(
+                Answered(
+                    name=self._model.name,
+                    replica=replica,
+                    headers=headers,
+                    content_type=content_type,
+                    body=body,
+                    accept="",
+                    answer=answer,
+                    status=status,
+                    seconds=time.perf_counter() - began,
+                    at=time.time_ns() // 1_000_000,
+                    request_id=scope["request_id"],
+                    rows=0,
+                    error=problem,
+                )
+            )
 
 
 def _names(replica: Replica) -> dict[str, str]:
