@@ -287,6 +287,8 @@ def test_the_flow_copies_between_two_servers_and_asks_there(prefect_api, two_ser
     fill(there, tmp_path / "cache")
     here.save_policy(NO_GATES.to_entity(), actor="ops")
     asked = {"model_uri": "models:/churn/2", "origin": blocks["one"], "target": blocks["two"], "promote_to": "champion"}
+    # Where promote-model is deployed on the Prefect server of these tests, that would be started instead.
+    asked["promotion"] = "promote-model/nowhere"
     told = copy_model(**asked, requester="cara")
     assert told["complete"], told
     digest = there.get_model_version("churn", 2).artifact_digest
