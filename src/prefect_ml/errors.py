@@ -15,6 +15,7 @@ PrefectMLError
 │   ├── ProtectedError        the alias, stage or model is protected by a policy
 │   ├── NotAllowedError       this actor may not decide this request
 │   └── StaleRequestError     artifact, evidence or alias changed since the request
+├── StaleRevisionError        the endpoint changed since it was read
 ├── ArtifactError             an artifact cannot be written or read
 │   ├── ArtifactConflictError a name cannot be both a file and a folder
 │   └── CorruptArtifactError  bytes differ from their recorded digest
@@ -84,6 +85,10 @@ class NotAllowedError(PromotionError):
 
 class StaleRequestError(PromotionError):
     """The artifact, the evidence or the alias changed since the request was made."""
+
+
+class StaleRevisionError(PrefectMLError):
+    """Another revision of the endpoint is in force than the one that the change was made for."""
 
 
 class ArtifactError(PrefectMLError):

@@ -6,6 +6,7 @@ HTTP or Prefect.
 
 from __future__ import annotations
 
+from prefect_ml.entities.endpoints import Endpoint, EndpointAction, EndpointReplica, ReplicaState, Route, RouteReport
 from prefect_ml.entities.execution import Attempt, Source, Step
 from prefect_ml.entities.journal import JournalSpan, Recorded, Rejection, RunBatch, RunEnd, RunStart
 from prefect_ml.entities.logged_models import LoggedModel, LoggedModelOrder, LoggedModelStatus, ModelMetric
@@ -64,6 +65,9 @@ __all__ = [
     "Decision",
     "Delivery",
     "DeliveryStatus",
+    "Endpoint",
+    "EndpointAction",
+    "EndpointReplica",
     "Experiment",
     "GateResult",
     "JournalSpan",
@@ -82,8 +86,11 @@ __all__ = [
     "RecordedGate",
     "RegisteredModel",
     "Rejection",
+    "ReplicaState",
     "RequestKind",
     "RequestStatus",
+    "Route",
+    "RouteReport",
     "Run",
     "RunBatch",
     "RunEnd",

@@ -46,6 +46,7 @@ _STATUSES: tuple[tuple[type[PrefectMLError], int], ...] = (
     (errors.NotAllowedError, 403),
     (errors.PromotionError, 409),
     (errors.JournalOffsetError, 409),
+    (errors.StaleRevisionError, 409),
     (errors.StoreUnavailableError, 503),
 )
 

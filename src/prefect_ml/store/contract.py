@@ -32,6 +32,7 @@ from prefect_ml.entities import (
     Step,
     ViewType,
 )
+from prefect_ml.store.endpoint_contract import EndpointStore
 from prefect_ml.store.logged_model_contract import LoggedModelStore
 from prefect_ml.store.moving_contract import MovingStore
 from prefect_ml.store.promotion_contract import PromotionStore
@@ -366,6 +367,7 @@ class Store(
     LoggedModelStore,
     ModelStore,
     PromotionStore,
+    EndpointStore,
     MovingStore,
     RetentionStore,
     Protocol,

@@ -7,6 +7,8 @@ from prefect_ml.store.attempts import AttemptRows
 from prefect_ml.store.audit import AuditRows
 from prefect_ml.store.dataset_search import DatasetRows
 from prefect_ml.store.decay import DecayRows
+from prefect_ml.store.endpoint_replicas import EndpointReplicaRows
+from prefect_ml.store.endpoints import EndpointRows
 from prefect_ml.store.evidence import EvidenceRows
 from prefect_ml.store.experiments import ExperimentRows
 from prefect_ml.store.foreign_evidence import ForeignEvidenceRows
@@ -65,6 +67,8 @@ class SqlStore(
     RollbackRows,
     PromotionClosingRows,
     DecayRows,
+    EndpointRows,
+    EndpointReplicaRows,
     AuditRows,
     ToldRows,
     OnceRows,
