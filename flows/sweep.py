@@ -6,16 +6,15 @@ The store is the only memory: the same key continues what an earlier execution l
 from __future__ import annotations
 
 import inspect
-import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import flow
 from prefect.states import Failed
-from prefect.task_runners import TaskRunner
 
 import prefect_ml as ml
 from prefect_ml.errors import InvalidInputError
+from prefect_ml.flows.runners import task_runner_of
 from prefect_ml.flows.sweep_loop import Limits, Loop
 from prefect_ml.flows.sweep_result import SweepResult, publish
 from prefect_ml.flows.trial import load_train
@@ -25,15 +24,6 @@ from prefect_ml.sweeps.space import parse_space
 from prefect_ml.sweeps.trials import Direction, Method, Plan, Trial, check_key, remembered
 
 __all__ = ["SweepResult", "Trial", "sweep"]
-
-_MOST_PARALLEL = 1000
-# Dask and Ray are extras, imported when asked for.
-_RUNNERS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
-    "threads": ("prefect.task_runners:ThreadPoolTaskRunner", lambda n: {"max_workers": n}),
-    "processes": ("prefect.task_runners:ProcessPoolTaskRunner", lambda n: {"max_workers": n}),
-    "dask": ("prefect_dask:DaskTaskRunner", lambda n: {"cluster_kwargs": {"n_workers": n, "threads_per_worker": 1}}),
-    "ray": ("prefect_ray:RayTaskRunner", lambda n: {"init_kwargs": {"num_cpus": n}}),
-}
 
 
 @ml.track(experiment="{experiment}")
@@ -92,7 +82,7 @@ def sweep(
     plan = Plan(experiment, check_key(key or run.run_id), parse_space(space), method, metric, direction, seed)
     chosen = chooser(plan, trials)
     _check_call(train, plan, fixed or {})
-    runner = _runner(task_runner, parallel)
+    runner = task_runner_of(task_runner, parallel)
     run.flush()
     known = remembered(open_store(), plan)
     limits = Limits(parallel, max_seconds, stop_at, max_failures)
@@ -118,22 +108,3 @@ def _check_call(train: Any, plan: Plan, fixed: Mapping[str, Any]) -> None:
         inspect.signature(getattr(function, "fn", function)).bind(**dict.fromkeys([*plan.space, *fixed]))
     except TypeError as error:
         raise InvalidInputError(f"The training function cannot be called with this space: {error}.") from error
-
-
-def _runner(given: Any, parallel: int) -> TaskRunner[Any]:
-    if not 1 <= parallel <= _MOST_PARALLEL:
-        raise InvalidInputError(f"A sweep runs 1 to {_MOST_PARALLEL} trials at once, not {parallel}.")
-    if isinstance(given, TaskRunner):
-        return given.duplicate()
-    if not isinstance(given, str) or given not in _RUNNERS:
-        raise InvalidInputError(
-            f'The task runner is "threads", "processes", "dask", "ray" or a TaskRunner of Prefect, not {given!r}.'
-        )
-    name, arguments = _RUNNERS[given]
-    try:
-        made: TaskRunner[Any] = pkgutil.resolve_name(name)(**arguments(parallel))
-    except ImportError as error:
-        raise InvalidInputError(
-            f'The task runner {given!r} needs an extra: pip install "prefect-ml[{given}]".'
-        ) from error
-    return made
