@@ -127,6 +127,7 @@ def test_the_folder_holds_what_mlflow_writes(tmp_path, fitted, cancer):
     assert files(tmp_path / "m") == {
         "MLmodel",
         "model.skops",
+        "pylock.toml",
         "requirements.txt",
         "python_env.yaml",
         "conda.yaml",
@@ -142,9 +143,11 @@ def test_the_folder_holds_what_mlflow_writes(tmp_path, fitted, cancer):
 
 def test_the_environment_has_exact_versions_of_what_the_model_uses(tmp_path, fitted, cancer):
     save_model(fitted, tmp_path / "m", input_example=cancer[0][:2])
-    pins = (tmp_path / "m/requirements.txt").read_text().split()
+    direct, further = (tmp_path / "m/requirements.txt").read_text().split("# required by these\n")
     names = ["numpy", "pandas", "scikit-learn", "scipy", "skops"]
-    assert pins == [f"{name}=={version(name)}" for name in names]
+    assert direct.splitlines() == ["# imported by the model", *(f"{name}=={version(name)}" for name in names)]
+    assert {f"{name}=={version(name)}" for name in ("joblib", "python-dateutil", "six")} <= set(further.split())
+    pins = sorted([*direct.splitlines()[1:], *further.split()])
     python = ".".join(map(str, sys.version_info[:3]))
     assert yaml.safe_load((tmp_path / "m/python_env.yaml").read_text())["python"] == python
     conda = yaml.safe_load((tmp_path / "m/conda.yaml").read_text())

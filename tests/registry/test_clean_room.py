@@ -10,8 +10,9 @@ import pytest
 from prefect_ml.errors import InvalidInputError, NotFoundError
 from prefect_ml.models.folder import save_model
 from prefect_ml.models.outputs import FILE
+from prefect_ml.models.uv import find_uv
 from prefect_ml.registry.clean_room import CleanRoom
-from prefect_ml.registry.environments import find_uv, read_pins
+from prefect_ml.registry.environments import read_pins
 from prefect_ml.registry.gate import Candidate
 from prefect_ml.registry.gates import evaluate_gate
 from prefect_ml.registry.register import register_model

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dis
-import functools
 import platform
 import sys
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from prefect_ml.errors import InvalidInputError
+from prefect_ml.models.closure import OURS, Needed, distributions_by_module, needed_for
+from prefect_ml.models.lock import write_lock
+from prefect_ml.models.own_code import CODE, copy_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,26 +57,45 @@ def modules_of(model: object) -> frozenset[str]:
 def is_local(module: str) -> bool:
     """Whether a module came from a file of the user's own and not from an installed distribution."""
     top = module.split(".", maxsplit=1)[0]
-    return top not in sys.stdlib_module_names and top not in _distributions()
+    return top not in sys.stdlib_module_names and top not in distributions_by_module()
 
 
 def requirements(modules: Iterable[str]) -> list[str]:
     """`name==version` of each distribution that provides one of these top-level modules, sorted."""
-    names = {name for module in modules for name in _distributions().get(module, ())}
+    names = {name for module in modules for name in distributions_by_module().get(module, ())}
     return sorted(f"{name}=={version(name)}" for name in names)
 
 
 def write_environment(folder: Path, modules: Iterable[str]) -> None:
-    """Write requirements.txt, python_env.yaml and conda.yaml as MLflow's tools read them."""
-    pins = requirements(modules)
+    """Write what the modules need: exact versions of all distributions, and code of one's own below `code/`.
+
+    requirements.txt, python_env.yaml and conda.yaml are as MLflow's tools read them, and name every distribution, since
+    those tools know no other lock; pylock.toml adds the files' digests, where uv knows them. Our own distribution is in
+    no lock.
+
+    Raises:
+        InvalidInputError: the code of a module is too large to go along.
+    """
+    needed = needed_for(modules)
+    copy_code(needed.own, folder / CODE)
+    (folder / REQUIREMENTS_FILE).write_text(_requirements_text(needed))
+    write_lock(folder, [pin for pin in needed.pins if not pin.startswith(f"{OURS}==")])
     python = platform.python_version()
-    (folder / REQUIREMENTS_FILE).write_text("".join(f"{pin}\n" for pin in pins))
     build = ["pip", "setuptools", "wheel"]
     python_env = {"python": python, "build_dependencies": build, "dependencies": [f"-r {REQUIREMENTS_FILE}"]}
     (folder / PYTHON_ENV_FILE).write_text(yaml.safe_dump(python_env, sort_keys=False))
-    dependencies = [f"python={python}", "pip", {"pip": pins}]
+    dependencies = [f"python={python}", "pip", {"pip": needed.pins}]
     conda = {"channels": ["conda-forge"], "dependencies": dependencies, "name": "prefect-ml-env"}
     (folder / CONDA_FILE).write_text(yaml.safe_dump(conda, sort_keys=False))
+
+
+def _requirements_text(needed: Needed) -> str:
+    parts = (("imported by the model", needed.direct), ("required by these", needed.further))
+    lines = []
+    for title, versions in parts:
+        if versions:
+            lines += [f"# {title}", *sorted(f"{name}=={pinned}" for name, pinned in versions.items())]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _names(visited: Any) -> Iterable[str]:
@@ -84,8 +105,3 @@ def _names(visited: Any) -> Iterable[str]:
         return [i.argval for i in dis.get_instructions(visited) if i.opname == "IMPORT_NAME" and i.argval]
     own = getattr(visited, "__module__", None)
     return (type(visited).__module__, own) if isinstance(own, str) else (type(visited).__module__,)
-
-
-@functools.cache
-def _distributions() -> dict[str, list[str]]:
-    return {name: list(found) for name, found in packages_distributions().items()}

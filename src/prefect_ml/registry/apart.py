@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from prefect_ml.models.process_group import end_group, has_ended
 from prefect_ml.registry.gate import Candidate, GateBase, Subject, Verdict
 
 if TYPE_CHECKING:
@@ -124,23 +125,6 @@ def _answer(path: Path, status: int) -> dict[str, Any]:
     if "error" in answer:
         raise LostError(str(answer["error"]))
     return answer
-
-
-def has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether a process ended; it is not reaped, so that its id still names its group."""
-    if not hasattr(os, "waitid"):
-        return process.poll() is not None
-    return process.returncode is not None or (
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    )
-
-
-def end_group(process: subprocess.Popen[bytes]) -> int:
-    """Kill a process that leads a group, with the group; how it ended."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    return process.wait()
 
 
 def _served(folder: Path, until: float) -> int | None:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
-import importlib
-import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 from prefect_ml.artifacts.durable import make_folder
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError, NotFoundError
 from prefect_ml.models.environment import REQUIREMENTS_FILE
-from prefect_ml.registry.apart import end_group, has_ended
+from prefect_ml.models.process_group import run_until
+from prefect_ml.models.uv import find_uv, uv_environment
 
 # What our own loader imports before it loads anything; the model's pins come first.
 _LOADER = ("pydantic", "pydantic-settings", "pyyaml")
@@ -32,9 +28,6 @@ _PIN = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za-z0-9][A
 _PYTHON = re.compile(r"3\.\d{1,2}", re.ASCII)
 _MAX_BYTES = 1 << 20
 _MOST_PINS = 1000
-_SAID = 64 << 10
-_LOOK = 0.02
-_USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
 
 
 def read_pins(folder: Path) -> dict[str, str]:
@@ -67,13 +60,20 @@ def read_pins(folder: Path) -> dict[str, str]:
 
 
 def build_environment(
-    pins: Mapping[str, str], cache: Path, *, python: str | None, builds: bool, until: float
+    pins: Mapping[str, str],
+    cache: Path,
+    *,
+    hashes: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    python: str | None,
+    builds: bool,
+    until: float,
 ) -> tuple[Path, Sequence[str]]:
     """The Python of an environment with these pins, and what is installed in it; made once, then taken from `cache`.
 
     Args:
         pins: versions by name.
         cache: where environments are kept, each under the digest of what it was made of.
+        hashes: digests of the files that may be installed, by name; names without one are taken as the index has them.
         python: the version of Python that the model was saved by; this one when None.
         builds: whether distributions without a wheel may be built, which runs their code.
         until: the moment of `time.monotonic()` at which it is given up.
@@ -87,10 +87,15 @@ def build_environment(
     wanted = {**{name: version(name) for name in _LOADER}, **pins}
     if wanted.get(_OURS) == version(_OURS):
         del wanted[_OURS]  # the running code goes along, released or not
-    lines = sorted(f"{name}=={pinned}" for name, pinned in wanted.items())
     minor = match.group() if python and (match := _PYTHON.match(python)) else platform.python_version()
     own = ".".join(platform.python_version_tuple()[:2])
     interpreter = sys.executable if minor.startswith(own) else minor
+    # The digests are of the files for one Python.
+    known = hashes if interpreter == sys.executable else {}
+    lines = sorted(
+        " ".join((f"{name}=={pinned}", *(f"--hash={digest}" for digest in known.get(name, ()) if name in pins)))
+        for name, pinned in wanted.items()
+    )
     key = "\n".join([interpreter, platform.platform(), str(builds), *lines])
     target = cache / "environments" / hashlib.sha256(key.encode()).hexdigest()
     if not (target / "complete").is_file():
@@ -98,50 +103,11 @@ def build_environment(
     return target / "bin" / "python", (target / "complete").read_text().splitlines()
 
 
-def find_uv() -> str:
-    """The command uv: of the Python package, else of the PATH.
-
-    Raises:
-        NotFoundError: it is not there.
-    """
-    with contextlib.suppress(ImportError, FileNotFoundError):
-        return str(importlib.import_module("uv").find_uv_bin())
-    found = shutil.which("uv")
-    if found is None:
-        raise NotFoundError("uv is not installed here, so no environment can be built; pip install uv.")
-    return found
-
-
-def run_until(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, until: float) -> tuple[int, str]:
-    """Run a command without input; its return code and the end of what it said. All of it is killed when time is up.
-
-    Raises:
-        TimeoutError: it took too long.
-    """
-    with tempfile.TemporaryFile() as said:
-        # It holds the other end of stdin, so a command that reads it learns that this process is gone.
-        process = subprocess.Popen(  # noqa: S603 - argument vectors of ours
-            argv, stdin=subprocess.PIPE, stdout=said, stderr=said, env=env, cwd=cwd, start_new_session=True
-        )
-        try:
-            while not has_ended(process):
-                if time.monotonic() >= until:
-                    raise TimeoutError
-                time.sleep(_LOOK)
-        finally:
-            code = end_group(process)
-            if process.stdin is not None:
-                process.stdin.close()
-        said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID))
-        return code, _USER_INFO.sub("***@", said.read().decode("utf-8", "replace")).strip()
-
-
 def _build(uv: str, target: Path, interpreter: str, lines: Sequence[str], *, builds: bool, until: float) -> None:
     make_folder(target.parent)
     partial = target.parent / f".{uuid.uuid4().hex}.partial"
     python = str(partial / "bin" / "python")
-    env = {**os.environ, "UV_PYTHON_DOWNLOADS": os.environ.get("UV_PYTHON_DOWNLOADS", "never"), "UV_NO_PROGRESS": "1"}
-    env.pop("VIRTUAL_ENV", None)
+    env = uv_environment()
     try:
         _uv([uv, "venv", "--python", interpreter, "--", str(partial)], env, target.parent, until)
         requirements = partial / REQUIREMENTS_FILE
