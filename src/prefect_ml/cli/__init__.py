@@ -31,6 +31,14 @@ app.command(
     "prefect_ml.cli.deploy_flows:deploy_flows", name="deploy-flows", help="Make the deployments of all shipped flows."
 )
 app.command("prefect_ml.cli.serve:serve", name="serve", help="Serve a model over HTTP.")
+app.command(
+    "prefect_ml.cli.build_image:build_image", name="build-image", help="Build a container image that serves a model."
+)
+app.command(
+    "prefect_ml.cli.kubernetes:kubernetes_manifests",
+    name="kubernetes-manifests",
+    help="Write what Kubernetes needs to serve a model.",
+)
 app.command("prefect_ml.cli.server:server", name="server", help="Serve the store to a team and to MLflow clients.")
 app.command("prefect_ml.cli.sweep:sweep", name="sweep", help="Train with many parameters and find the best.")
 app.command("prefect_ml.cli.sync:sync", name="sync", help="Deliver what dead processes left in their journals.")
