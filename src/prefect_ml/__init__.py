@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         start_run,
     )
     from prefect_ml.errors import PrefectMLError
+    from prefect_ml.registry.signing import sign_model
     from prefect_ml.store import open_store
     from prefect_ml.track import track
 
@@ -82,6 +83,7 @@ __all__ = [
     "search_runs",
     "set_tag",
     "set_tags",
+    "sign_model",
     "start_run",
     "track",
 ]
@@ -89,6 +91,7 @@ __all__ = [
 _ELSEWHERE = {
     "PrefectMLError": "prefect_ml.errors",
     "open_store": "prefect_ml.store",
+    "sign_model": "prefect_ml.registry.signing",
     "track": "prefect_ml.track",
 }
 

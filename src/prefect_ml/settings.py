@@ -49,6 +49,10 @@ class Settings(BaseSettings):
         default=(),
         description="Comma-separated model URIs, each with an optional trailing `*`, whose pickles may be loaded.",
     )
+    trusted_signers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Comma-separated public keys (`ed25519:...`) of those whose signed models may be unpickled.",
+    )
     evaluation_folders: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Comma-separated folders or URLs, besides the artifacts, where gates may find evaluation sets.",
@@ -105,6 +109,14 @@ class Settings(BaseSettings):
     serve_drain: int = Field(
         default=20, gt=0, description="Seconds that a server told to stop goes on answering what it has in hand."
     )
+    serve_rate: float = Field(
+        default=0.0,
+        ge=0,
+        description="Requests a second that a serving process takes from each client address; 0 for no bound.",
+    )
+    serve_log: Literal["json", "text", "off"] = Field(
+        default="text", description="The log of prediction requests: all as JSON, those that failed as text, or none."
+    )
 
     server_token: SecretStr | None = Field(
         default=None,
@@ -159,7 +171,13 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "trusted_origins", "evaluation_folders", "track_flows_except", "capture", "webhook_hosts", mode="before"
+        "trusted_origins",
+        "trusted_signers",
+        "evaluation_folders",
+        "track_flows_except",
+        "capture",
+        "webhook_hosts",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pickle
+import re
 from pathlib import Path
 
 import cloudpickle
@@ -83,6 +84,7 @@ def test_a_bomb_in_any_file_does_not_fire(tmp_path, bomb, flavor):
         "input_example.json",
         "output_example.json",
         "serving_input_example.json",
+        "pylock.toml",
         "requirements.txt",
         "conda.yaml",
     ):
@@ -183,7 +185,7 @@ UNSAFE = {
 
 def test_every_unpickling_goes_through_the_one_gate():
     found = [(path.name, call) for path in SOURCES for call, _ in calls(path) if call in LOADERS]
-    assert found == [("trust.py", "cloudpickle.load")]
+    assert found == [("trust.py", "pickle.Unpickler")]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
@@ -193,5 +195,6 @@ def test_nothing_else_that_runs_what_it_reads(path):
     found = [(call, line) for call, line in calls(path) if call in UNSAFE - allowed]
     assert found == []
     text = path.read_text()
-    assert "allow_pickle=True" not in text.replace("allow_pickle=True to use", "")
+    # In sentences that say what to do, as "save it with allow_pickle=True to ...".
+    assert not re.search("allow_pickle=True(?! to )", text)
     assert "weights_only=False" not in text

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from prefect_ml.errors import InvalidNameError, NotFoundError
 
+# It lies beside the files that it signs, and proves itself: a model can be signed after it was registered.
+SIGNATURE_FILE = "prefect_ml.signature.json"
+
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 ("sha256:<hex>") over lines `<sha256 of the file>  <relative name>`, sorted by name as bytes.
+    """SHA-256 ("sha256:<hex>") of the folder's `digest_list`.
 
     It depends on names and bytes alone: not on times, modes, the order on disk or empty folders.
 
@@ -20,11 +23,20 @@ def folder_digest(folder: Path) -> str:
         InvalidNameError: something below it is a link or no regular file, so that its bytes could change
             unseen, or a name has a line break.
     """
+    return f"sha256:{hashlib.sha256(digest_list(folder)).hexdigest()}"
+
+
+def digest_list(folder: Path) -> bytes:
+    """Lines `<sha256 of the file>  <relative name>`, sorted, of all files but the signature at the folder's top.
+
+    Raises:
+        NotFoundError, InvalidNameError: as `folder_digest`.
+    """
     if not folder.is_dir():
         raise NotFoundError(f"There is no model folder {str(folder)!r}; give the path of an existing one.")
-    lines = sorted((name.encode(), _file_digest(path)) for name, path in _files(folder))
-    listing = b"".join(digest.encode() + b"  " + name + b"\n" for name, digest in lines)
-    return f"sha256:{hashlib.sha256(listing).hexdigest()}"
+    files = [(name, path) for name, path in _files(folder) if name != SIGNATURE_FILE]
+    lines = sorted((name.encode(), _file_digest(path)) for name, path in files)
+    return b"".join(digest.encode() + b"  " + name + b"\n" for name, digest in lines)
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:

@@ -20,8 +20,9 @@ from prefect_ml.models.flavors.table import flavor_for, flavor_of
 from prefect_ml.models.infer import data_kind
 from prefect_ml.models.mlmodel import ModelInfo, read_info, write_info
 from prefect_ml.models.outputs import write_outputs
+from prefect_ml.models.own_code import CODE, make_importable
 from prefect_ml.models.signature import Signature
-from prefect_ml.models.trust import Trust
+from prefect_ml.models.trust import Trust, trust_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,7 +95,7 @@ def save_model(
             about = write_example(partial, input_example)
             signature = _replay(chosen, partial, written, about, signature)
         info = ModelInfo(
-            flavors=_sections(chosen, written),
+            flavors=_sections(chosen, written, partial),
             model_uuid=uuid.uuid4().hex,
             utc_time_created=dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(" ", "microseconds"),
             signature=signature,
@@ -107,7 +108,9 @@ def save_model(
     return info
 
 
-def load_model(folder: Path, *, origin: str, trusted_origins: Sequence[str] = ()) -> LoadedModel:
+def load_model(
+    folder: Path, *, origin: str, trusted_origins: Sequence[str] = (), trusted_signers: Sequence[str] = ()
+) -> LoadedModel:
     """Load a model folder.
 
     Args:
@@ -115,24 +118,29 @@ def load_model(folder: Path, *, origin: str, trusted_origins: Sequence[str] = ()
         origin: where it came from: the URI that trust is given to.
         trusted_origins: the operator's setting `trusted_origins`; needed only for what can run code when
             loaded.
+        trusted_signers: the operator's setting `trusted_signers`: the public keys whose signature is trust, too.
 
     Raises:
         ArtifactError: it is no model folder, is damaged, or needs something that is not installed.
+        CorruptArtifactError: it has a signature that does not hold.
         UntrustedModelError: loading would run code from an origin that is not trusted.
     """
     folder = Path(folder)
+    trust = trust_in(folder, origin, trusted_origins, trusted_signers)
     info = read_info(folder)
     flavor = flavor_of(info.flavors)
-    native = flavor.load(folder, info.flavors[flavor.name], Trust(origin, tuple(trusted_origins)))
+    make_importable(folder, trust)
+    native = flavor.load(folder, info.flavors[flavor.name], trust)
     return LoadedModel(native, info, folder, flavor)
 
 
-def _sections(flavor: Flavor, written: FlavorInfo) -> dict[str, Mapping[str, Any]]:
+def _sections(flavor: Flavor, written: FlavorInfo, folder: Path) -> dict[str, Mapping[str, Any]]:
     sections: dict[str, Mapping[str, Any]] = {flavor.name: written.conf}
     if written.pyfunc is not None:
         env = {"conda": CONDA_FILE, "virtualenv": PYTHON_ENV_FILE}
         sections["python_function"] = {
             "env": env,
+            **({"code": CODE} if (folder / CODE).is_dir() else {}),
             "python_version": platform.python_version(),
             **written.pyfunc,
         }

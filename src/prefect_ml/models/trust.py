@@ -1,19 +1,22 @@
-"""The one gate through which every unpickling goes.
+"""The one gate through which everything goes that runs what a model folder holds.
 
-Unpickling runs whatever the file says. So it happens only when the operator named the origin of the file in
-the setting `PREFECT_ML_TRUSTED_ORIGINS`; nothing that stands in a model folder can widen that.
+Unpickling runs whatever the file says, and code is code. So it happens only when the operator named the origin of the
+folder in the setting `PREFECT_ML_TRUSTED_ORIGINS`, or who signed it in `PREFECT_ML_TRUSTED_SIGNERS`; nothing that
+stands in a model folder can widen that.
 """
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.durable import open_to_read
 from prefect_ml.errors import ArtifactError, UntrustedModelError
+from prefect_ml.models.signing import is_trusted, signed_by
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -23,41 +26,72 @@ class Trust:
 
     A pattern is a model URI or folder, compared as text; with a trailing `*` it trusts all that begin like
     it. Since `models:/churn*` also begins `models:/churn-copy/1`, write `models:/churn/*`.
+
+    `signed` says that a signer whom the operator trusts signed the files as they are.
     """
 
     origin: str
     trusted_origins: Sequence[str] = ()
+    signed: bool = False
 
     @property
     def given(self) -> bool:
-        return any(_matches(self.origin, pattern) for pattern in self.trusted_origins)
+        return self.signed or any(_matches(self.origin, pattern) for pattern in self.trusted_origins)
 
     def require(self, what: str) -> None:
-        """Raise `UntrustedModelError`, which says what to set, unless the origin is trusted."""
+        """Raise `UntrustedModelError`, which says what to set, unless the model is trusted."""
         if not self.given:
             raise UntrustedModelError(
                 f"Loading {self.origin!r} would run code from {what}, and its origin is not trusted. "
                 f"If you trust whoever can write there, set PREFECT_ML_TRUSTED_ORIGINS={self.origin} "
-                "(comma-separated; a trailing * matches all that begin so); "
-                "else save the model in a format that needs no pickle."
+                "(comma-separated; a trailing * matches all that begin so), or name its signer in "
+                "PREFECT_ML_TRUSTED_SIGNERS; else save the model in a format that needs no pickle."
             )
 
 
-def unpickle(path: Path, trust: Trust) -> Any:
+def trust_in(folder: Path, origin: str, trusted_origins: Sequence[str], trusted_signers: Sequence[str]) -> Trust:
+    """How far a folder is trusted; a signature is verified, whoever made it.
+
+    Raises:
+        CorruptArtifactError: the folder has a signature that does not hold. It is refused, wherever it came from.
+        InvalidInputError: a trusted signer is no public key.
+    """
+    return Trust(origin, tuple(trusted_origins), is_trusted(signed_by(folder), trusted_signers))
+
+
+def unpickle(path: Path, trust: Trust, find: Callable[[str, str], Any] | None = None) -> Any:
     """The object in a pickle or cloudpickle file of a trusted origin.
+
+    Args:
+        path: the file.
+        trust: what the operator says of where it came from.
+        find: gives the object that a module and a name mean; it raises LookupError for those that it leaves to the
+            installed modules.
 
     Raises:
         UntrustedModelError: the origin is not trusted; the file was not opened.
         ArtifactError: the file is damaged, or needs a module that is not installed.
     """
     trust.require(f"the pickle {path.name!r}")
-    import cloudpickle  # noqa: PLC0415 - only when a pickle is really loaded
-
     with open_to_read(path) as stream:
         try:
-            return cloudpickle.load(stream)
+            return _Unpickler(stream, find).load()
         except Exception as error:
             raise ArtifactError(f"The pickle {path.name!r} of {trust.origin!r} cannot be loaded: {error!r}.") from error
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, stream: Any, find: Callable[[str, str], Any] | None) -> None:
+        super().__init__(stream)
+        self._find = find
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        if self._find is not None:
+            try:
+                return self._find(module, name)
+            except LookupError:
+                pass
+        return super().find_class(module, name)
 
 
 def _matches(origin: str, pattern: str) -> bool:

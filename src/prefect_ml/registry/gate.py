@@ -84,7 +84,8 @@ class Subject:
         Raises:
             UntrustedModelError: loading would run code that is not trusted.
         """
-        return load_model(self.folder, origin=self.uri, trusted_origins=self.settings.trusted_origins if trust else ())
+        origins, signers = (self.settings.trusted_origins, self.settings.trusted_signers) if trust else ((), ())
+        return load_model(self.folder, origin=self.uri, trusted_origins=origins, trusted_signers=signers)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from prefect_ml.artifacts.durable import make_folder
+from prefect_ml.artifacts.durable import make_folder, temporary
 from prefect_ml.artifacts.open import open_artifacts
 from prefect_ml.entities import LoggedModelStatus
 from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidNameError, NotFoundError
-from prefect_ml.models.digest import folder_digest
+from prefect_ml.models.digest import SIGNATURE_FILE, folder_digest
 from prefect_ml.models.folder import LoadedModel, load_model
 from prefect_ml.models.trust import Trust
 from prefect_ml.models.uri import ModelUri, UriKind
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from prefect_ml.artifacts.contract import ArtifactStore
     from prefect_ml.entities import LoggedModel, ModelVersion, Run
     from prefect_ml.settings import Settings
     from prefect_ml.store.contract import Store
@@ -170,9 +171,31 @@ def load(store: Store, uri: str, settings: Settings) -> LoadedModel:
 def load_resolved(resolved: ResolvedModel, settings: Settings) -> LoadedModel:
     """Fetch and load what `resolve` found; raises as `fetch` and `load_model` do."""
     folder = fetch(resolved, settings.cache_folder)
-    trusted = settings.trusted_origins
+    if settings.trusted_signers:
+        fetch_signature(resolved, folder)
+    trusted, signers = settings.trusted_origins, settings.trusted_signers
     origin = resolved.uri if Trust(resolved.uri, trusted).given else resolved.origin
-    return load_model(folder, origin=origin, trusted_origins=trusted)
+    return load_model(folder, origin=origin, trusted_origins=trusted, trusted_signers=signers)
+
+
+def fetch_signature(resolved: ResolvedModel, folder: Path) -> None:
+    """Take over the signature that the source has now: a model may be signed after its files were cached."""
+    artifacts, name = place_of(resolved)
+    with suppress(NotFoundError):
+        found = artifacts.read(f"{name}/{SIGNATURE_FILE}" if name else SIGNATURE_FILE)
+        with temporary(folder.parent) as (part, stream):
+            stream.write(found)
+            part.replace(folder / SIGNATURE_FILE)
+
+
+def place_of(resolved: ResolvedModel) -> tuple[ArtifactStore, str]:
+    """The artifacts that hold a model's files, and the name of its folder in them, "" for the root.
+
+    Through the artifact root, where it is known, each file is also checked against the digest kept beside it.
+    """
+    root = resolved.root or resolved.source
+    name = resolved.source[len(resolved.root.rstrip("/")) + 1 :] if resolved.root else ""
+    return (open_artifacts(root) if resolved.store is None else open_place(resolved.store, root)), name
 
 
 def _of_version(store: Store, uri: str, found: ModelVersion, copies: int) -> ResolvedModel:
@@ -237,12 +260,8 @@ def _downloaded(resolved: ResolvedModel, models: Path) -> Iterator[Path]:
         )
     make_folder(models)
     copy = models / f".{uuid.uuid4().hex}.partial"
-    # Through the artifact root, where it is known, each file is also checked against the digest kept beside
-    # it.
-    root = resolved.root or resolved.source
-    name = resolved.source[len(resolved.root.rstrip("/")) + 1 :] if resolved.root else ""
     try:
-        artifacts = open_artifacts(root) if resolved.store is None else open_place(resolved.store, root)
+        artifacts, name = place_of(resolved)
         artifacts.download(name, copy)
         if not copy.is_dir() or not any(copy.iterdir()):
             raise NotFoundError(f"There is no model folder at {resolved.source!r}; was the model logged there?")
