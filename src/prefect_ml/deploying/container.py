@@ -20,7 +20,7 @@ from prefect_ml.deploying.needs import extras_of, needs_of
 from prefect_ml.errors import ArtifactError, InvalidInputError, NotFoundError
 from prefect_ml.models.digest import folder_digest
 from prefect_ml.models.mlmodel import read_info
-from prefect_ml.registry.environments import find_uv
+from prefect_ml.models.uv import find_uv, uv_environment
 from prefect_ml.registry.resolve import fetch, resolve, settled
 
 if TYPE_CHECKING:
@@ -186,7 +186,15 @@ def _lock(uv: str, folder: Path, wanted: list[str], python: str) -> None:
 
 def _run(*command: str, cwd: Path | None = None) -> str:
     try:
-        done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)  # noqa: S603 - no shell
+        done = subprocess.run(  # noqa: S603 - our own commands, no shell
+            command,
+            cwd=cwd,
+            env=uv_environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
     except subprocess.CalledProcessError as error:
         raise ArtifactError(f"uv could not prepare the image: {error.stderr.strip()[-_SAID:]}") from error
     except FileNotFoundError as error:
