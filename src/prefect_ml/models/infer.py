@@ -137,6 +137,9 @@ def _series_column(series: Any, name: str | int | None) -> Column:
 
 
 def _tensor(array: Any, name: str | None) -> Tensor:
+    # Classifiers give texts as objects when they were fitted on a column of a frame.
+    if array.dtype.kind == "O" and array.size and all(isinstance(value, str) for value in array.flat):
+        array = array.astype(str)
     if array.dtype.kind not in "biufcMUS":
         raise SignatureError(f"Cannot infer a signature for an array of dtype {array.dtype}; use a DataFrame for it.")
     # The length of a text is a property of the example alone.

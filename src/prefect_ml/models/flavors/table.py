@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from prefect_ml.errors import ArtifactError, InvalidInputError
+from prefect_ml.models.flavors.added import added_flavors
+from prefect_ml.models.flavors.catboost import CatboostFlavor
 from prefect_ml.models.flavors.lightgbm import LightgbmFlavor
+from prefect_ml.models.flavors.onnx import OnnxFlavor
 from prefect_ml.models.flavors.pyfunc import PyfuncFlavor
 from prefect_ml.models.flavors.python import PythonFlavor
 from prefect_ml.models.flavors.sklearn import SklearnFlavor
+from prefect_ml.models.flavors.statsmodels import StatsmodelsFlavor
 from prefect_ml.models.flavors.xgboost import XgboostFlavor
 
 if TYPE_CHECKING:
@@ -18,42 +20,64 @@ if TYPE_CHECKING:
 
     from prefect_ml.models.flavors.contract import Flavor
 
-GROUP = "prefect_ml.flavors"
-
 # The first that matches is taken: the boosters' estimators are scikit-learn's too, and the last takes anything.
-_BUILT_IN: tuple[Flavor, ...] = (XgboostFlavor(), LightgbmFlavor(), SklearnFlavor(), PythonFlavor())
+_BUILT_IN: tuple[Flavor, ...] = (
+    XgboostFlavor(),
+    LightgbmFlavor(),
+    CatboostFlavor(),
+    OnnxFlavor(),
+    StatsmodelsFlavor(),
+    SklearnFlavor(),
+    PythonFlavor(),
+)
 _FOREIGN = PyfuncFlavor()
-
-
-@functools.cache
-def flavors() -> tuple[Flavor, ...]:
-    """Installed flavors in the order in which they are asked; plugins first, since they know more."""
-    plugins = [entry.load() for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)]
-    return (*plugins, *_BUILT_IN)
 
 
 def flavor_for(model: object, name: str | None = None) -> Flavor:
     """The flavor to save an object with: the named one, else the first that knows it.
 
+    Flavors of other packages are asked before ours, since they know more of their own; one that is broken is passed
+    over unless it is named.
+
     Raises:
         InvalidInputError: no flavor has this name, or none knows the object.
+        ArtifactError: the named one is of another package, and broken there.
     """
-    for flavor in flavors():
-        if flavor.name == name or (name is None and flavor.matches(model)):
-            return flavor
-    known = ", ".join(flavor.name for flavor in flavors())
+    added = added_flavors()
     if name is not None:
-        raise InvalidInputError(f"There is no flavor {name!r}; known are {known}.")
-    raise InvalidInputError(f"A {type(model).__name__} is no model: it has no `predict` and cannot be called.")
+        chosen = added[name].flavor() if name in added else _built_in(name)
+        if chosen is None:
+            raise InvalidInputError(f"There is no flavor {name!r}; known are {_known(added)}.")
+        return chosen
+    fitting = next((flavor for entry in added.values() if (flavor := entry.matching(model))), None)
+    fitting = fitting or next((flavor for flavor in _BUILT_IN if flavor.matches(model)), None)
+    if fitting is None:
+        raise InvalidInputError(f"A {type(model).__name__} is no model: it has no `predict` and cannot be called.")
+    return fitting
 
 
 def flavor_of(sections: Iterable[str]) -> Flavor:
-    """The flavor that loads a folder whose MLmodel file has these flavor sections."""
+    """The flavor that loads a folder whose MLmodel file has these flavor sections.
+
+    Raises:
+        ArtifactError: none of them is known here, or one is of another package, and broken there.
+    """
     present = set(sections)
-    for flavor in (*flavors(), _FOREIGN):
+    added = added_flavors()
+    for name in sorted(present & added.keys()):
+        return added[name].flavor()
+    for flavor in (*_BUILT_IN, _FOREIGN):
         if flavor.name in present:
             return flavor
-    known = ", ".join(flavor.name for flavor in (*flavors(), _FOREIGN))
     raise ArtifactError(
-        f"The model has only the flavors {', '.join(sorted(present))}; this installation reads {known}."
+        f"The model has only the flavors {', '.join(sorted(present))}; this installation reads {_known(added)}, "
+        f"{_FOREIGN.name}. Another package can add a flavor, see docs/models.md."
     )
+
+
+def _built_in(name: str) -> Flavor | None:
+    return next((flavor for flavor in _BUILT_IN if flavor.name == name), None)
+
+
+def _known(added: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys([*added, *(flavor.name for flavor in _BUILT_IN)]))
