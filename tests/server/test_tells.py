@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.artifacts.local import LocalArtifactStore
+from prefect_ml.http.request_log import JsonLines, RequestLog
 from prefect_ml.protocol.backend import Backend
 from prefect_ml.server.health import Health
-from prefect_ml.server.request_log import JsonLines, RequestLog
 from prefect_ml.settings import Settings
 from prefect_ml.store.open import open_served_store
 

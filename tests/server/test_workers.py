@@ -18,8 +18,8 @@ import pytest
 from hammering import Training, compare, new_runs
 
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError
+from prefect_ml.http.workers import Workers, WorkersFailedError
 from prefect_ml.server import run_server
-from prefect_ml.server.workers import Workers, WorkersFailedError
 from prefect_ml.settings import Settings
 from served import TrackingServer
 
@@ -170,7 +170,7 @@ def test_a_worker_that_ends_before_all_serve_ends_the_others(tmp_path):
 
 
 def test_a_worker_that_cannot_start_again_is_tried_with_pauses(tmp_path, monkeypatch):
-    monkeypatch.setattr("prefect_ml.server.workers._PAUSE", 0.2)
+    monkeypatch.setattr("prefect_ml.http.workers._PAUSE", 0.2)
     served = Served(tmp_path, lambda begun: 2 < begun < 6)
     workers = Workers(2, served, drain=5, ended=served.ended.append)
     times: list[float] = []
@@ -191,7 +191,7 @@ def test_a_worker_that_cannot_start_again_is_tried_with_pauses(tmp_path, monkeyp
 
 
 def test_a_worker_that_cannot_be_forked_now_is_forked_later(tmp_path, monkeypatch):
-    monkeypatch.setattr("prefect_ml.server.workers._PAUSE", 0.2)
+    monkeypatch.setattr("prefect_ml.http.workers._PAUSE", 0.2)
     served = Served(tmp_path, lambda _: False)
     workers = Workers(2, served, drain=5, ended=served.ended.append)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -26,10 +26,10 @@ def fitted(slope: float = 1.0) -> LinearRegression:
 
 
 @contextmanager
-def serving(uri: str, **env: str) -> Iterator[httpx.Client]:
+def serving(*arguments: str, **env: str) -> Iterator[httpx.Client]:
     """`prefect-ml serve` on a free port, stopped by its own handle, which must end well."""
     process = subprocess.Popen(
-        [COMMAND, "serve", uri, "--port", "0"],
+        [COMMAND, "serve", *arguments, "--port", "0"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PREFECT_ML_SERVE_POLL_INTERVAL": "0.1", **env},
@@ -76,7 +76,7 @@ def guarded_client(model_folder: Path, tmp_path_factory: pytest.TempPathFactory)
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serving_process():
     """`serving`, for tests that choose what is served."""
     return serving
@@ -88,6 +88,6 @@ def fit():
     return fitted
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def frame() -> pd.DataFrame:
     return FRAME

@@ -18,7 +18,7 @@ from prefect_ml.models.folder import save_model
 from prefect_ml.serving.invocations import Limits
 from prefect_ml.serving.opening import open_model
 from prefect_ml.serving.picking import ServedModels
-from prefect_ml.serving.server import ModelServer
+from prefect_ml.serving.server import serving_process
 from prefect_ml.serving.wanted import Wanted
 from prefect_ml.settings import Settings
 
@@ -53,7 +53,7 @@ def port(slow_folder, monkeypatch):
         listener.listen()
         settings = Settings()
         models = ServedModels([open_model(Wanted("slow", str(slow_folder)), settings, None)])
-        server = ModelServer(models, listener, settings, limits)
+        server = serving_process(models, listener, settings, lambda: None, limits=limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         yield listener.getsockname()[1]

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 
-def serve(*models: str, host: str = "127.0.0.1", port: int = 5001) -> None:
+def serve(
+    *models: str,
+    host: str = "127.0.0.1",
+    port: int = 5001,
+    workers: int = 1,
+    parent: int | None = None,
+) -> None:
     """Serve models over HTTP, by MLflow's scoring protocol, until it is told to stop.
 
     An alias is followed: when it moves, the new version is loaded beside the old one and takes over.
@@ -13,7 +19,14 @@ def serve(*models: str, host: str = "127.0.0.1", port: int = 5001) -> None:
             these after `NAME=`. The first answers /invocations, each /models/NAME/invocations.
         host: Address to listen on; beyond this machine only with a token (PREFECT_ML_SERVE_TOKEN).
         port: Port to listen on.
+        workers: Processes that serve; each that dies is replaced.
+        parent: Number of the process that starts this one; the server stops in order when that one has ended.
     """
+    if parent is not None:
+        from prefect_ml.http.parent import end_with  # noqa: PLC0415
+        from prefect_ml.settings import Settings  # noqa: PLC0415
+
+        end_with(parent, within=Settings().serve_drain + 10)
     from prefect_ml.serving import run_server  # noqa: PLC0415 (loads the web server)
 
-    run_server(*models, host=host, port=port)
+    run_server(*models, host=host, port=port, workers=workers)

@@ -5,17 +5,21 @@ uvicorn writes the head of an answer and its body one after the other, which are
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+if TYPE_CHECKING:
+    import asyncio
+
+    from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol
+else:
+    Protocol = object
 
 # Bytes beyond which nothing is held back; large bodies gain nothing, and must be felt by the flow control.
 _HELD = 16 << 10
 
 
-class OnePacketProtocol(H11Protocol):
-    """HTTP/1.1 over a transport that gathers what is written to it; for the setting `http` of uvicorn."""
+class OnePacket(Protocol):
+    """Has one of uvicorn's protocols write to a transport that gathers what is written to it; stands before it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         self._gathering = GatheringTransport(transport, self.loop)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import h11
 import orjson
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from prefect_ml.http.bodies import WHOLE
-from prefect_ml.http.packets import OnePacketProtocol
+from prefect_ml.http.packets import OnePacket
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
 _STALLS = 10
 # Bytes of a body that are given to the application at once.
 _HELD_WHOLE = 16 << 10
-_TOO_LARGE = 431
+TOO_LARGE = 431
 _BAD = 400
-_SENTENCES = {
-    _TOO_LARGE: "The head of the request has more than 64 KiB; send what is long in the body.",
+SENTENCES = {
+    TOO_LARGE: "The head of the request has more than 64 KiB; send what is long in the body.",
     _BAD: "This is no request of HTTP/1.1.",
 }
 
 
-class PatientProtocol(OnePacketProtocol):
-    """HTTP/1.1, closing connections on which a head is not whole in time; for the setting `http` of uvicorn.
+class Patience(OnePacket):
+    """Has one of uvicorn's protocols close connections on which a head is not whole in time; stands before it.
 
     uvicorn itself bounds only the silence after an answer. The bodies are bounded where they are read.
 
@@ -76,19 +77,6 @@ class PatientProtocol(OnePacketProtocol):
         super().connection_lost(exc)
         self._stop_awaiting()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's parameter
-        """Answer what is no request, in the form of all refusals; called while h11's error is handled."""
-        hint = getattr(sys.exception(), "error_status_hint", _BAD)
-        status = hint if hint in _SENTENCES else _BAD
-        if self.conn.our_state is h11.ERROR or (self.cycle is not None and not self.cycle.response_complete):
-            self.transport.close()  # in the middle of another answer
-            return
-        body = orjson.dumps({"error_code": "BAD_REQUEST", "message": _SENTENCES[status]})
-        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
-        for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
-            self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
-
     def _await_reading(self, before: int | None) -> None:
         """Drop an answer of which the client has read nothing since `before` bytes of it were left."""
         left = self.transport.get_write_buffer_size() + _sent_in_vain(self.transport)
@@ -105,6 +93,23 @@ class PatientProtocol(OnePacketProtocol):
     def _wait(self, seconds: float) -> None:
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(max(0.0, seconds), self.timeout_keep_alive_handler)
+
+
+class PatientProtocol(Patience, H11Protocol):
+    """HTTP/1.1 over h11, for the setting `http` of uvicorn; see `Patience`."""
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's parameter
+        """Answer what is no request, in the form of all refusals; called while h11's error is handled."""
+        hint = getattr(sys.exception(), "error_status_hint", _BAD)
+        status = hint if hint in SENTENCES else _BAD
+        if self.conn.our_state is h11.ERROR or (self.cycle is not None and not self.cycle.response_complete):
+            self.transport.close()  # in the middle of another answer
+            return
+        body = orjson.dumps({"error_code": "BAD_REQUEST", "message": SENTENCES[status]})
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
 
 def _sent_in_vain(transport: asyncio.Transport) -> int:

@@ -20,8 +20,11 @@ from prefect_ml.http.bodies import Bodies
 from prefect_ml.http.cors import LocalPages
 from prefect_ml.http.gate import LOCAL_NAMES, Gate
 from prefect_ml.http.lanes import Lanes
+from prefect_ml.http.metrics import RequestMetrics
+from prefect_ml.http.observed import Observed
 from prefect_ml.http.rate import Rate
 from prefect_ml.http.refusal import RefusedError
+from prefect_ml.http.request_log import RequestLog
 from prefect_ml.protocol.absent import refuse_absent
 from prefect_ml.protocol.artifacts.app import FileRoutes
 from prefect_ml.protocol.dispatch import TOO_LARGE, Dispatch
@@ -29,10 +32,7 @@ from prefect_ml.protocol.openapi import document
 from prefect_ml.protocol.table import ROUTES
 from prefect_ml.server.calls import Calls
 from prefect_ml.server.health import Health
-from prefect_ml.server.metrics import RequestMetrics
-from prefect_ml.server.observed import Observed
 from prefect_ml.server.promotions import ROUTES as PROMOTIONS
-from prefect_ml.server.request_log import RequestLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection

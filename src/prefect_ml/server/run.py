@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.http.listener import listening, stopped_in_order, url_of
+from prefect_ml.http.metrics import forget, shared_numbers
+from prefect_ml.http.patience import patient
+from prefect_ml.http.process import ServingProcess
+from prefect_ml.http.request_log import log_as
+from prefect_ml.http.workers import Workers
 from prefect_ml.protocol.backend import Backend
 from prefect_ml.protocol.webhook_calls import WebhookCalls
 from prefect_ml.server.app import build_app
-from prefect_ml.server.metrics import forget, shared_numbers
-from prefect_ml.server.process import ServingProcess
-from prefect_ml.server.request_log import log_as
 from prefect_ml.server.telling import telling
 from prefect_ml.server.webhooks import delivering
-from prefect_ml.server.workers import Workers
 from prefect_ml.settings import Settings
 from prefect_ml.store.open import open_served_store
 
@@ -69,7 +70,13 @@ def _serve(
 ) -> None:
     with backend_of(settings) as backend, delivering(backend, settings), telling(backend.store):
         app = build_app(backend, settings, hosts={listener.getsockname()[0]})
-        process = ServingProcess(app, settings, lambda: ready(backend), parent)
+        process = ServingProcess(
+            app,
+            lambda: ready(backend),
+            drain=settings.server_drain,
+            protocol=patient(settings.server_body_timeout),
+            parent=parent,
+        )
         with stopped_in_order(process):
             process.run(sockets=[listener])
 

@@ -7,42 +7,56 @@ from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from prefect_ml.http.bodies import Bodies
+from prefect_ml.http.gate import LOCAL_NAMES, Gate
+from prefect_ml.http.metrics import RequestMetrics
+from prefect_ml.http.observed import Observed
+from prefect_ml.http.rate import Rate
 from prefect_ml.http.refusal import RefusedError, refuse
+from prefect_ml.http.request_log import RequestLog
 from prefect_ml.serving.invocations import Invocations, Limits
+from prefect_ml.serving.metrics import ModelMetrics
 from prefect_ml.serving.observing import Observers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Collection
 
     from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from prefect_ml.serving.picking import ServedModels
+    from prefect_ml.settings import Settings
 
 _ALLOW = {"Allow": "POST"}
+_NONE: tuple[str, ASGIApp | None] = ("", None)
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
 
-def build_app(models: ServedModels, limits: Limits, observers: Observers | None = None) -> Front:
-    """The routes over what is served.
+def build_app(
+    models: ServedModels, limits: Limits, settings: Settings, *, hosts: Collection[str] = (), observers: Observers
+) -> Observed:
+    """The whole application.
 
     Args:
         models: that are served; they follow their aliases as long as the application runs.
         limits: of each.
+        settings: the token, the rate and the log.
+        hosts: names of this machine that are served without a token, beside those of loopback.
         observers: that are told of each answered request; closed at the end.
     """
-    observers = observers or Observers()
+    metrics = RequestMetrics()
+    of_models = ModelMetrics(metrics.registry)
+    told = Observers((of_models, *observers.each))
     bodies = Bodies(limits.body, limits.body_seconds, "PREFECT_ML_SERVE_MAX_BODY", code="PAYLOAD_TOO_LARGE")
-    invocations = {model.name: Invocations(model, limits, bodies, observers) for model in models}
+    invocations = {model.name: Invocations(model, limits, bodies, told, of_models) for model in models}
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        of_models.note_swaps(models)
         models.start()
         yield
         await run_in_threadpool(models.stop)
@@ -50,10 +64,23 @@ def build_app(models: ServedModels, limits: Limits, observers: Observers | None 
         for each in invocations.values():
             each.close()
 
-    pages = _pages(models)
+    def numbers() -> tuple[bytes, str]:
+        of_models.note_swaps(models)
+        return metrics.text()
+
+    pages = _pages(models, numbers)
     pages.router.lifespan_context = lifespan
-    direct: dict[str, ASGIApp] = {f"/models/{name}/invocations": each for name, each in invocations.items()}
-    return Front({"/invocations": invocations[models.first.name], **direct}, pages)
+    direct: dict[str, tuple[str, ASGIApp]] = {
+        f"/models/{name}/invocations": ("/models/{name}/invocations", each) for name, each in invocations.items()
+    }
+    direct["/invocations"] = ("/invocations", invocations[models.first.name])
+    gate = Gate(
+        Front(direct, pages),
+        token=settings.serve_token.get_secret_value() if settings.serve_token else None,
+        hosts={*LOCAL_NAMES, *hosts},
+        rate=Rate(settings.serve_rate) if settings.serve_rate else None,
+    )
+    return Observed(gate, metrics, RequestLog(settings.serve_log))
 
 
 class Front:
@@ -62,25 +89,27 @@ class Front:
     FastAPI's own routes cost more than a small model's prediction.
 
     Args:
-        direct: applications of POST requests by path, compared as it is after decoding.
+        direct: templates and applications of POST requests by path, compared as it is after decoding.
         pages: everything else.
     """
 
-    def __init__(self, direct: dict[str, ASGIApp], pages: FastAPI) -> None:
+    def __init__(self, direct: dict[str, tuple[str, ASGIApp]], pages: FastAPI) -> None:
         self._direct = direct
         self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._direct.get(scope["path"]) if scope["type"] == "http" else None
+        template, app = self._direct.get(scope["path"], _NONE) if scope["type"] == "http" else _NONE
         if app is None:
             await self._pages(scope, receive, send)
-        elif scope["method"] == "POST":
+            return
+        scope["route_template"] = template
+        if scope["method"] == "POST":
             await app(scope, receive, send)
         else:
             await refuse(send, RefusedError(405, "METHOD_NOT_ALLOWED", "Predictions are asked by POST.", _ALLOW))
 
 
-def _pages(models: ServedModels) -> FastAPI:
+def _pages(models: ServedModels, numbers: Callable[[], tuple[bytes, str]]) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RefusedError, _refused_here)
@@ -93,6 +122,11 @@ def _pages(models: ServedModels) -> FastAPI:
     @app.get("/health")
     async def health() -> dict[str, Any]:
         return models.health()
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        content, kind = numbers()
+        return Response(content, media_type=kind)
 
     @app.get("/version")
     async def version() -> Response:

@@ -17,8 +17,10 @@ from prefect_ml.serving.observing import Answered, Observers
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from prefect_ml.serving.metrics import ModelMetrics
     from prefect_ml.serving.picking import ServedModel
     from prefect_ml.serving.replica import Replica
+    from prefect_ml.settings import Settings
 
 _log = logging.getLogger("prefect_ml.serving")
 
@@ -39,14 +41,22 @@ class Limits:
     waiting: int
     body_seconds: float = 30.0
 
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Those that the settings name."""
+        return cls(body=settings.serve_max_body, threads=settings.serve_threads, waiting=settings.serve_waiting)
+
 
 class Invocations:
     """The ASGI application behind the route of one model, with the threads that predict for it."""
 
-    def __init__(self, model: ServedModel, limits: Limits, bodies: Bodies, observers: Observers) -> None:
+    def __init__(
+        self, model: ServedModel, limits: Limits, bodies: Bodies, observers: Observers, metrics: ModelMetrics
+    ) -> None:
         self._model = model
         self._bodies = bodies
         self._observers = Observers((*observers.each, *model.observers))
+        self._in_flight = metrics.in_flight(model.name)
         self._lane = Lane("predict", limits.threads, limits.waiting)
 
     def close(self) -> None:
@@ -59,6 +69,7 @@ class Invocations:
         content_type = headers.get(b"content-type", b"").decode("latin-1")
         body, answer, replica = b"", b"", None
         problem: Exception | None = None
+        self._in_flight.inc()
         try:
             body = await self._bodies.read(scope, headers, receive)
             replica = self._model.pick(headers, None)
@@ -75,6 +86,7 @@ class Invocations:
             await respond(send, 200, answer, _names(replica))
             status = 200
         finally:
+            self._in_flight.dec()
             self._bodies.release(body)
         if self._observers.each:
             self._observers.tell(

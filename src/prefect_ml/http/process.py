@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from prefect_ml.http.listener import BACKLOG
-from prefect_ml.http.patience import patient
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
-    from prefect_ml.server.observed import Observed
-    from prefect_ml.settings import Settings
+    from prefect_ml.http.observed import Observed
 
 # Seconds after the listener is closed in which clients that keep a connection busy get an answer that closes it.
 _LEAVE = 0.25
@@ -31,20 +29,23 @@ class ServingProcess(uvicorn.Server):
     """Serves an application on a listening socket until it is told to stop.
 
     Then it refuses new connections, answers what is in hand, closes each kept connection after an answer that says so,
-    and ends within the setting `server_drain`, or with the process that started it.
+    and ends within the time to drain, or with the process that started it.
 
     Args:
         app: what is served.
-        settings: the time that it may take to end.
         ready: called once, when it serves.
+        drain: seconds that it may take to end.
+        protocol: of the connections: `patience.patient` or `quick.quick` makes it.
         parent: the process that started it, which it does not outlive; None for a process of its own.
     """
 
     def __init__(
         self,
         app: Observed,
-        settings: Settings,
         ready: Callable[[], None],
+        *,
+        drain: int,
+        protocol: type[asyncio.Protocol],
         parent: int | None = None,
     ) -> None:
         self._app = app
@@ -53,7 +54,7 @@ class ServingProcess(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=patient(settings.server_body_timeout),
+                http=protocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -62,7 +63,7 @@ class ServingProcess(uvicorn.Server):
                 ws="none",
                 backlog=_TAKEN,
                 timeout_keep_alive=60,
-                timeout_graceful_shutdown=settings.server_drain,
+                timeout_graceful_shutdown=drain,
                 proxy_headers=False,
             )
         )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from prefect_ml.server.metrics import RequestMetrics
-    from prefect_ml.server.request_log import RequestLog
+    from prefect_ml.http.metrics import RequestMetrics
+    from prefect_ml.http.request_log import RequestLog
 
 _CLOSE = (b"connection", b"close")
 _NO_ROUTE = "none"

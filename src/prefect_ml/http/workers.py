@@ -1,7 +1,7 @@
 """Several processes that serve on one listening socket, each replaced when it dies.
 
-They are forked from a process that has loaded everything and runs no thread, so that a worker is ready at once and
-shares its code with the others. What they need to know reaches them through memory, never through a command line.
+They are forked from a process that runs no thread and has loaded what all need, so that a worker is ready soon and
+shares that with the others. What they need to know reaches them through memory, never through a command line.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.context import ForkProcess
 
-_log = logging.getLogger("prefect_ml.server")
+_log = logging.getLogger("prefect_ml.http")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Seconds until a worker that ended before it served is replaced.
+# Seconds until a worker that ended before it served is replaced; the pause doubles as long as none comes to serve.
 _PAUSE = 1.0
+_LONGEST_PAUSE = 30.0
 # Seconds beyond the drain after which a worker that does not end is killed.
 _GRACE = 5.0
 
@@ -69,6 +70,7 @@ class Workers:
         self._told, self._tell = os.pipe()
         self._ready: set[int] = set()
         self._stopping = False
+        self._pause = 0.0
 
     def run(self, listener: socket.socket, announce: Callable[[], None]) -> None:
         """Start all, call `announce` once when all serve, and return when all have drained.
@@ -165,7 +167,8 @@ class Workers:
         if not announced:
             raise WorkersFailedError(f"A worker ended with {process.exitcode} before it served; its log says why.")
         _log.error("Worker %d ended with %s; another takes its place.", pid, process.exitcode)
-        self._due.append(time.monotonic() + (0 if served else _PAUSE))
+        self._pause = 0.0 if served else min(max(_PAUSE, 2 * self._pause), _LONGEST_PAUSE)
+        self._due.append(time.monotonic() + self._pause)
 
     def _end_all(self) -> None:
         for process in self._alive.values():

@@ -48,25 +48,29 @@ def forget(pid: int) -> None:
 
 
 class RequestMetrics:
-    """Counts requests, and tells the numbers."""
+    """Counts requests, and tells the numbers.
+
+    Attributes:
+        registry: where others may add numbers of their own; gauges by processes need a `multiprocess_mode`.
+    """
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram  # noqa: PLC0415  as above
 
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         labels = ("method", "route", "status")
-        self._requests = Counter("prefect_ml_requests", "Requests that were answered.", labels, registry=self._registry)
+        self._requests = Counter("prefect_ml_requests", "Requests that were answered.", labels, registry=self.registry)
         self._durations = Histogram(
             "prefect_ml_request_seconds",
             "Seconds from the head of a request to the end of its answer.",
             ("method", "route"),
-            registry=self._registry,
+            registry=self.registry,
             buckets=_SECONDS,
         )
         self._in_flight = Gauge(
             "prefect_ml_requests_in_flight",
             "Requests that are not answered yet.",
-            registry=self._registry,
+            registry=self.registry,
             multiprocess_mode="livesum",
         )
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -98,7 +102,7 @@ class RequestMetrics:
         if folder:
             MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
         else:
-            registry.register(self._registry)
+            registry.register(self.registry)
         registry.register(_Processes(folder))
         return generate_latest(registry), CONTENT_TYPE_LATEST
 
