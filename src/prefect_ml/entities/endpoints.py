@@ -71,13 +71,11 @@ class ReplicaState(StrEnum):
     LOADING: it loads models of a revision, and answers by the one before, if any.
     READY: it answers by the newest revision that it knows.
     FAILED: the newest revision cannot be loaded; it answers by the one before, if any.
-    DRAINING: it was told to stop, and answers what it has in hand.
     """
 
     LOADING = "loading"
     READY = "ready"
     FAILED = "failed"
-    DRAINING = "draining"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class RouteReport:
         version: that is loaded.
         generation: of the alias, 0 for a route by version.
         requests: that it answered, errors included.
-        errors: of these, the ones for which the model is to blame.
+        errors: of these, the ones that were not answered 200, whoever is to blame.
         seconds: how many answers took how long, by the bucket (see `prefect_ml.registry.traffic`).
         predictions: how many predictions were in which bucket or, for texts, the same.
         compared: copies of requests that a shadow answered; 0 for other routes.

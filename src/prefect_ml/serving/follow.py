@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 import time
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.registry.resolve import resolve
+from prefect_ml.serving.memory import give_back
+from prefect_ml.serving.refused import Refused
 from prefect_ml.serving.replica import load_replica
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from prefect_ml.store.contract import Store
 
 _log = logging.getLogger("prefect_ml.serving")
-_LONGEST_DELAY = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,7 @@ class Follower:
         self._store = store
         self._settings = settings
         self._uri = served.current.resolved.uri
-        self._failed: ResolvedModel | None = None
-        self._delay = 0.0
-        self._retry_at = 0.0
+        self._refused = Refused(settings.serve_poll_interval)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prefect-ml-follow", daemon=True)
 
@@ -100,8 +98,9 @@ class Follower:
             _log.info("The store answers again about %s.", self._uri)
             self._served.unreachable = None
         if wanted == self._served.current.resolved:
-            self._served.refused = self._failed = None
-        elif wanted != self._failed or time.monotonic() >= self._retry_at:
+            self._served.refused = None
+            self._refused.clear()
+        elif self._refused.may_try(wanted):
             self._take_over(wanted)
 
     def _take_over(self, wanted: ResolvedModel) -> None:
@@ -113,7 +112,8 @@ class Follower:
             self._refuse(wanted, error)
             return
         self._served.current = replica
-        self._served.refused = self._failed = None
+        self._served.refused = None
+        self._refused.clear()
         _log.info(
             "%s is now version %s (generation %d); it was version %s.",
             self._uri,
@@ -122,24 +122,22 @@ class Follower:
             old.version,
         )
         del old
-        gc.collect()  # models hold cycles, and memory for two is only needed while both answer
+        give_back()  # memory for two is only needed while both answer
 
     def _refuse(self, wanted: ResolvedModel, error: Exception) -> None:
-        first = wanted != self._failed
-        self._delay = self._settings.serve_poll_interval if first else min(self._delay * 2, _LONGEST_DELAY)
-        self._retry_at = time.monotonic() + self._delay
-        self._failed = wanted
+        news = self._refused.note(wanted)
         goes_on = self._served.current.version
         message = f"Version {wanted.version} is refused, version {goes_on} of {wanted.name} goes on: {error}"
-        self._served.refused = Problem(message, _now(), wanted.version)
-        _log.error("%s", message, exc_info=error if first else None)
+        self._served.refused = Problem(message, moment(), wanted.version)
+        _log.error("%s", message, exc_info=error if news else None)
 
     def _note_unreachable(self, error: Exception) -> None:
         message = f"{self._uri} cannot be looked up, version {self._served.current.version} goes on: {error}"
         if self._served.unreachable is None:
             _log.error("%s", message)
-        self._served.unreachable = Problem(message, _now())
+        self._served.unreachable = Problem(message, moment())
 
 
-def _now() -> int:
+def moment() -> int:
+    """The time in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000

@@ -14,6 +14,8 @@ from prefect_ml.models.uri import ModelUri, UriKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# What names an endpoint of the store in the place of a model.
+ENDPOINT = "endpoint:"
 # A name of one's own stands in paths, headers and metrics as it is.
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,127})=(?P<uri>.+)", re.DOTALL)
 
@@ -29,8 +31,9 @@ class Wanted:
 def wanted_models(given: Sequence[str]) -> list[Wanted]:
     """What the arguments of `prefect-ml serve` ask for; the first of them answers `/invocations`.
 
-    An argument is a model URI or `NAME=URI`. Without a name of its own, a registered model has its own one, and any
-    other the last part of its URI. A folder that has a `=` in its name is taken as it is.
+    An argument is a model URI, `endpoint:NAME`, or one of these after `NAME=`. Without that, a registered model and an
+    endpoint have their own names, and anything else the last part of its URI. A folder that has a `=` in its name is
+    taken as it is.
 
     Raises:
         InvalidInputError: there is none, one is no model URI, or two have the same name.
@@ -47,8 +50,13 @@ def wanted_models(given: Sequence[str]) -> list[Wanted]:
 def _wanted(given: str) -> Wanted:
     named = _NAMED.fullmatch(given)
     if named is not None and not Path(given).exists():
-        ModelUri.parse(named["uri"])
+        if not named["uri"].startswith(ENDPOINT):
+            ModelUri.parse(named["uri"])
         return Wanted(named["name"], named["uri"])
+    if given.startswith(ENDPOINT):
+        from prefect_ml.store.endpoint_routes import check_endpoint_name  # noqa: PLC0415  a folder needs no store
+
+        return Wanted(check_endpoint_name(given.removeprefix(ENDPOINT)), given)
     uri = ModelUri.parse(given)
     match uri.kind:
         case UriKind.FOLDER:

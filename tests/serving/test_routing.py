@@ -1,0 +1,101 @@
+"""How requests are shared out over routes, what is counted of them, and when two answers are the same."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+
+from prefect_ml.entities import Endpoint, EndpointAction, Route
+from prefect_ml.http.refusal import RefusedError
+from prefect_ml.registry.resolve import ResolvedModel
+from prefect_ml.serving.replica import Replica
+from prefect_ml.serving.routing import KEY_HEADER, Loaded, Routes
+from prefect_ml.serving.shadow import same_predictions
+from prefect_ml.serving.tally import Tally, predictions_of
+
+
+def routes_of(*weights, shadow=False):
+    """Routes to versions 1, 2, ... of one model, with these weights, and the last one a shadow if wanted."""
+    routes = [Route("m", n, weight=w) for n, w in enumerate(weights, 1)]
+    if shadow:
+        routes.append(Route("m", len(routes) + 1, shadow=True))
+    endpoint = Endpoint("live", 1, routes, EndpointAction.CREATED, 0, "", "")
+    loaded = [Loaded.of(r, Replica(None, ResolvedModel(r.uri, "", "m", r.version), 0, None)) for r in routes]
+    return Routes(endpoint, loaded)
+
+
+def test_requests_without_a_key_are_shared_out_by_weight():
+    routes = routes_of(70, 25, 5, 0, shadow=True)
+    drawn = Counter(routes.pick({}, None).version for _ in range(20_000))
+    assert set(drawn) == {"1", "2", "3"}
+    for version, weight in (("1", 70), ("2", 25), ("3", 5)):
+        assert drawn[version] / 200 == pytest.approx(weight, abs=1.5)
+    assert routes_of(0, 100).pick({}, None).version == "2"
+
+
+def test_a_key_stays_with_its_version_and_moves_only_to_one_that_grows():
+    def owners(*weights):
+        routes = routes_of(*weights)
+        return {n: routes.pick({KEY_HEADER: b"user-%d" % n}, None).version for n in range(4000)}
+
+    first, again = owners(90, 10), owners(90, 10)
+    assert first == again
+    assert sum(v == "2" for v in first.values()) == pytest.approx(400, abs=70)
+    grown = owners(60, 40)
+    assert all(grown[n] == "2" for n, owner in first.items() if owner == "2")
+    assert sum(v == "2" for v in grown.values()) == pytest.approx(1600, abs=120)
+    # a third version takes from both, and moves nobody between them
+    third = owners(54, 36, 10)
+    assert all(third[n] in (owner, "3") for n, owner in grown.items())
+
+
+def test_a_version_can_be_asked_for_that_has_no_weight_but_no_shadow():
+    routes = routes_of(100, 0, shadow=True)
+    assert routes.pick({}, "2").version == "2"
+    for version in ("3", "9", ""):
+        with pytest.raises(RefusedError, match="not loaded here; there is: 1, 2"):
+            routes.pick({}, version)
+
+
+def test_what_is_counted_of_a_route():
+    tally = Tally("models:/m@a", "m", 3, 7)
+    for _ in range(3):
+        tally.count(0.01, json.dumps({"predictions": [1.0, 1.0, 4.0]}).encode())
+    tally.count(0.2, b"no json")
+    tally.count(5.0, None)
+    report = tally.report()
+    assert (report.uri, report.name, report.version, report.generation) == ("models:/m@a", "m", 3, 7)
+    assert (report.requests, report.errors) == (5, 1)
+    assert sorted(report.seconds.values()) == [1, 3]
+    assert sorted(report.predictions.values()) == [3, 6]
+    assert tally.report() == report  # nothing is counted twice
+
+
+def test_predictions_are_found_in_every_shape_of_an_answer():
+    assert predictions_of(b'{"predictions": [1, 2]}') == [1, 2]
+    assert predictions_of(b"[1, 2]") == [1, 2]
+    assert predictions_of(b'{"predictions": {"y": [1, 2]}}') == [1, 2]
+    for nothing in (b"", b"x", b"3", b'{"predictions": 3}', b'{"error": [1]}', b'{"predictions": {}}'):
+        assert predictions_of(nothing) == []
+
+
+def test_answers_are_the_same_to_six_digits():
+    def same(one, other):
+        return same_predictions(json.dumps({"predictions": one}).encode(), json.dumps({"predictions": other}).encode())
+
+    assert same([0.1 + 0.2, 1e12], [0.3, 1e12 + 1])
+    assert same([[1.0, 0.0]], [[1, 1e-12]])
+    assert same([{"a": "x", "b": 1.0}], [{"b": 1.0000001, "a": "x"}])
+    for one, other in (([1.0], [1.001]), ([1.0], [1.0, 1.0]), (["a"], ["b"]), ([{"a": 1}], [{"b": 1}]), ([1], [None])):
+        assert not same(one, other)
+
+
+def test_counts_belong_to_the_routes_of_their_revision():
+    routes, other = routes_of(50, 50), routes_of(50, 50)
+    replica = routes.pick({}, "1")
+    assert routes.tally(replica) is routes.loaded[0].tally
+    assert other.tally(replica) is None
+    assert routes.tally(SimpleNamespace()) is None
