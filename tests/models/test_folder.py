@@ -127,6 +127,7 @@ def test_the_folder_holds_what_mlflow_writes(tmp_path, fitted, cancer):
     assert files(tmp_path / "m") == {
         "MLmodel",
         "model.skops",
+        "code/prefect_ml_skops_loader.py",
         "pylock.toml",
         "requirements.txt",
         "python_env.yaml",
@@ -301,7 +302,7 @@ def test_nothing_is_overwritten(tmp_path, fitted):
 
 
 def test_an_unknown_flavor_is_named(tmp_path, fitted):
-    with pytest.raises(InvalidInputError, match="known are xgboost, lightgbm, sklearn, python"):
+    with pytest.raises(InvalidInputError, match="known are xgboost, lightgbm, catboost, .*python"):
         save_model(fitted, tmp_path / "m", flavor="fortran")
 
 

@@ -36,13 +36,17 @@ class LightgbmFlavor:
             model.save_model(folder / _FILE)
             conf |= {"data": _FILE, "model_class": _BOOSTER, "serialization_format": None, "skops_trusted_types": None}
             modules = {"lightgbm", "numpy", "scipy"}
+            pyfunc = {"loader_module": "mlflow.lightgbm", "data": _FILE}
         else:
             written = _SKLEARN.save(model, folder, allow_pickle=allow_pickle)
             class_ = f"{type(model).__module__}.{type(model).__qualname__}"
             conf |= {"data": written.conf["pickled_model"], "model_class": class_}
             conf |= {key: written.conf[key] for key in ("serialization_format", "skops_trusted_types")}
             modules = {"lightgbm", *written.modules}
-        return FlavorInfo(conf, {"loader_module": "mlflow.lightgbm", "data": conf["data"]}, modules)
+            by_skops = conf["serialization_format"] == "skops"
+            in_mlflow = {"loader_module": "mlflow.lightgbm", "data": conf["data"]}
+            pyfunc = in_mlflow if written.pyfunc is None or not by_skops else dict(written.pyfunc)
+        return FlavorInfo(conf, pyfunc, modules)
 
     def load(self, folder: Path, conf: Mapping[str, Any], trust: Trust) -> Any:
         try:

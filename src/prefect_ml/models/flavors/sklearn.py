@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError
+from prefect_ml.models.environment import modules_of
 from prefect_ml.models.flavors.contract import FlavorInfo
+from prefect_ml.models.flavors.own_loaders import add_loader
 from prefect_ml.models.flavors.sklearn_types import TRUSTED_TYPES
 from prefect_ml.models.trust import Trust, unpickle
 
@@ -17,12 +20,31 @@ if TYPE_CHECKING:
 
 _SKOPS_FILE = "model.skops"
 _PICKLE_FILE = "model.pkl"
+# What a model that MLflow saved may name instead of `predict` (`pyfunc_predict_fn`).
+_PREDICTORS = ("predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba")
 
 
+@dataclass(frozen=True)
 class SklearnFlavor:
-    """Writes MLflow's own `sklearn` section, so that an MLflow that knows skops opens it by itself."""
+    """Writes MLflow's own `sklearn` section; an MLflow that does not know skops opens it by its pyfunc alone.
 
-    name = "sklearn"
+    `predictor` is the method that predicts.
+    """
+
+    predictor: str = "predict"
+
+    @property
+    def name(self) -> str:
+        return "sklearn"
+
+    def reading(self, pyfunc: Mapping[str, Any]) -> SklearnFlavor:
+        """The flavor that predicts as the `python_function` section of a folder says."""
+        named = pyfunc.get("predict_fn", "predict")
+        if named not in _PREDICTORS:
+            raise ArtifactError(
+                f"The model is to predict by the method {named!r}; those that can are {', '.join(_PREDICTORS)}."
+            )
+        return SklearnFlavor(str(named))
 
     def matches(self, model: object) -> bool:
         return any(
@@ -32,7 +54,7 @@ class SklearnFlavor:
     def save(self, model: Any, folder: Path, *, allow_pickle: bool) -> FlavorInfo:
         problem, extra_types = _dump_skops(model, folder / _SKOPS_FILE)
         if problem is None:
-            return _info(model, _SKOPS_FILE, "skops", extra_types)
+            return _info(model, folder, _SKOPS_FILE, extra_types)
         (folder / _SKOPS_FILE).unlink(missing_ok=True)
         if not allow_pickle:
             raise InvalidInputError(
@@ -44,7 +66,7 @@ class SklearnFlavor:
 
         with (folder / _PICKLE_FILE).open("wb") as stream:
             cloudpickle.dump(model, stream)
-        return _info(model, _PICKLE_FILE, "cloudpickle", [])
+        return _info(model, folder, _PICKLE_FILE, [])
 
     def load(self, folder: Path, conf: Mapping[str, Any], trust: Trust) -> Any:
         name = conf.get("pickled_model")
@@ -58,25 +80,33 @@ class SklearnFlavor:
         return unpickle(path, trust)
 
     def predict(self, native: Any, data: Any, params: Mapping[str, Any] | None) -> Any:
-        if not hasattr(native, "predict"):
-            raise InvalidInputError(f"A {type(native).__name__} has no `predict`; use the loaded model's `native`.")
-        return native.predict(data, **(params or {}))
+        call = getattr(native, self.predictor, None)
+        if call is None:
+            raise InvalidInputError(
+                f"A {type(native).__name__} has no `{self.predictor}`; use the loaded model's `native`."
+            )
+        return call(data, **(params or {}))
 
 
-def _info(model: Any, file: str, format_: str, extra_types: list[str]) -> FlavorInfo:
+def _info(model: Any, folder: Path, file: str, extra_types: list[str]) -> FlavorInfo:
     import sklearn  # noqa: PLC0415 - the model's own library, imported already
 
+    by_skops = file == _SKOPS_FILE
     conf = {
         "pickled_model": file,
-        "serialization_format": format_,
+        "serialization_format": "skops" if by_skops else "cloudpickle",
         "sklearn_version": sklearn.__version__,
         # For MLflow, which reads its trust from here; we never do.
         "skops_trusted_types": extra_types or None,
         "code": None,
     }
-    pyfunc = {"loader_module": "mlflow.sklearn", "model_path": file, "predict_fn": "predict"}
-    library = "skops" if format_ == "skops" else "cloudpickle"
-    return FlavorInfo(conf, pyfunc if hasattr(model, "predict") else None, {"sklearn", "numpy", "scipy", library})
+    needed = {type_.split(".")[0] for type_ in extra_types} | {"skops"} if by_skops else modules_of(model)
+    pyfunc: Mapping[str, Any] | None = None
+    if hasattr(model, "predict"):
+        in_mlflow = {"loader_module": "mlflow.sklearn", "model_path": file, "predict_fn": "predict"}
+        pyfunc = add_loader(folder, "skops_loader", file) if by_skops else in_mlflow
+    libraries = {"sklearn", "numpy", "scipy", *(() if by_skops else ("cloudpickle",))}
+    return FlavorInfo(conf, pyfunc, (needed - {"collections"}) | libraries)
 
 
 def _dump_skops(model: Any, path: Path) -> tuple[str | None, list[str]]:

@@ -9,7 +9,8 @@ from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError
 from prefect_ml.models.environment import modules_of
 from prefect_ml.models.flavors.contract import FlavorInfo
-from prefect_ml.models.flavors.statsmodels_linear import loader_text, read_linear, write_linear
+from prefect_ml.models.flavors.own_loaders import add_loader
+from prefect_ml.models.flavors.statsmodels_linear import read_linear, write_linear
 from prefect_ml.models.trust import Trust, unpickle
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 _PICKLE_FILE = "model.statsmodels"
 _JSON_FILE = "model.json"
 _JSON = "prefect-ml-linear"
-_CODE = "code"
-_LOADER = "prefect_ml_statsmodels_loader"
 _RESULTS = ("statsmodels.base.model.Results", "statsmodels.base.wrapper.ResultsWrapper")
 
 
@@ -60,10 +59,9 @@ class StatsmodelsFlavor:
                 "pickle it; loading it then needs the setting PREFECT_ML_TRUSTED_ORIGINS."
             )
         conf |= {"data": _JSON_FILE, "serialization_format": _JSON}
-        (folder / _CODE).mkdir()
-        (folder / _CODE / f"{_LOADER}.py").write_text(loader_text())
-        pyfunc = {"loader_module": _LOADER, "data": _JSON_FILE, "code": _CODE}
-        return FlavorInfo(conf, pyfunc, {"statsmodels", "numpy", "pandas"})
+        return FlavorInfo(
+            conf, add_loader(folder, "statsmodels_loader", _JSON_FILE), {"statsmodels", "numpy", "pandas"}
+        )
 
     def load(self, folder: Path, conf: Mapping[str, Any], trust: Trust) -> Any:
         try:

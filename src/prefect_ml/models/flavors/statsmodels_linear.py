@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ def write_linear(results: Any, path: Path) -> str | None:
     import numpy as np  # noqa: PLC0415 - statsmodels imported it
     import statsmodels.api as sm  # noqa: PLC0415 - the model's own library, imported already
 
-    from prefect_ml.models.flavors import statsmodels_parameters as known  # noqa: PLC0415 - it imports statsmodels
+    from prefect_ml.models.flavors import statsmodels_loader as known  # noqa: PLC0415 - it imports statsmodels
 
     model = results.model
     class_ = type(model).__name__
@@ -58,7 +57,7 @@ def read_linear(path: Path, origin: str) -> Any:
     Raises:
         ArtifactError: the file is none of these models.
     """
-    from prefect_ml.models.flavors.statsmodels_parameters import read_parameters  # noqa: PLC0415 - imports statsmodels
+    from prefect_ml.models.flavors.statsmodels_loader import read_parameters  # noqa: PLC0415 - imports statsmodels
 
     with open_to_read(path) as stream:
         text = stream.read(_MAX_BYTES + 1)
@@ -68,11 +67,6 @@ def read_linear(path: Path, origin: str) -> Any:
         return read_parameters(text)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ArtifactError(f"The parameters {path.name!r} of {origin!r} are damaged: {error!r}.") from error
-
-
-def loader_text() -> str:
-    """The module that opens such a file where prefect-ml is not installed."""
-    return (importlib.resources.files(__package__) / "statsmodels_parameters.py").read_text()
 
 
 def _spec(part: Any, room: Any, known: Mapping[str, tuple[str, ...]]) -> dict[str, Any] | None:
