@@ -96,6 +96,10 @@ class Settings(BaseSettings):
     serve_token: SecretStr | None = Field(
         default=None, description="Bearer token that a served model asks for; needed to listen beyond this machine."
     )
+    serve_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Comma-separated host names served without a token besides this machine's; `*` for all of them.",
+    )
 
     serve_max_body: int = Field(
         default=16 << 20,
@@ -177,6 +181,7 @@ class Settings(BaseSettings):
         "track_flows_except",
         "capture",
         "webhook_hosts",
+        "serve_hosts",
         mode="before",
     )
     @classmethod

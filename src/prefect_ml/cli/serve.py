@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from cyclopts import Parameter
+
 
 def serve(
     *models: str,
     host: str = "127.0.0.1",
     port: int = 5001,
     workers: int = 1,
+    supervised: Annotated[bool, Parameter(negative="")] = False,
     parent: int | None = None,
 ) -> None:
     """Serve models over HTTP, by MLflow's scoring protocol, until it is told to stop.
@@ -20,6 +25,7 @@ def serve(
         host: Address to listen on; beyond this machine only with a token (PREFECT_ML_SERVE_TOKEN).
         port: Port to listen on.
         workers: Processes that serve; each that dies is replaced.
+        supervised: Replace a single worker too when it dies.
         parent: Number of the process that starts this one; the server stops in order when that one has ended.
     """
     if parent is not None:
@@ -29,4 +35,4 @@ def serve(
         end_with(parent, within=Settings().serve_drain + 10)
     from prefect_ml.serving import run_server  # noqa: PLC0415 (loads the web server)
 
-    run_server(*models, host=host, port=port, workers=workers)
+    run_server(*models, host=host, port=port, workers=workers, supervised=supervised)

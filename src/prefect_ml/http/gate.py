@@ -40,7 +40,7 @@ class Gate:
     Args:
         app: what lies behind.
         token: a bearer token, or the password of HTTP basic authentication under any user name; None for none.
-        hosts: the Host headers that are served without a token.
+        hosts: the Host headers that are served without a token; `*` is any.
         open_paths: paths that need none; a probe of a load balancer knows no secrets, and learns none.
         setting: the environment variable of the token, for the message.
         rate: bounds the requests of each client address, those with a wrong token included; None for no bound.
@@ -91,7 +91,7 @@ class Gate:
 
     def _check(self, method: str, headers: dict[bytes, bytes]) -> None:
         host = _host_name(headers.get(b"host", b"").decode("latin-1"))
-        if self._token is None and host not in self._hosts:
+        if self._token is None and self._hosts.isdisjoint((host, "*")):
             raise RefusedError(
                 403,
                 "PERMISSION_DENIED",

@@ -77,7 +77,7 @@ def build_app(
     gate = Gate(
         Front(direct, pages),
         token=settings.serve_token.get_secret_value() if settings.serve_token else None,
-        hosts={*LOCAL_NAMES, *hosts},
+        hosts={*LOCAL_NAMES, *hosts, *settings.serve_hosts},
         rate=Rate(settings.serve_rate) if settings.serve_rate else None,
     )
     return Observed(gate, metrics, RequestLog(settings.serve_log))

@@ -34,7 +34,12 @@ _HEAD = 30.0
 
 
 def run_server(
-    *models: str, host: str = "127.0.0.1", port: int = 5001, workers: int = 1, settings: Settings | None = None
+    *models: str,
+    host: str = "127.0.0.1",
+    port: int = 5001,
+    workers: int = 1,
+    supervised: bool = False,
+    settings: Settings | None = None,
 ) -> None:
     """Serve models until SIGTERM or SIGINT, then answer what is in hand and return.
 
@@ -46,6 +51,7 @@ def run_server(
         host: address to listen on; beyond this machine only with the setting `serve_token`.
         port: TCP port; 0 takes a free one, and the line on standard output names it.
         workers: processes that serve, each with its own copy of the models; one that dies is replaced.
+        supervised: whether one worker has a supervisor too, which replaces it when it dies; several always have.
         settings: read from the environment by default.
 
     Raises:
@@ -60,9 +66,9 @@ def run_server(
     if workers < 1:
         raise InvalidInputError(f"{workers} processes cannot serve; use --workers 1 or more.")
     log_as(settings.serve_log)
-    guarded = bool(settings.serve_token)
+    guarded = bool(settings.serve_token) or "*" in settings.serve_hosts
     with listening(host, port, guarded=guarded, setting="PREFECT_ML_SERVE_TOKEN") as listener:
-        if workers == 1:
+        if workers == 1 and not supervised:
             _serve(listener, wanted, settings, lambda opened: _announce([_shown(m) for m in opened], listener))
         else:
             _serve_in_several(listener, wanted, settings, workers)
