@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError
 from prefect_ml.models.infer import data_kind
+from prefect_ml.models.inference import as_plain
 from prefect_ml.models.values import is_null
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def write_example(folder: Path, example: Any) -> dict[str, Any]:
     Raises:
         InvalidInputError: it cannot be written as JSON.
     """
+    example = as_plain(example)
     kind = data_kind(example)
     if kind in ("frame", "series"):
         content, about = _split(example.to_frame() if kind == "series" else example)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError
 from prefect_ml.models.infer import data_kind
+from prefect_ml.models.inference import as_plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,7 @@ def plain_outputs(outputs: Any) -> Any:
     Raises:
         TypeError: some of it has no JSON.
     """
+    outputs = as_plain(outputs)
     kind = data_kind(outputs)
     if kind == "frame":
         return {"columns": [str(name) for name in outputs.columns], "data": _plain(outputs.to_numpy().tolist())}

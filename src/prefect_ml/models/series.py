@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from prefect_ml.models.values import Mismatch, fit
+from prefect_ml.models.values import WHOLE_RANGES, Mismatch, fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,8 @@ DTYPES = {
     "double": "float64",
     "datetime": "datetime64[ns]",
 }
+# pandas' own types, which have a null.
+_NULLABLE = {"integer": "Int32", "long": "Int64"}
 _EXACT = {"float32": 2**24, "float64": 2**53}
 
 
@@ -45,6 +47,8 @@ def fit_series(column: Column, series: Any) -> Any:
     if not isinstance(type_, str) or kind == "O":
         return _fit_objects(column, series)
     wanted = DTYPES.get(type_)
+    if kind == "f" and type_ in _NULLABLE and not column.required and series.hasnans:
+        return _whole_with_gaps(series, type_)
     if wanted is None or not _convertible(kind, wanted):
         raise Mismatch(type_, _first(series))
     if not wanted.startswith("float") and series.hasnans:
@@ -56,6 +60,16 @@ def fit_series(column: Column, series: Any) -> Any:
     converted = series.astype(wanted)
     _refuse_loss(series, converted, type_)
     return converted
+
+
+def _whole_with_gaps(series: Any, type_: str) -> Any:
+    """Whole numbers as pandas has them beside NaN, in a type that keeps them whole."""
+    low, high = WHOLE_RANGES[type_]
+    exact = min(high, _EXACT.get(str(series.dtype).lower(), 0))
+    odd = series[series.notna() & ~((series == series.round()) & (series >= max(low, -exact)) & (series <= exact))]
+    if len(odd):
+        raise Mismatch(type_, odd.iloc[0])
+    return series.astype(_NULLABLE[type_])
 
 
 def _convertible(kind: str, wanted: str) -> bool:

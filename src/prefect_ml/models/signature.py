@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect_ml.errors import InvalidInputError, SignatureError
-from prefect_ml.models.infer import infer_params, infer_schema
+from prefect_ml.models.infer import infer_params
+from prefect_ml.models.inference import as_plain, schema_from
 from prefect_ml.models.schema import (
     ArrayType,
     Column,
@@ -38,14 +39,17 @@ class Signature:
 
     @classmethod
     def infer(cls, inputs: Any, outputs: Any = None, params: Mapping[str, Any] | None = None) -> Signature:
-        """The signature of example data; an integer column can hold no nulls later, so give doubles.
+        """The signature of example data, or of types; an integer column can hold no nulls later, unless one is shown.
+
+        Data is a table of pandas, polars or Arrow, an array or a dict of arrays, a dict, a list, a value, or objects
+        of a pydantic model or a data class. A type is such a class, a typed dict, or a hint such as `list[float]`.
 
         Raises:
             SignatureError: some of it has no type that a signature can name.
         """
         return cls(
-            inputs=None if inputs is None else infer_schema(inputs),
-            outputs=None if outputs is None else infer_schema(outputs),
+            inputs=None if inputs is None else schema_from(inputs),
+            outputs=None if outputs is None else schema_from(outputs),
             params=infer_params(params or {}),
         )
 
@@ -57,6 +61,7 @@ class Signature:
         """
         if self.inputs is None:
             return data
+        data = as_plain(data)
         if self._table is not None:
             return self._table.fit(data)
         return fit_tensors(cast("Sequence[Tensor]", self.inputs), data)

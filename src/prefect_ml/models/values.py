@@ -12,7 +12,7 @@ from typing import Any
 from prefect_ml.models.schema import AnyType, ArrayType, MapType, ObjectType, ValueType, describe
 
 # The whole numbers that each type holds exactly.
-_RANGES = {
+WHOLE_RANGES = {
     "integer": (-(2**31), 2**31 - 1),
     "long": (-(2**63), 2**63 - 1),
     "float": (-(2**24), 2**24),
@@ -87,7 +87,7 @@ def _fit_number(value: float, type_: str) -> float:
     if isinstance(value, bool):
         raise Mismatch(type_, value)
     if isinstance(value, int):
-        low, high = _RANGES[type_]
+        low, high = WHOLE_RANGES[type_]
         if low <= value <= high:
             return float(value) if type_ in ("float", "double") else value
     elif type_ == "double" or (type_ == "float" and (math.isinf(value) or abs(value) <= _FLOAT_MAX)):
