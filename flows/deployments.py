@@ -25,6 +25,8 @@ from prefect_ml.errors import InvalidInputError
 from prefect_ml.flowruns import events
 
 POOL = "ml"
+# Prefect's own events of a flow run that nobody cancelled.
+ENDED_BY_ITSELF = ("prefect.flow-run.Failed", "prefect.flow-run.Crashed")
 
 
 class Deployed(NamedTuple):
@@ -71,6 +73,13 @@ def shipped(pool: str = POOL, models: str = "*") -> list[dict[str, Any]]:
             "deploy.deploy_model",
             "Bring a serving process to what a model URI says now, and check that it answers with it.",
             "serving",
+        ),
+        _of(
+            "serve-model",
+            "serve.serve_model",
+            "Serve models as long as the run is not cancelled; cancelling drains.",
+            "serving",
+            triggers=[_serve_again()],
         ),
         _of(
             "challenge-champions",
@@ -197,6 +206,26 @@ def _promote_new_versions(models: str) -> dict[str, Any]:
             # Who registered it asked for it: else the worker would have, and four eyes meant nothing.
             "requester": _text("event.payload.actor or 'unknown'"),
         },
+    }
+
+
+def _serve_again() -> dict[str, Any]:
+    """A server that ended by itself is started again; one that was cancelled or stopped in order is not."""
+    given: dict[str, object] = {"model_uris": [], "host": "127.0.0.1", "port": 5001, "workers": 1, "timeout": 600.0}
+    return {
+        "type": "event",
+        "name": "a server ended -> serve-model",
+        "description": "Starts a server that failed or was killed again, with what it was started with.",
+        "match": {},
+        "match_related": [
+            {"prefect.resource.role": role, "prefect.resource.name": "serve-model"} for role in ("flow", "deployment")
+        ],
+        "expect": list(ENDED_BY_ITSELF),
+        "parameters": {
+            name: _number(f"flow_run.parameters.get({name!r}, {default!r}) | tojson") for name, default in given.items()
+        },
+        # One that cannot start is not tried without a pause.
+        "schedule_after": 5,
     }
 
 
