@@ -16,6 +16,7 @@ from prefect_ml.artifacts.durable import make_folder, sync_folder
 from prefect_ml.errors import AlreadyExistsError, InvalidInputError, PrefectMLError
 from prefect_ml.models.environment import CONDA_FILE, PYTHON_ENV_FILE, write_environment
 from prefect_ml.models.example import read_example, write_example
+from prefect_ml.models.flavors.contract import TracingFlavor
 from prefect_ml.models.flavors.table import flavor_for, flavor_of
 from prefect_ml.models.infer import data_kind
 from prefect_ml.models.mlmodel import ModelInfo, read_info, write_info
@@ -86,7 +87,10 @@ def save_model(
     """
     chosen = flavor_for(model, flavor)
     with _appearing(Path(folder)) as partial:
-        written = chosen.save(model, partial, allow_pickle=allow_pickle)
+        if input_example is not None and isinstance(chosen, TracingFlavor):
+            written = chosen.save_traced(model, partial, input_example, allow_pickle=allow_pickle)
+        else:
+            written = chosen.save(model, partial, allow_pickle=allow_pickle)
         frames = {"pandas"} if data_kind(input_example) in ("frame", "series") else set()
         write_environment(partial, written.modules | frames)
         about = None

@@ -8,8 +8,9 @@ stands in a model folder can widen that.
 from __future__ import annotations
 
 import pickle
+import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from prefect_ml.artifacts.durable import open_to_read
 from prefect_ml.errors import ArtifactError, UntrustedModelError
@@ -78,6 +79,36 @@ def unpickle(path: Path, trust: Trust, find: Callable[[str, str], Any] | None = 
             return _Unpickler(stream, find).load()
         except Exception as error:
             raise ArtifactError(f"The pickle {path.name!r} of {trust.origin!r} cannot be loaded: {error!r}.") from error
+
+
+def unpickle_torch(path: Path, trust: Trust) -> Any:
+    """The object that `torch.save` pickled, or the module of a TorchScript file, on the CPU, of a trusted origin.
+
+    TorchScript is a language of its own, in which a model can write files.
+
+    Raises:
+        UntrustedModelError: the origin is not trusted; the file was not opened.
+        ArtifactError: the file is damaged, or needs a module that is not installed.
+    """
+    trust.require(f"the pickle {path.name!r}")
+    import torch  # noqa: PLC0415 - only for models of PyTorch
+
+    with open_to_read(path) as stream:
+        try:
+            if _is_script(stream):
+                return torch.jit.load(stream, map_location="cpu")
+            return torch.load(stream, map_location="cpu", weights_only=False)
+        except Exception as error:
+            raise ArtifactError(f"The pickle {path.name!r} of {trust.origin!r} cannot be loaded: {error!r}.") from error
+
+
+def _is_script(stream: BinaryIO) -> bool:
+    script = False
+    if zipfile.is_zipfile(stream):
+        with zipfile.ZipFile(stream) as archive:
+            script = any(name.endswith("/constants.pkl") for name in archive.namelist())
+    stream.seek(0)
+    return script
 
 
 class _Unpickler(pickle.Unpickler):

@@ -7,7 +7,7 @@ flavor.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,3 +53,12 @@ class Flavor(Protocol):
         ...
 
     def predict(self, native: Any, data: Any, params: Mapping[str, Any] | None) -> Any: ...
+
+
+@runtime_checkable
+class TracingFlavor(Protocol):
+    """What a flavor offers besides when its format is made by running the model."""
+
+    def save_traced(self, model: Any, folder: Path, example: Any, *, allow_pickle: bool) -> FlavorInfo:
+        """As `save`, called in its place when there is an input example."""
+        ...

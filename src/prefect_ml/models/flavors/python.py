@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import sys
-import threading
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError
-from prefect_ml.models.environment import is_local, modules_of
 from prefect_ml.models.flavors.contract import FlavorInfo
+from prefect_ml.models.pickling import carried
 from prefect_ml.models.trust import Trust, unpickle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 _FILE = "model.pkl"
@@ -59,7 +56,7 @@ class PythonFlavor:
 
         if not self.matches(model):
             raise InvalidInputError(f"A {type(model).__name__} is no model: it has no `predict` and cannot be called.")
-        with _carried(model) as modules:
+        with carried(model) as modules:
             try:
                 with (folder / _FILE).open("wb") as stream:
                     cloudpickle.dump(model, stream)
@@ -89,30 +86,3 @@ class PythonFlavor:
 def _takes_params(call: Callable[..., Any]) -> bool:
     parameters = inspect.signature(call).parameters.values()
     return any(p.name == "params" or p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-# cloudpickle's registry is the process's, and models may be saved in several threads.
-_registering = threading.Lock()
-
-
-@contextmanager
-def _carried(model: object) -> Iterator[frozenset[str]]:
-    """Pickle the user's own modules by value, since no index could restore them; yields all modules used.
-
-    What a module carries may refer to further modules, so it looks until it finds no more.
-    """
-    import cloudpickle  # noqa: PLC0415 - only where a pickle is made
-
-    with _registering, ExitStack() as added:
-        carried: set[str] = set()
-        while True:
-            modules = modules_of(model)
-            loaded = [name for name in list(sys.modules) if name.split(".", 1)[0] in modules]
-            local = {name for name in loaded if is_local(name)} - carried
-            if not local:
-                break
-            carried |= local
-            for name in sorted(local - cloudpickle.list_registry_pickle_by_value()):
-                cloudpickle.register_pickle_by_value(sys.modules[name])
-                added.callback(cloudpickle.unregister_pickle_by_value, sys.modules[name])
-        yield frozenset(name for name in modules if not is_local(name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import ArtifactError, InvalidInputError
 from prefect_ml.models.flavors.added import added_flavors
@@ -13,10 +13,11 @@ from prefect_ml.models.flavors.pyfunc import PyfuncFlavor
 from prefect_ml.models.flavors.python import PythonFlavor
 from prefect_ml.models.flavors.sklearn import SklearnFlavor
 from prefect_ml.models.flavors.statsmodels import StatsmodelsFlavor
+from prefect_ml.models.flavors.torch import TorchFlavor
 from prefect_ml.models.flavors.xgboost import XgboostFlavor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from prefect_ml.models.flavors.contract import Flavor
 
@@ -28,6 +29,7 @@ _BUILT_IN: tuple[Flavor, ...] = (
     OnnxFlavor(),
     StatsmodelsFlavor(),
     SklearnFlavor(),
+    TorchFlavor(),
     PythonFlavor(),
 )
 _FOREIGN = PyfuncFlavor()
@@ -56,7 +58,7 @@ def flavor_for(model: object, name: str | None = None) -> Flavor:
     return fitting
 
 
-def flavor_of(sections: Iterable[str]) -> Flavor:
+def flavor_of(sections: Mapping[str, Mapping[str, Any]]) -> Flavor:
     """The flavor that loads a folder whose MLmodel file has these flavor sections.
 
     Raises:
@@ -68,7 +70,8 @@ def flavor_of(sections: Iterable[str]) -> Flavor:
         return added[name].flavor()
     for flavor in (*_BUILT_IN, _FOREIGN):
         if flavor.name in present:
-            return flavor
+            pyfunc = sections.get(_FOREIGN.name, {})
+            return flavor.reading(pyfunc) if isinstance(flavor, SklearnFlavor) else flavor
     raise ArtifactError(
         f"The model has only the flavors {', '.join(sorted(present))}; this installation reads {_known(added)}, "
         f"{_FOREIGN.name}. Another package can add a flavor, see docs/models.md."
