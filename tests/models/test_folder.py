@@ -302,7 +302,7 @@ def test_nothing_is_overwritten(tmp_path, fitted):
 
 
 def test_an_unknown_flavor_is_named(tmp_path, fitted):
-    with pytest.raises(InvalidInputError, match="known are xgboost, lightgbm, catboost, .*python"):
+    with pytest.raises(InvalidInputError, match=r"known are xgboost, lightgbm, catboost, .*python"):
         save_model(fitted, tmp_path / "m", flavor="fortran")
 
 

@@ -1,0 +1,116 @@
+"""Model folders that MLflow 2 and 3 saved open here without MLflow, and ours open in MLflow 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import catboost
+import lightgbm
+import numpy as np
+import pytest
+import statsmodels.api as sm
+import xgboost
+import yaml
+from sklearn.ensemble import RandomForestClassifier
+
+from prefect_ml.models.folder import save_model
+
+HERE = Path(__file__).parent
+KEPT = HERE / "saved_by_mlflow"
+SECTIONS = {"catboost", "lightgbm", "onnx", "sklearn", "statsmodels", "xgboost"}
+FOLDERS = [
+    file.parent
+    for file in sorted(KEPT.glob("*/*/MLmodel"))
+    if SECTIONS & yaml.safe_load(file.read_text())["flavors"].keys()
+]
+PICKLED = {"lightgbm_classifier", "sklearn_cloudpickle", "sklearn_pickle", "statsmodels_glm", "statsmodels_ols"}
+
+
+@pytest.fixture(scope="module")
+def opened():
+    command = [sys.executable, str(HERE / "without_mlflow.py"), *map(str, FOLDERS)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer = json.loads(done.stdout)
+    assert answer["mlflow"] == []
+    return answer["answers"]
+
+
+def test_models_of_two_major_releases_are_kept():
+    majors = {path.parent.name.split(".")[0] for path in FOLDERS}
+    assert majors == {"2", "3"}
+    for major in majors:
+        mine = [path for path in FOLDERS if path.parent.name.startswith(f"{major}.")]
+        assert {name for path in mine for name in SECTIONS if path.name.startswith(name)} == SECTIONS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_what_mlflow_saved_predicts_the_same_without_mlflow(opened, folder):
+    answer = opened[str(folder)]
+    assert "error" not in answer, answer
+    assert answer["same"], answer
+    assert answer["flavor"] == folder.name.split("_")[0]
+    assert answer["refused"] is (folder.name in PICKLED)
+
+
+def ours(cancer):
+    """Models of each kind, in the formats in which they are saved here."""
+    x, y = cancer
+    quiet = {"verbose": False, "allow_writing_files": False, "iterations": 3}
+    return {
+        "sklearn": RandomForestClassifier(n_estimators=3).fit(x, y),
+        "xgboost": xgboost.XGBClassifier(n_estimators=3).fit(x, y),
+        "lightgbm": lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(x, y),
+        "lightgbm_booster": lightgbm.train({"verbose": -1}, lightgbm.Dataset(x, y), 3),
+        "catboost": catboost.CatBoostClassifier(**quiet).fit(x, y),
+        "statsmodels": sm.OLS(y, x).fit(),
+        "statsmodels_pickle": sm.OLS(y, x).fit(),
+    }
+
+
+OPEN = """
+import json, sys
+import mlflow, numpy as np, pandas as pd
+frame = pd.read_json(sys.argv[1], orient="split")
+answers = {"version": mlflow.__version__}
+for folder in sys.argv[2:]:
+    answers[folder] = np.asarray(mlflow.pyfunc.load_model(folder).predict(frame)).tolist()
+print(json.dumps(answers))
+"""
+RELEASE = (
+    "mlflow==2.22.5", "scikit-learn==1.9.1", "xgboost-cpu==3.2.0", "lightgbm==4.7.0", "catboost==1.2.10",
+    "statsmodels==0.15.0", "skops==0.16.0",
+)  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_ours_open_in_mlflow_2(tmp_path, cancer):
+    x, _ = cancer
+    x[:20].to_json(tmp_path / "rows.json", orient="split")
+    expected = {}
+    for name, model in ours(cancer).items():
+        save_model(model, tmp_path / name, input_example=x[:2], allow_pickle=name.endswith("pickle"))
+        expected[str(tmp_path / name)] = model.predict(x[:20])
+    uv = Path(sys.executable).with_name("uv")
+    command = [uv, "run", "--quiet", "--no-project", "--isolated", "--python", sys.executable]
+    for requirement in RELEASE:
+        command += ["--with", requirement]
+    done = subprocess.run(
+        [*command, "python", "-c", OPEN, str(tmp_path / "rows.json"), *expected],
+        env={**os.environ, "UV_EXCLUDE_NEWER": "2026-11-24T00:00:00Z"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    answers = json.loads(done.stdout.splitlines()[-1])
+    assert answers.pop("version") == "2.22.5"
+    assert answers.keys() == expected.keys()
+    for folder, predictions in expected.items():
+        assert np.allclose(answers[folder], predictions), folder
