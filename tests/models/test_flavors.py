@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -175,29 +176,129 @@ FLAVOR = TableFlavor()
 '''
 
 
-def test_another_package_adds_a_flavor(tmp_path):
-    (tmp_path / "tables.py").write_text(PLUGIN)
-    info = tmp_path / "tables-1.0.dist-info"
+def distribution(path, name, entries, **modules):
+    """A distribution on a path, as an installer leaves it there."""
+    info = path / f"{name}-1.5.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tables\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[prefect_ml.flavors]\ntable = tables:FLAVOR\n")
-    script = """
-        from pathlib import Path
-        from tables import Table
-        from prefect_ml.models.folder import load_model, save_model
-        info = save_model(Table({"a": 1}), Path("m"), input_example=["a"])
-        assert set(info.flavors) == {"table"}
-        print(load_model(Path("m"), origin="x").predict(["a", "a"]))
-    """
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
+    lines = [f"{flavor} = {where}" for flavor, where in entries.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[prefect_ml.flavors]", *lines]))
+    for module, text in modules.items():
+        (path / f"{module}.py").write_text(text)
+
+
+def run(folder, script):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+        cwd=folder,
+        env={"PYTHONPATH": str(folder), "PATH": ""},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stdout.strip() == "[1, 1]", done.stderr
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_another_package_adds_a_flavor(tmp_path):
+    distribution(tmp_path, "tables", {"table": "tables:FLAVOR"}, tables=PLUGIN)
+    script = """
+        import json, sys
+        from pathlib import Path
+        from prefect_ml.models.flavors.added import added_flavors
+        assert list(added_flavors()) == ["table"] and "tables" not in sys.modules
+        from tables import Table
+        from prefect_ml.models.folder import load_model, save_model
+        info = save_model(Table({"a": 1}), Path("m"), input_example=["a"])
+        print(json.dumps([list(info.flavors), load_model(Path("m"), origin="x").predict(["a", "a"])]))
+    """
+    assert run(tmp_path, script) == [["table"], [1, 1]]
+
+
+BROKEN = """
+import operator
+
+
+class Named:
+    name = "another"
+
+    def matches(self, model):
+        return False
+
+    save = load = predict = matches
+
+
+class Raising(Named):
+    name = "raising"
+
+    def matches(self, model):
+        return model.no_such_attribute
+
+
+NAMED, RAISING, NUMBER = Named(), Raising(), 42
+"""
+
+
+def test_a_broken_flavor_is_told_to_who_asks_for_it_with_the_name_of_its_package(tmp_path):
+    entries = {
+        "absent": "no_such_module:FLAVOR",
+        "attribute": "broken:NOTHING",
+        "number": "broken:NUMBER",
+        "kind": "broken:Named",
+        "named": "broken:NAMED",
+        "raising": "broken:RAISING",
+        "table": "tables:FLAVOR",
+    }
+    distribution(tmp_path, "broken", entries, broken=BROKEN)
+    distribution(tmp_path, "tables", {"table": "tables:FLAVOR"}, tables=PLUGIN)
+    script = f"""
+        import json
+        from pathlib import Path
+        from prefect_ml.errors import PrefectMLError
+        from prefect_ml.models.flavors.table import flavor_for
+        from prefect_ml.models.folder import load_model, save_model
+        said = {{}}
+        for name in {sorted(entries)}:
+            try:
+                flavor_for(len, name)
+                said[name] = ["no error"]
+            except PrefectMLError as error:
+                said[name] = [type(error).__name__, str(error)]
+        said["not asked"] = [flavor_for(len).name]
+        save_model(abs, Path("m"), allow_pickle=True)
+        said["folder"] = [load_model(Path("m"), origin="x", trusted_origins=["x"]).predict(-1)]
+        text = Path("m/MLmodel").read_text().replace("  python:", "  absent:")
+        Path("m/MLmodel").write_text(text)
+        try:
+            load_model(Path("m"), origin="x")
+        except PrefectMLError as error:
+            said["asked by a folder"] = [type(error).__name__, str(error)]
+        try:
+            flavor_for(len, "fortran")
+        except PrefectMLError as error:
+            said["unknown"] = [type(error).__name__, str(error)]
+        print(json.dumps(said))
+    """
+    said = run(tmp_path, script)
+    assert said.pop("not asked") == ["python"]
+    assert said.pop("folder") == [1]
+    assert said.pop("raising") == ["no error"]
+    assert said.pop("unknown")[1].startswith("There is no flavor 'fortran'; known are absent, attribute, kind,")
+    parts = {
+        "absent": "No module named 'no_such_module'",
+        "asked by a folder": "No module named 'no_such_module'",
+        "attribute": "has no attribute 'NOTHING'",
+        "number": "is no flavor but 42",
+        "kind": "is no flavor but <class 'broken.Named'>",
+        "named": "calls itself 'another'",
+        "table": "added more than once, by broken 1.5 and tables 1.5",
+    }
+    assert said.keys() == parts.keys()
+    for name, part in parts.items():
+        kind, message = said[name]
+        assert kind == "ArtifactError"
+        assert part in message
+        assert "broken 1.5" in message
 
 
 def test_a_users_own_modules_travel_with_the_model(tmp_path):
