@@ -23,10 +23,16 @@ from prefect.utilities.callables import parameter_schema
 import prefect_ml.blocks
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.flowruns import events
+from prefect_ml.flowruns.promotions import WAITING_FLOWS
 
 POOL = "ml"
+<<<<<<< HEAD
 # Prefect's own events of a flow run that nobody cancelled.
 ENDED_BY_ITSELF = ("prefect.flow-run.Failed", "prefect.flow-run.Crashed")
+=======
+# Prefect's own event.
+CRASHED = "prefect.flow-run.Crashed"
+>>>>>>> e34bba4 (wip)
 
 
 class Deployed(NamedTuple):
@@ -108,10 +114,11 @@ def shipped(pool: str = POOL, models: str = "*") -> list[dict[str, Any]]:
         _of(
             "reconcile-runs",
             "reconcile.reconcile_runs",
-            "End the runs of processes that died where nobody could tell, and read the steps of runs.",
+            "End the runs of processes that died where nobody could tell, go on with promotions, read steps of runs.",
             "tracking",
             **_alone(),
             schedules=[{"slug": "every-five-minutes", "interval": 300, "active": True}],
+            triggers=[_reconcile_at_once()],
         ),
         _of(
             "remove-deleted",
@@ -209,6 +216,7 @@ def _promote_new_versions(models: str) -> dict[str, Any]:
     }
 
 
+<<<<<<< HEAD
 def _serve_again() -> dict[str, Any]:
     """A server that ended by itself is started again; one that was cancelled or stopped in order is not."""
     given: dict[str, object] = {"model_uris": [], "host": "127.0.0.1", "port": 5001, "workers": 1, "timeout": 600.0}
@@ -226,6 +234,17 @@ def _serve_again() -> dict[str, Any]:
         },
         # One that cannot start is not tried without a pause.
         "schedule_after": 5,
+=======
+def _reconcile_at_once() -> dict[str, Any]:
+    return {
+        "type": "event",
+        "name": "a promotion crashed -> reconcile-runs",
+        "description": "A promotion whose process died goes on at once, and not only by the schedule.",
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        "match_related": {"prefect.resource.role": "flow", "prefect.resource.name": list(WAITING_FLOWS)},
+        "expect": [CRASHED],
+        "parameters": {},
+>>>>>>> e34bba4 (wip)
     }
 
 

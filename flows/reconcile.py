@@ -21,7 +21,7 @@ def reconcile_store(timeout: float) -> Reconciled:
 
 @task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15])
 def reconcile_promotions() -> CarriedOn:
-    """Close overdue promotion requests, wake the flow runs of decided ones, carry out those of dead flow runs."""
+    """Close overdue promotion requests, wake the flow runs of decided ones, go on with those of dead flow runs."""
     return carry_promotions_on(open_store(), judge_of)
 
 
@@ -47,7 +47,9 @@ def reconcile_runs(timeout: float | None = None) -> None:
     )
     promotions = reconcile_promotions()
     get_run_logger().info(
-        "Promotions: %d requests expired, %d flow runs resumed, %d carried out, %d rejected versions cleaned up.",
-        *(len(ids) for ids in (promotions.expired, promotions.resumed, promotions.carried_out, promotions.cleaned)),
+        "Promotions: %d requests expired, %d flow runs resumed, %d started again, %d requests carried out, "
+        "%d rejected versions cleaned up.",
+        *map(len, (promotions.expired, promotions.resumed, promotions.restarted, promotions.carried_out)),
+        len(promotions.cleaned),
     )
     get_run_logger().info("%d events of the registry told.", reconcile_events())

@@ -39,9 +39,6 @@ def carry_out(store: Store, request: PromotionRequest) -> PromotionRequest:
 
     A request that does not fit any more is closed, and no error: its status and reason say why. In a run of a
     deployment, a long wait ends this process and the flow is executed again at its end.
-
-    Raises:
-        CorruptArtifactError, NotFoundError: the files are not those that were registered, or gone.
     """
     judge = judge_of(store, request)
     while (step := rollout.next_step(store, request)).kind != "done":

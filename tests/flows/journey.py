@@ -193,16 +193,27 @@ class Journeys:
         found = until(look, f"the tasks of the flow run {run_id}")
         return Counter({each["name"]: each["run_count"] for each in found})
 
+    def artifact(self, run_id: str, key: str) -> str:
+        """The text of an artifact of a run."""
+        query = {"flow_runs": {"id": {"any_": [run_id]}}, "artifacts": {"key": {"any_": [key]}}}
+        [found] = self.api.post("/artifacts/filter", query)
+        return found["data"]
+
     def kill(self, run_id: str) -> None:
         """SIGKILL the process that executes a run."""
         pid = int(self.run(run_id)["infrastructure_pid"].rpartition(":")[2])
         os.kill(pid, signal.SIGKILL)
 
-    def once_more(self, run_id: str) -> None:
-        """What the button Retry of Prefect's UI sends."""
-        state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
+    def crashed(self, run_id: str) -> None:
+        """What an automation of Prefect's sets when a run's heart beats no more: nobody told it of this death."""
+        state = {"type": "CRASHED", "name": "Crashed", "message": "No heartbeat"}
         answer = self.api.post(f"/flow_runs/{run_id}/set_state", {"state": state, "force": True})
         assert answer["status"] == "ACCEPT", answer
+
+    def stop_automation(self, name: str) -> None:
+        query = {"automations": {"name": {"any_": [name]}}}
+        for automation in self.api.post("/automations/filter", query):
+            self.api.client.patch(f"/automations/{automation['id']}", json={"enabled": False}).raise_for_status()
 
     # --- the record
 

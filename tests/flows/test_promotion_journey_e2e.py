@@ -20,6 +20,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_ml.entities import RequestStatus
 from prefect_ml.errors import NotFoundError, PromotionError
+from prefect_ml.flowruns.background import client_of
+from prefect_ml.flowruns.restart import restart_dead
 from prefect_ml.flows.approval import resume_waiting
 from prefect_ml.registry.promotion import decide
 
@@ -143,7 +145,7 @@ def rejected(world: Journeys, version: ModelVersion) -> None:
         world.store, request.request_id, approve=False, actor="cara", reason="worse than before", channel="cli"
     )
     with temporary_settings({PREFECT_API_URL: world.orchestrator.url}):
-        assert resume_waiting(decided)
+        resume_waiting(decided)  # unless who reconciles was faster
     assert world.wait_for(run_id, "Rejected")["state"]["type"] == "COMPLETED"
     found = world.request_of(version.name)
     assert (found.status, found.request_id) == (RequestStatus.REJECTED, request.request_id)
@@ -177,9 +179,15 @@ def tampered(world: Journeys, version: ModelVersion) -> None:
     [weights] = world.files(version).glob("model.*")
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     assert world.answer(run_id, decision="approve", approver="bob") == "ACCEPT"
-    ended = world.wait_for(run_id, "Failed", "GatesFailed", "Superseded")
-    assert ended["state"]["type"] == "FAILED"
-    assert [each.approve for each in world.store.get_request(request.request_id).decisions] == [True]
+    ended = world.wait_for(run_id, "GatesFailed")
+    assert "loads" in ended["state"]["message"]
+    sent_back = world.store.get_request(request.request_id)
+    assert [each.approve for each in sent_back.decisions] == [True]
+    assert sent_back.status is RequestStatus.SUPERSEDED
+    assert "artifact" in sent_back.status_reason
+    assert "SUPERSEDED" in world.artifact(run_id, f"promotion-{version.name}-champion-decision")
+    judged_anew = world.request_of(version.name)
+    assert (judged_anew.flow_run_id, judged_anew.status) == (run_id, RequestStatus.REJECTED)
     never_promoted(world, version.name)
 
 
@@ -228,24 +236,33 @@ STEPS = [("create_request", False), ("create_request", True), ("decide", True), 
 
 
 def killed(world: Journeys, version: ModelVersion, held: Held) -> None:
-    """The process is killed at each step, once with its worker, and restarted: each step took place once."""
+    """The process is killed at each step, and reconciling starts it again: each step took place once.
+
+    The first time the worker is killed too, and the shipped automation has it reconciled.
+    """
     run_id = world.asked(version)
     for step in range(1, len(STEPS) + 1):
         until(partial(_reached, world, run_id, held), f"step {step} of the flow run {run_id}", SOON)
         if step == 1:
             world.orchestrator.kill_worker("killed")
-        world.kill(run_id)
-        held.let_go()
-        if step == 1:
-            world.orchestrator.restart_worker("killed")
-        else:
-            until(lambda: world.state(run_id) == "Crashed", f"the worker's report of the death of {run_id}")
+        let_go = held.let_go
         if step < len(STEPS):
             path, done = STEPS[step]
             marker = '"killed"' if path == "create_request" else world.request_of("killed").request_id
             held = world.proxy.hold(path, marker, done=done)
-        world.once_more(run_id)
+        world.kill(run_id)
+        let_go()
+        if step == 1:
+            world.orchestrator.restart_worker("killed")
+            world.crashed(run_id)
+            until(lambda: world.state(run_id) != "Crashed", f"the reconciliation of the flow run {run_id}", SOON)
+            world.stop_automation("a promotion crashed -> reconcile-runs")
+        else:
+            until(lambda: world.state(run_id) == "Crashed", f"the worker's report of the death of {run_id}")
+            with client_of(world.orchestrator.url) as client:
+                assert run_id in restart_dead(world.store, client, ("promote-model",))
     until(lambda: _brought_on(world, run_id) == "Completed", f"the end of the flow run {run_id}", SOON)
+    assert world.run(run_id)["run_count"] > len(STEPS)
     [request] = world.store.list_requests(name="killed")
     assert request.status is RequestStatus.PROMOTED
     assert [each.actor for each in request.decisions] == ["bob"]

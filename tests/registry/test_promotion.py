@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
+import prefect_ml as ml
 from prefect_ml.entities import GateResult, Metric, RequestStatus, Stage
 from prefect_ml.errors import (
     CorruptArtifactError,
@@ -191,6 +194,24 @@ def test_files_changed_after_the_request_do_not_move_the_alias(store, registered
     with pytest.raises(StaleRequestError):
         move(store, request.request_id, actor="bob")
     assert store.get_request(request.request_id).status is RequestStatus.SUPERSEDED
+    with pytest.raises(NotFoundError):
+        store.get_alias(MODEL, "champion")
+
+
+def test_files_that_their_store_refuses_or_misses_end_the_request(store, tmp_path, monkeypatch):
+    """A local store keeps the digest of each file; what is not as it was written, it does not give."""
+    monkeypatch.setenv("PREFECT_ML_STORE_URL", f"sqlite:///{tmp_path / 'store.db'}")
+    for harm in (lambda file: file.write_bytes(b"else"), lambda file: shutil.rmtree(file.parent)):
+        with ml.start_run("fits"):
+            logged = ml.log_model(Ridge().fit(FEATURES, TARGET), "model", input_example=FEATURES[:3])
+        version = register_model(store, logged.uri, MODEL)
+        request = request_promotion(store, MODEL, version.version, "champion", requester="ann")
+        decide(store, request.request_id, approve=True, actor="bob")
+        kept = Path(unquote(urlsplit(resolve(store, f"models:/{MODEL}/{version.version}").source).path))
+        harm(kept / "model.skops")
+        for _ in range(2):
+            with pytest.raises(StaleRequestError, match="SUPERSEDED: the artifact is not the one"):
+                move(store, request.request_id, actor="bob")
     with pytest.raises(NotFoundError):
         store.get_alias(MODEL, "champion")
 

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from prefect_ml.entities import Decision, Policy, RequestStatus
-from prefect_ml.errors import NotFoundError, StaleRequestError
+from prefect_ml.errors import StaleRequestError
 from prefect_ml.models.digest import folder_digest
 from prefect_ml.store import open_store
 from prefect_ml.store.places import open_place
@@ -61,6 +61,6 @@ def test_what_a_client_says_of_served_files_counts_for_nothing(store, registered
 
     place, digest, gone = register("three")
     place.delete("model")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(StaleRequestError, match="the artifact is not the one that was asked for"):
         store.promote(gone, artifact_digest=digest, actor="ann")
     assert store.get_alias(name, "champion") == moved

@@ -16,8 +16,9 @@ logger = logging.getLogger(__name__)
 def reconcile(*, timeout: float | None = None, json: Json = False) -> None:
     """Make the record true after processes died: deliver their journals, end their runs, read their steps.
 
-    Promotions go on as well: overdue requests are closed, the flow runs of decided ones are woken, and approved ones
-    are carried out where their flow run is dead. Prefect is told of what changed the registry without telling it.
+    Promotions go on as well: overdue requests are closed, the flow runs of decided ones are woken, dead ones of
+    deployments are executed again, and approved requests are carried out where nobody else will. Prefect is told of
+    what changed the registry without telling it.
 
     Args:
         timeout: Seconds without a sign of life after which a run counts as dead; the setting by default.

@@ -1,4 +1,4 @@
-"""Promotions whose flow run cannot carry them on: woken where it sleeps, carried out where it is dead.
+"""Promotions whose flow run cannot carry them on: woken where it sleeps, carried out or begun again where it is dead.
 
 Each step is recorded in the store before anything follows from it, and the store takes it once. So nothing is lost when
 this runs beside the flow run itself, or twice at a time.
@@ -28,6 +28,7 @@ from prefect.exceptions import PrefectException
 from prefect_ml.entities import Policy, PromotionRequest, RequestStatus
 from prefect_ml.errors import PrefectMLError, PromotionError, StoreUnavailableError
 from prefect_ml.flowruns import rollout, rounds, waiting
+from prefect_ml.flowruns.restart import restart_dead
 from prefect_ml.store.contract import Store
 
 logger = logging.getLogger(__name__)
@@ -58,16 +59,21 @@ class CarriedOn:
         resumed: whose suspended flow run goes on.
         carried_out: of which at least one step was taken here.
         cleaned: whose rejected version was cleaned up after.
+        restarted: flow runs, by id, that died and are executed again.
     """
 
     expired: tuple[str, ...] = ()
     resumed: tuple[str, ...] = ()
     carried_out: tuple[str, ...] = ()
     cleaned: tuple[str, ...] = ()
+    restarted: tuple[str, ...] = ()
 
 
 def carry_promotions_on(store: Store, judge_of: JudgeOf = rollout.judge_here) -> CarriedOn:
-    """Close overdue requests, wake the suspended flow runs of decided ones, and carry out those of dead flow runs.
+    """Close overdue requests, wake the suspended flow runs of decided ones, and go on with those of dead flow runs.
+
+    A dead flow run of a deployment is executed again (`flowruns.restart`). What nobody will execute, and nobody did in
+    time, is carried out here.
 
     A request whose flow run was cancelled is left alone, as is one without a flow run. Idempotent; several may run at
     once.
@@ -83,13 +89,15 @@ def carry_promotions_on(store: Store, judge_of: JudgeOf = rollout.judge_here) ->
     expired = tuple(request.request_id for request in _expired(store))
     resumed: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
+    restarted: tuple[str, ...] = ()
     try:
         with waiting.prefect_client("Promotions that wait for their flow runs were left alone") as client:
             resumed = tuple(_woken(store, client))
+            restarted = tuple(restart_dead(store, client, WAITING_FLOWS))
             carried = tuple(_carried_out(store, client, judge_of))
     except (PromotionError, PrefectException, httpx.HTTPError, RuntimeError) as error:
         logger.warning("%s", error)
-    return CarriedOn(expired, resumed, carried, tuple(_cleaned(store)))
+    return CarriedOn(expired, resumed, carried, tuple(_cleaned(store)), restarted)
 
 
 def _expired(store: Store) -> Iterator[PromotionRequest]:

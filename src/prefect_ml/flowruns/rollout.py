@@ -74,8 +74,7 @@ def advance(store: Store, request: PromotionRequest, judge: Judge) -> PromotionR
     """Do all that is due for a request now, and wait for nothing.
 
     Raises:
-        StaleRequestError: what was asked for changed meanwhile; the request is closed.
-        CorruptArtifactError, NotFoundError: the files are not those that were registered, or gone.
+        StaleRequestError: what was asked for changed meanwhile, its files too; the request is closed.
     """
     while (step := next_step(store, request)).kind != "done" and step.due <= now():
         take(store, request, step, judge)

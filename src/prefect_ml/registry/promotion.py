@@ -7,6 +7,7 @@ whoever was interrupted: a retried flow, a second process, a person who pressed 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import tempfile
 import time
 import uuid
@@ -44,6 +45,10 @@ from prefect_ml.store.registry_names import MAX_ACTOR, check_stage
 
 __all__ = ["decide", "describe", "move", "request_promotion", "request_rollback", "rollback"]
 
+logger = logging.getLogger(__name__)
+
+# In the place of a digest, where files are not those that were uploaded, or are gone.
+UNREADABLE = "changed since they were uploaded"
 _MAX_WORDS = 2000
 
 
@@ -216,16 +221,21 @@ def move(store: Store, request_id: str, *, actor: str) -> Alias:
 
     Raises:
         PromotionError: the request is not approved.
-        StaleRequestError: artifact, evidence or alias changed since the request, or another request moved the alias: it
-            is superseded; or the approval is older than the policy lets it count: it is expired.
-        NotFoundError: the artifact is gone.
+        StaleRequestError: artifact, evidence or alias changed since the request, the artifact is gone, or another
+            request moved the alias: it is superseded; or the approval is older than the policy lets it count: it is
+            expired.
+        NotFoundError: there is no such request.
     """
     request = store.get_request(request_id)
     if request.status is RequestStatus.PENDING:
         raise PromotionError(f"The request {request_id} is PENDING; only an approved one moves its alias.")
     if request.status is not RequestStatus.APPROVED:  # it stays so, and the store says what came of it
         return store.promote(request_id, artifact_digest=request.artifact_digest, actor=actor)
-    digest = stored_digest(store, request.name, request.version)
+    try:
+        digest = stored_digest(store, request.name, request.version)
+    except (CorruptArtifactError, NotFoundError) as error:  # no digest, so that the store closes the request
+        logger.warning("%s", error)
+        digest = UNREADABLE
     return store.promote(request_id, artifact_digest=digest, actor=actor)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_ml.entities import RequestStatus
 from prefect_ml.errors import CorruptArtifactError, InvalidInputError, NotFoundError
 from prefect_ml.models.digest import folder_digest
+from prefect_ml.registry.promotion import UNREADABLE
 from prefect_ml.registry.resolve import resolve
 from prefect_ml.store.open import SERVED_ROOT
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 # The calls that move an alias for what its files are.
 MOVING = frozenset({"promote", "rollback"})
-# In the place of a digest, where files are not those that were uploaded.
-_CHANGED = "changed since they were uploaded"
 
 
 def rehashed(store: Store, artifacts: ArtifactStore, call: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -34,9 +33,6 @@ def rehashed(store: Store, artifacts: ArtifactStore, call: str, arguments: Mappi
         artifacts: of the server.
         call: the name of the call.
         arguments: as the client gave them.
-
-    Raises:
-        NotFoundError: the files are gone.
     """
     version = _version(store, call, arguments) if call in MOVING else None
     source = "" if version is None else _source(store, *version)
@@ -47,8 +43,8 @@ def rehashed(store: Store, artifacts: ArtifactStore, call: str, arguments: Mappi
         try:
             artifacts.download(source.removeprefix(f"{SERVED_ROOT}/").strip("/"), copy)
             digest = folder_digest(copy)
-        except CorruptArtifactError:
-            digest = _CHANGED
+        except (CorruptArtifactError, NotFoundError):
+            digest = UNREADABLE
     return {**arguments, "artifact_digest": digest}
 
 
