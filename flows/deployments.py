@@ -26,13 +26,9 @@ from prefect_ml.flowruns import events
 from prefect_ml.flowruns.promotions import WAITING_FLOWS
 
 POOL = "ml"
-<<<<<<< HEAD
-# Prefect's own events of a flow run that nobody cancelled.
-ENDED_BY_ITSELF = ("prefect.flow-run.Failed", "prefect.flow-run.Crashed")
-=======
-# Prefect's own event.
 CRASHED = "prefect.flow-run.Crashed"
->>>>>>> e34bba4 (wip)
+# Prefect's own events of a flow run that nobody cancelled.
+ENDED_BY_ITSELF = ("prefect.flow-run.Failed", CRASHED)
 
 
 class Deployed(NamedTuple):
@@ -216,7 +212,6 @@ def _promote_new_versions(models: str) -> dict[str, Any]:
     }
 
 
-<<<<<<< HEAD
 def _serve_again() -> dict[str, Any]:
     """A server that ended by itself is started again; one that was cancelled or stopped in order is not."""
     given: dict[str, object] = {"model_uris": [], "host": "127.0.0.1", "port": 5001, "workers": 1, "timeout": 600.0}
@@ -234,7 +229,9 @@ def _serve_again() -> dict[str, Any]:
         },
         # One that cannot start is not tried without a pause.
         "schedule_after": 5,
-=======
+    }
+
+
 def _reconcile_at_once() -> dict[str, Any]:
     return {
         "type": "event",
@@ -244,7 +241,6 @@ def _reconcile_at_once() -> dict[str, Any]:
         "match_related": {"prefect.resource.role": "flow", "prefect.resource.name": list(WAITING_FLOWS)},
         "expect": [CRASHED],
         "parameters": {},
->>>>>>> e34bba4 (wip)
     }
 
 
