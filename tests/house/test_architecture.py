@@ -34,7 +34,7 @@ ALLOWED = {
     "prefect": {"flowruns", "track", "plugin", "tasks", "blocks", "flows", "cli"},
     "sqlalchemy": {"store", "moving"},
     "alembic": {"store"},
-    "boto3": {"artifacts"},
+    "boto3": {"artifacts", "deploying"},
     "fastapi": {"http", "serving", "protocol", "server"},
     "starlette": {"http", "serving", "protocol", "server"},
     "uvicorn": {"http", "serving", "protocol", "server"},

@@ -39,6 +39,7 @@ app.command(
     name="kubernetes-manifests",
     help="Write what Kubernetes needs to serve a model.",
 )
+app.command("prefect_ml.cli.sagemaker:app", name="sagemaker", help="Serve models by Amazon SageMaker.")
 app.command("prefect_ml.cli.server:server", name="server", help="Serve the store to a team and to MLflow clients.")
 app.command("prefect_ml.cli.sweep:sweep", name="sweep", help="Train with many parameters and find the best.")
 app.command("prefect_ml.cli.sync:sync", name="sync", help="Deliver what dead processes left in their journals.")
