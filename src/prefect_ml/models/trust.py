@@ -102,6 +102,25 @@ def unpickle_torch(path: Path, trust: Trust) -> Any:
             raise ArtifactError(f"The pickle {path.name!r} of {trust.origin!r} cannot be loaded: {error!r}.") from error
 
 
+def load_keras(path: Path, unsafe: str | None, trust: Trust) -> Any:
+    """The model in a `.keras` archive, not compiled; what is unsafe in it, if anything, was found by who calls.
+
+    Raises:
+        UntrustedModelError: something is unsafe, and the origin is not trusted.
+        ArtifactError: Keras cannot load it.
+    """
+    if unsafe is not None:
+        trust.require(f"{unsafe} in {path.name!r}")
+    import keras  # noqa: PLC0415 - only for models of Keras
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=unsafe is None)
+    except Exception as error:
+        raise ArtifactError(
+            f"Keras {keras.__version__} cannot load {path.name!r} of {trust.origin!r}: {str(error)[:500]}"
+        ) from error
+
+
 def _is_script(stream: BinaryIO) -> bool:
     script = False
     if zipfile.is_zipfile(stream):
