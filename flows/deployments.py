@@ -135,6 +135,12 @@ def shipped(pool: str = POOL, models: str = "*") -> list[dict[str, Any]]:
             "moving",
         ),
         _of(
+            "batch-score",
+            "batch_score.batch_score",
+            "Score a whole data set with a model: Parquet, CSV or a query in, a folder of Parquet parts out.",
+            "scoring",
+        ),
+        _of(
             "sweep",
             "sweep.sweep",
             "Train a function with many parameters, each trial a child run, and find the best.",
@@ -172,6 +178,17 @@ def deploy(pool: str = POOL, *, create_pool: bool = False, models: str = "*") ->
         for name in prefect_ml.blocks.__all__:
             cast("type[Block]", getattr(prefect_ml.blocks, name)).register_type_and_schema()
         return [_make(client, each) for each in shipped(pool, models)]
+
+
+def deploy_one(name: str, entrypoint: str, description: str, tag: str, pool: str) -> str:
+    """Make one deployment of a flow of `prefect_ml.flows` on a work pool; `flow/deployment`, as Prefect names it.
+
+    Raises:
+        InvalidInputError: the work pool is not there.
+    """
+    with get_client(sync_client=True) as client:
+        _need_pool(client, pool, create=False)
+        return _make(client, _of(name, entrypoint, description, tag) | {"work_pool": {"name": pool}}).name
 
 
 def _of(name: str, entrypoint: str, description: str, tag: str, **more: Any) -> dict[str, Any]:

@@ -122,6 +122,20 @@ class Settings(BaseSettings):
         default="text", description="The log of prediction requests: all as JSON, those that failed as text, or none."
     )
 
+    inference_log: str | None = Field(
+        default=None, description="Folder or URL where served models keep what they were asked and answered."
+    )
+    inference_log_sample: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the requests that the inference log keeps."
+    )
+    inference_log_rows: int = Field(default=10_000, gt=0, description="Rows after which a file of the log is written.")
+    inference_log_seconds: float = Field(
+        default=60.0, gt=0, description="Seconds after which a file of the log is written with fewer rows."
+    )
+    inference_log_leave_out: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Comma-separated names of columns and fields that the inference log does not keep."
+    )
+
     server_token: SecretStr | None = Field(
         default=None,
         description="Token that the tracking server asks for and clients send; needed to listen beyond this machine.",
@@ -182,6 +196,7 @@ class Settings(BaseSettings):
         "capture",
         "webhook_hosts",
         "serve_hosts",
+        "inference_log_leave_out",
         mode="before",
     )
     @classmethod

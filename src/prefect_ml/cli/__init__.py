@@ -30,6 +30,9 @@ app.command("prefect_ml.cli.audit:app", name="audit", help="Read and verify the 
 app.command(
     "prefect_ml.cli.deploy_flows:deploy_flows", name="deploy-flows", help="Make the deployments of all shipped flows."
 )
+app.command(
+    "prefect_ml.cli.batch_score:batch_score", name="batch-score", help="Score a whole data set with a model."
+)
 app.command("prefect_ml.cli.serve:serve", name="serve", help="Serve a model over HTTP.")
 app.command(
     "prefect_ml.cli.build_image:build_image", name="build-image", help="Build a container image that serves a model."
@@ -41,6 +44,10 @@ app.command(
 )
 app.command("prefect_ml.cli.sagemaker:app", name="sagemaker", help="Serve models by Amazon SageMaker.")
 app.command("prefect_ml.cli.server:server", name="server", help="Serve the store to a team and to MLflow clients.")
+app.command("prefect_ml.cli.run:run", name="run", help="Run an entry point of a project, here or on a work pool.")
+app.command(
+    "prefect_ml.cli.reproduce:reproduce", name="reproduce", help="Run a project again, and show what is equal."
+)
 app.command("prefect_ml.cli.sweep:sweep", name="sweep", help="Train with many parameters and find the best.")
 app.command("prefect_ml.cli.sync:sync", name="sync", help="Deliver what dead processes left in their journals.")
 app.command("prefect_ml.cli.reconcile:reconcile", name="reconcile", help="Make the record true after processes died.")

@@ -127,4 +127,6 @@ def _bad_rows(predict: Callable[[pa.Table], object], table: pa.Table, *, first_o
 def _words(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error, _Raised) else error
     text = str(cause) if isinstance(cause, InvalidInputError) else f"{type(cause).__name__}: {cause}"
+    # The number in a table of one row says nothing; libraries add paragraphs of advice.
+    text = text.replace(" in row 0", "").partition("\n")[0]
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

@@ -20,7 +20,7 @@ from prefect_ml.http.refusal import RefusedError, refuse
 from prefect_ml.http.request_log import RequestLog
 from prefect_ml.serving.invocations import Invocations, Limits
 from prefect_ml.serving.metrics import ModelMetrics
-from prefect_ml.serving.observing import Observers
+from prefect_ml.serving.observing import Counting, Observers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
@@ -51,6 +51,9 @@ def build_app(
     metrics = RequestMetrics()
     of_models = ModelMetrics(metrics.registry)
     told = Observers((of_models, *observers.each))
+    for observer in observers.each:
+        if isinstance(observer, Counting):
+            observer.count_in(metrics.registry)
     bodies = Bodies(limits.body, limits.body_seconds, "PREFECT_ML_SERVE_MAX_BODY", code="PAYLOAD_TOO_LARGE")
     invocations = {model.name: Invocations(model, limits, bodies, told, of_models) for model in models}
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from prometheus_client import CollectorRegistry
 
     from prefect_ml.serving.replica import Replica
 
@@ -66,6 +68,14 @@ class Observer(Protocol):
 
         What is not done within the setting `serve_drain` is lost.
         """
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """An observer that has numbers of its own to tell at `/metrics`."""
+
+    def count_in(self, registry: CollectorRegistry) -> None:
+        """Make them in a registry; called once, before the first request."""
 
 
 class Observers:

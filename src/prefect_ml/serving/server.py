@@ -111,9 +111,13 @@ def _protocol() -> type[asyncio.Protocol]:
     return quick(_HEAD)
 
 
-def observers_of(settings: Settings) -> Observers:  # noqa: ARG001  those that a setting asks for are made of it
+def observers_of(settings: Settings) -> Observers:
     """What the settings want to be told of each answered request, made in the process that serves."""
-    return Observers()
+    if not settings.inference_log:
+        return Observers()
+    from prefect_ml.serving.inference_log import InferenceLog  # noqa: PLC0415  only where it is wanted
+
+    return Observers([InferenceLog.of(settings, settings.inference_log)])
 
 
 def _serve(
