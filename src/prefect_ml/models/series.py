@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from prefect_ml.models.casts import EXACT
 from prefect_ml.models.values import WHOLE_RANGES, Mismatch, fit
 
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ DTYPES = {
     "datetime": "datetime64[ns]",
 }
 # pandas' own types, which have a null.
-_NULLABLE = {"integer": "Int32", "long": "Int64"}
-_EXACT = {"float32": 2**24, "float64": 2**53}
+_NULLABLE = {"boolean": "boolean", "integer": "Int32", "long": "Int64"}
 
 
 def make_series(values: Sequence[Any], type_: ValueType) -> Any:
@@ -47,16 +47,16 @@ def fit_series(column: Column, series: Any) -> Any:
     if not isinstance(type_, str) or kind == "O":
         return _fit_objects(column, series)
     wanted = DTYPES.get(type_)
-    if kind == "f" and type_ in _NULLABLE and not column.required and series.hasnans:
+    if kind == "f" and type_ in ("integer", "long") and not column.required and series.hasnans:
         return _whole_with_gaps(series, type_)
     if wanted is None or not _convertible(kind, wanted):
         raise Mismatch(type_, _first(series))
     if not wanted.startswith("float") and series.hasnans:
         if column.required:
             raise Mismatch(type_, None)
-        return series
-    if kind == "M":
-        return series  # of any unit and zone, as MLflow takes them
+        wanted = _NULLABLE.get(type_, wanted)
+    if kind == "M" or str(series.dtype) in (wanted, _NULLABLE.get(type_)):
+        return series  # datetimes of any unit and zone, as MLflow takes them
     converted = series.astype(wanted)
     _refuse_loss(series, converted, type_)
     return converted
@@ -65,7 +65,7 @@ def fit_series(column: Column, series: Any) -> Any:
 def _whole_with_gaps(series: Any, type_: str) -> Any:
     """Whole numbers as pandas has them beside NaN, in a type that keeps them whole."""
     low, high = WHOLE_RANGES[type_]
-    exact = min(high, _EXACT.get(str(series.dtype).lower(), 0))
+    exact = min(high, EXACT.get(str(series.dtype).lower(), 0))
     odd = series[series.notna() & ~((series == series.round()) & (series >= max(low, -exact)) & (series <= exact))]
     if len(odd):
         raise Mismatch(type_, odd.iloc[0])
@@ -80,8 +80,8 @@ def _convertible(kind: str, wanted: str) -> bool:
 
 def _refuse_loss(before: Any, after: Any, type_: str) -> None:
     wanted = str(after.dtype)
-    if wanted in _EXACT and before.dtype.kind in "iu":
-        lost = before.abs() > _EXACT[wanted]
+    if wanted in EXACT and before.dtype.kind in "iu":
+        lost = before.abs() > EXACT[wanted]
     else:
         lost = (after.astype(before.dtype) != before) & before.notna()
         if before.dtype.kind == "u" and wanted.startswith("int"):

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import SignatureError
+from prefect_ml.models.casts import cast_many
+from prefect_ml.models.frames import Glance
 from prefect_ml.models.infer import data_kind
-from prefect_ml.models.series import DTYPES, fit_series, fit_values, make_series
+from prefect_ml.models.series import fit_series, fit_values, make_series
 from prefect_ml.models.values import Mismatch
 
 if TYPE_CHECKING:
@@ -28,13 +30,8 @@ class Table:
         self._names = [column.name for column in columns]
 
     @functools.cached_property
-    def _dtypes(self) -> list[Any]:
-        """The numpy dtype of each column, None where values must be looked at."""
-        import numpy as np  # noqa: PLC0415 - only needed when there is data
-
-        return [
-            np.dtype(DTYPES[c.type]) if isinstance(c.type, str) and c.type in DTYPES else None for c in self._columns
-        ]
+    def _glance(self) -> Glance:
+        return Glance(self._columns)
 
     def fit(self, data: Any) -> Any:
         """A DataFrame with exactly these columns, the same object when it fits already.
@@ -68,10 +65,12 @@ class Table:
         if not self._named or frame.columns.tolist() != self._names:
             frame = self._select(frame)
         dtypes = frame.dtypes.tolist()
-        if dtypes == self._dtypes:
+        odd = self._glance.doubtful(frame, dtypes)
+        if not odd:
             return frame
-        # Whole columns are compared first, so that a frame that fits costs one pass over its dtypes.
-        odd = [i for i, (got, want) in enumerate(zip(dtypes, self._dtypes, strict=True)) if want is None or got != want]
+        numeric = {i: want for i in odd if (want := self._glance.numeric(i)) is not None}
+        frame, cast = cast_many(frame, dtypes, numeric)
+        odd = [i for i in odd if i not in cast]
         before = [frame.iloc[:, i] for i in odd]
         after = _each(fit_series, [self._columns[i] for i in odd], before)
         changed = {i: new for i, old, new in zip(odd, before, after, strict=True) if new is not old}
