@@ -28,6 +28,7 @@ _SHORT = 60.0
 _LONGEST_PAUSE = 1.0
 _OPEN = (RequestStatus.APPROVED, RequestStatus.PROMOTED)
 _WAITED_FOR = {
+    "queue": "the canary of another promotion",
     "judge-canary": "the end of the canary",
     "move": "the end of the canary",
     "judge-soak": "the end of the soak",
@@ -44,6 +45,8 @@ def carry_out(store: Store, request: PromotionRequest) -> PromotionRequest:
     while (step := rollout.next_step(store, request)).kind != "done":
         _wait_until(step)
         try:
+            if step.kind == "queue":
+                continue
             if step.kind == "move":
                 move_alias(request.request_id, actor=rollout.mover(request), store=store)
             elif step.kind in ("judge-canary", "judge-soak"):

@@ -16,6 +16,7 @@ from prefect_ml.errors import NotFoundError, PromotionError, StoreUnavailableErr
 from prefect_ml.flowruns import rounds
 from prefect_ml.flows import promote, rollout
 from prefect_ml.flows.approval import Answer, approvals_from
+from prefect_ml.registry.promotion import decide, move, request_rollback
 from prefect_ml.store import open_store
 
 sys.path.append(str(Path(__file__).parent))
@@ -49,6 +50,13 @@ def approving(*before):
     return decider, asked
 
 
+def rolled_back(store):
+    """Roll the champion back by an approved request."""
+    request = request_rollback(store, MODEL, "champion", requester="zoe", reason="it drifts")
+    decide(store, request.request_id, approve=True, actor="bob")
+    move(store, request.request_id, actor="bob")
+
+
 def test_a_changed_policy_sends_the_promotion_back(store, version):
     protect(store)
     decider, asked = approving(lambda: protect(store, approvers=["bob"]))
@@ -73,11 +81,13 @@ def test_an_alias_that_was_rolled_back_sends_the_promotion_back_but_another_prom
     second, third = (registered(store, tmp_path).version for _ in range(2))
     promoted(store, version)
     promoted(store, second)
-    decider, asked = approving(lambda: store.rollback(MODEL, "champion", actor="ops", reason="it drifts"))
+    decider, asked = approving(
+        lambda: store.rollback(MODEL, "champion", actor="ops", reason="it drifts"), lambda: rolled_back(store)
+    )
     run_id, parameters = new_run(third)
     with approvals_from(decider):
         assert execute(run_id, parameters).result()["version"] == third
-    assert len(asked) == 2
+    assert len(asked) == 3
 
     winner = []
     decider, asked = approving(lambda: winner.append(promoted(store, version)))

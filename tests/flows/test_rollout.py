@@ -13,9 +13,10 @@ from prefect.exceptions import Pause
 from prefect_ml.entities import Metric, RequestStatus
 from prefect_ml.errors import NotFoundError
 from prefect_ml.flowruns.promotions import CarriedOn, carry_promotions_on
-from prefect_ml.flowruns.rollout import REJECTED_TAG, next_step, results
+from prefect_ml.flowruns.rollout import REJECTED_TAG, advance, judge_here, next_step, results
 from prefect_ml.flows import rollout
 from prefect_ml.flows.approval import Answer, approvals_from
+from prefect_ml.registry.promotion import decide, request_promotion
 from prefect_ml.store import open_store
 
 sys.path.append(str(Path(__file__).parent))
@@ -158,6 +159,31 @@ def test_a_canary_that_another_took_is_refused_and_says_so(store, versions, monk
     assert state.is_failed()
     assert "moved to version 1 by eve" in state.message
     assert store.get_alias(MODEL, "champion").version == first
+
+
+def test_promotions_that_share_a_canary_alias_queue(store, versions, tmp_path, monkeypatch):
+    _, second = versions
+    third = registered(store, tmp_path).version
+    protect(store, aliases=["champion", "challenger"], **CLAUSES)
+    first = request_promotion(store, MODEL, second, "champion", requester="zoe")
+    decide(store, first.request_id, approve=True, actor="bob")
+    asked = store.get_request(first.request_id)
+    judge = judge_here(store, asked)
+    assert advance(store, asked, judge).status is RequestStatus.APPROVED
+    seen = []
+
+    def end_the_first():
+        seen.append(store.get_alias(MODEL, "canary").version)
+        time.sleep(SECONDS)
+        advance(store, asked, judge)
+
+    monkeypatch.setattr(rollout.rollout, "_LOOK", 10)
+    at_step(monkeypatch, "queue", end_the_first)
+    run_id, parameters = new_run(third, alias="challenger")
+    assert run_approved(run_id, parameters).result()["version"] == third
+    assert seen == [second]
+    assert [move.version for move in store.alias_history(MODEL, "canary")] == [second, third]
+    assert store.get_alias(MODEL, "champion").version == second
 
 
 def test_people_who_reject_have_the_version_cleaned_up_after(store, versions):

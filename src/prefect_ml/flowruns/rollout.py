@@ -33,7 +33,7 @@ from prefect_ml.store.evidence import spec_digest, trial_key
 # The tag of a version that names the request whose rejection was cleaned up after.
 REJECTED_TAG = "prefect_ml.rejected_request"
 
-Kind = Literal["canary", "judge-canary", "refuse", "move", "judge-soak", "roll-back", "done"]
+Kind = Literal["queue", "canary", "judge-canary", "refuse", "move", "judge-soak", "roll-back", "done"]
 Trial = Literal["canary", "soak"]
 # Judges one gate under a key, against what `candidate_of` takes.
 Judge = Callable[[Gate, str, int | None], GateResult]
@@ -43,7 +43,8 @@ class Step(NamedTuple):
     """What is to be done next for a request.
 
     Attributes:
-        kind: "canary": point the canary alias at the version; "judge-canary", "judge-soak": judge the gates again;
+        kind: "queue": look again, since another promotion has the canary alias; "canary": point the canary alias at
+            the version; "judge-canary", "judge-soak": judge the gates again;
             "refuse": close the request; "move": move the alias; "roll-back": take the move back; "done": nothing.
         due: when, in milliseconds since the epoch; 0 for now.
         why: for "refuse" and "roll-back".
@@ -55,6 +56,11 @@ class Step(NamedTuple):
 
 
 DONE = Step("done")
+# Milliseconds: how often the canary of another is looked at once its time is over, and for how long its gates may be
+# judged; then whoever carried it out is gone.
+_LOOK = 5_000
+_JUDGING = 3_600_000
+_CANARY_OF = "canary of promotion request "
 _MAX_WORDS = 2000
 
 
@@ -97,7 +103,7 @@ def take(store: Store, request: PromotionRequest, step: Step, judge: Judge) -> N
             announced.move(store, request.request_id, actor=mover(request))
         case "roll-back":
             roll_back(store, request, step.why[:_MAX_WORDS])
-        case "done":
+        case "queue" | "done":
             return
 
 
@@ -258,7 +264,10 @@ def _before_the_move(store: Store, request: PromotionRequest, policy: Policy) ->
     alias = str(policy.canary["alias"])
     held = _held(store, request.name, alias)
     if held is None or held.version != request.version:
-        if _was_set(store, request, alias):
+        other = _canary_of(store, request.name, alias)
+        if other is not None and (until := _canary_until(store, other, held)):
+            return Step("queue", due=until)
+        if other is None and _was_set(store, request, alias):
             where = "was deleted" if held is None else f"was moved to version {held.version} by {held.moved_by}"
             return Step("refuse", why=f"the canary alias @{alias} {where} before its time was over")
         return Step("canary")
@@ -309,13 +318,33 @@ def _canary(store: Store, request: PromotionRequest) -> Mapping[str, Any]:
     return store.get_policy(request.policy, request.policy_version).canary or {}
 
 
+def _canary_of(store: Store, name: str, alias: str) -> PromotionRequest | None:
+    """The request that set the canary alias where it is; None when something else did."""
+    last = next(reversed(store.alias_history(name, alias)), None)
+    if last is None or not last.reason.startswith(_CANARY_OF):
+        return None
+    try:
+        return store.get_request(last.reason.removeprefix(_CANARY_OF))
+    except NotFoundError:
+        return None
+
+
+def _canary_until(store: Store, request: PromotionRequest, held: Alias | None) -> int:
+    """When to look whether the canary of a request is over, in milliseconds since the epoch; 0 when it is."""
+    clause = store.get_policy(request.policy, request.policy_version).canary
+    if held is None or clause is None or request.status is not RequestStatus.APPROVED:
+        return 0
+    end = max(held.moved_at, decided_at(request)) + _milliseconds(clause)
+    return 0 if now() > end + _JUDGING else max(end, now() + _LOOK)
+
+
 def _was_set(store: Store, request: PromotionRequest, alias: str) -> bool:
     reason = _canary_reason(request)
     return any(move.reason == reason for move in store.alias_history(request.name, alias))
 
 
 def _canary_reason(request: PromotionRequest) -> str:
-    return f"canary of promotion request {request.request_id}"
+    return f"{_CANARY_OF}{request.request_id}"
 
 
 def decided_at(request: PromotionRequest) -> int:
