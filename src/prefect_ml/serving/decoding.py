@@ -40,10 +40,15 @@ class Request:
 
 
 class Decoder:
-    """Decodes requests for a model with this signature."""
+    """Decodes requests for a model with this signature.
 
-    def __init__(self, signature: Signature | None) -> None:
-        self._layout = Layout(signature)
+    Args:
+        signature: of the model; None when it does not say what it takes.
+        as_matrix: whether a table of plain numbers of one type becomes an array, which the signature need not see.
+    """
+
+    def __init__(self, signature: Signature | None, *, as_matrix: bool = False) -> None:
+        self._layout = Layout(signature, as_matrix=as_matrix)
         self._params = frozenset(param.name for param in signature.params) if signature else frozenset()
 
     def decode(self, content_type: str, body: bytes) -> Request:

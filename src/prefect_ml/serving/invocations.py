@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.http.bodies import Bodies, GoneError
 from prefect_ml.http.lanes import Lane
-from prefect_ml.http.refusal import RefusedError, refuse, respond
+from prefect_ml.http.refusal import RefusedError, refuse
 from prefect_ml.serving.failure import ModelFailedError
 from prefect_ml.serving.observing import Answered, Observers
+from prefect_ml.serving.replica import Answer
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from prefect_ml.serving.replica import Replica
     from prefect_ml.settings import Settings
 
+_JSON = (b"content-type", b"application/json")
+_NOTHING = Answer(b"", 0)
 _log = logging.getLogger("prefect_ml.serving")
 
 
@@ -67,13 +70,13 @@ class Invocations:
         began = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         content_type = headers.get(b"content-type", b"").decode("latin-1")
-        body, answer, replica = b"", b"", None
+        body, answer, replica = b"", _NOTHING, None
         problem: Exception | None = None
         self._in_flight.inc()
         try:
             body = await self._bodies.read(scope, headers, receive)
             replica = self._model.pick(headers, None)
-            answer = await self._lane.run(replica.answer, content_type, body)
+            answer = await self._answer(replica, content_type, body)
         except GoneError:
             return
         except (RefusedError, InvalidInputError, ModelFailedError) as error:
@@ -83,7 +86,9 @@ class Invocations:
             await refuse(send, refused)
             status, problem = refused.status, error
         else:
-            await respond(send, 200, answer, _names(replica))
+            length = (b"content-length", b"%d" % len(answer.body))
+            await send({"type": "http.response.start", "status": 200, "headers": [*replica.headers, _JSON, length]})
+            await send({"type": "http.response.body", "body": answer.body})
             status = 200
         finally:
             self._in_flight.dec()
@@ -97,20 +102,22 @@ class Invocations:
                     content_type=content_type,
                     body=body,
                     accept="",
-                    answer=answer,
+                    answer=answer.body,
                     status=status,
                     seconds=time.perf_counter() - began,
                     at=time.time_ns() // 1_000_000,
                     request_id=scope["request_id"],
-                    rows=0,
+                    rows=answer.rows,
                     error=problem,
                 )
             )
 
-
-def _names(replica: Replica) -> dict[str, str]:
-    """Which model answers; a folder's path stays on this side."""
-    if replica.resolved.name is None:
-        return {}
-    name = replica.resolved.name.encode("ascii", "backslashreplace").decode()
-    return {"X-Model-Name": name.replace("\n", " ").replace("\r", " "), "X-Model-Version": replica.version}
+    async def _answer(self, replica: Replica, content_type: str, body: bytes) -> Answer:
+        pace = replica.pace
+        if not pace.quick(len(body)):
+            return await self._lane.run(replica.respond, content_type, body)
+        began = time.perf_counter()
+        try:
+            return replica.respond(content_type, body)
+        finally:
+            pace.took(time.perf_counter() - began)

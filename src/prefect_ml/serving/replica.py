@@ -6,15 +6,21 @@ import dataclasses
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import InvalidInputError, NotAllowedError, StoreUnavailableError, StoreVersionError
+from prefect_ml.models.infer import data_kind
 from prefect_ml.registry.resolve import load_resolved, settled
-from prefect_ml.serving.decoding import Decoder
+from prefect_ml.serving.decoding import Decoder, Request
 from prefect_ml.serving.encoding import encode
 from prefect_ml.serving.failure import ModelFailedError
+from prefect_ml.serving.matrix import matrix_predict
+from prefect_ml.serving.pace import Pace
+from prefect_ml.serving.rows import count_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prefect_ml.models.folder import LoadedModel
     from prefect_ml.registry.resolve import ResolvedModel
     from prefect_ml.settings import Settings
@@ -23,14 +29,36 @@ _log = logging.getLogger("prefect_ml.serving")
 _SHOWN = 300
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The body of an answer, and how many rows it tells of."""
+
+    body: bytes
+    rows: int
+
+
 @dataclass(frozen=True)
 class Replica:
-    """One version of a model in memory, and what it was resolved from; `loaded_at` is in ms since the epoch."""
+    """One version of a model in memory.
+
+    Attributes:
+        model: that predicts.
+        resolved: what it was resolved from.
+        loaded_at: ms since the epoch.
+        decoder: of its requests.
+        matrix: predicts from an array of plain numbers without a look at the signature, which the decoder has
+            compared; None where the model wants a table.
+        pace: whether it is fast enough for the event loop.
+        headers: of each of its answers, as ASGI has them.
+    """
 
     model: LoadedModel
     resolved: ResolvedModel
     loaded_at: int
     decoder: Decoder
+    matrix: Callable[[Any], Any] | None
+    pace: Pace
+    headers: tuple[tuple[bytes, bytes], ...]
 
     @property
     def name(self) -> str:
@@ -49,20 +77,34 @@ class Replica:
             ModelFailedError: the model raised; its exception is the cause.
             RefusedError: the content type is not supported.
         """
+        return self.respond(content_type, body).body
+
+    def respond(self, content_type: str, body: bytes) -> Answer:
+        """What `answer` gives, with the number of rows."""
         request = self.decoder.decode(content_type, body)
+        return Answer(encode(self.predict(request), bare=request.bare), count_rows(request.data))
+
+    def predict(self, request: Request) -> Any:
+        """What the model predicts.
+
+        Raises:
+            InvalidInputError: the data does not fit the model's signature.
+            ModelFailedError: the model raised; its exception is the cause.
+        """
         try:
-            predictions = self.model.predict(request.data, request.params)
+            if self.matrix is not None and data_kind(request.data) == "array":
+                return self.matrix(request.data)
+            return self.model.predict(request.data, request.params)
         except InvalidInputError:
             raise
         except Exception as error:
             raise ModelFailedError(
                 f"The model failed on this data, which may not be what it expects: {_shown(error)}"
             ) from error
-        return encode(predictions, bare=request.bare)
 
     def again_as(self, resolved: ResolvedModel) -> Replica:
         """The same loaded model, found under another resolution, such as a later generation of its alias."""
-        return dataclasses.replace(self, resolved=resolved)
+        return dataclasses.replace(self, resolved=resolved, headers=_headers(resolved))
 
 
 def load_replica(resolved: ResolvedModel, settings: Settings) -> Replica:
@@ -74,7 +116,16 @@ def load_replica(resolved: ResolvedModel, settings: Settings) -> Replica:
     resolved = _settled(resolved, settings)
     model = load_resolved(resolved, settings)
     _warm(model)
-    return Replica(model, resolved, time.time_ns() // 1_000_000, Decoder(model.signature))
+    matrix = matrix_predict(model)
+    return Replica(
+        model=model,
+        resolved=resolved,
+        loaded_at=time.time_ns() // 1_000_000,
+        decoder=Decoder(model.signature, as_matrix=matrix is not None),
+        matrix=matrix,
+        pace=Pace(model.flavor.name, _one_row(model)),
+        headers=_headers(resolved),
+    )
 
 
 def _settled(resolved: ResolvedModel, settings: Settings) -> ResolvedModel:
@@ -94,6 +145,24 @@ def _warm(model: LoadedModel) -> None:
             encode(model.predict(model.input_example))
     except Exception as error:
         raise ModelFailedError(f"The model fails on its own input example: {_shown(error)}") from error
+
+
+def _one_row(model: LoadedModel) -> Callable[[], object] | None:
+    """Predicts the first row of the example, which does not fail: the whole example has been predicted."""
+    example = model.input_example
+    if data_kind(example) not in ("frame", "array") or not len(example):
+        return None
+    row = example[:1]
+    return lambda: encode(model.predict(row))
+
+
+def _headers(resolved: ResolvedModel) -> tuple[tuple[bytes, bytes], ...]:
+    """Which model answers; a folder's path stays on this side."""
+    if resolved.name is None:
+        return ()
+    name = resolved.name.encode("ascii", "backslashreplace").replace(b"\n", b" ").replace(b"\r", b" ")
+    version = b"" if resolved.version is None else b"%d" % resolved.version
+    return (b"x-model-name", name), (b"x-model-version", version)
 
 
 def _shown(error: Exception) -> str:

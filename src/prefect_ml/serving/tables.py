@@ -33,9 +33,15 @@ _SHOWN = 5
 
 
 class Layout:
-    """What the inputs of a signature look like from outside: columns, tensors, or unknown."""
+    """What the inputs of a signature look like from outside: columns, tensors, or unknown.
 
-    def __init__(self, signature: Signature | None) -> None:
+    Args:
+        signature: of the model; None when it does not say what it takes.
+        as_matrix: whether rows that are plain numbers of one type become an array instead of a DataFrame.
+    """
+
+    def __init__(self, signature: Signature | None, *, as_matrix: bool = False) -> None:
+        self._as_matrix = as_matrix
         inputs = () if signature is None or signature.inputs is None else signature.inputs
         self.columns = tuple(spec for spec in inputs if isinstance(spec, Column))
         self.tensors = bool(inputs) and not self.columns
@@ -114,8 +120,8 @@ class Layout:
             parts = None if block is None else block.reshape(len(rows), len(self.names))
         else:
             parts = self._parts(rows)
-        if parts is None:
-            return None
+        if parts is None or (self._as_matrix and not isinstance(parts, dict)):
+            return parts
         import pandas as pd  # noqa: PLC0415 - only for a model that takes tables
 
         if isinstance(parts, dict):
