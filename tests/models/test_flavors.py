@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.base
+import skops.io
 from scipy.stats import uniform
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -28,8 +29,14 @@ from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
-from sklearn.metrics import DistanceMetric
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedKFold
+from sklearn.metrics import DistanceMetric, get_scorer, get_scorer_names
+from sklearn.model_selection import (
+    GridSearchCV,
+    RandomizedSearchCV,
+    RepeatedStratifiedKFold,
+    StratifiedKFold,
+    TunedThresholdClassifierCV,
+)
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -37,7 +44,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 
-from prefect_ml.errors import InvalidInputError
+from prefect_ml.errors import ArtifactError, InvalidInputError, UntrustedModelError
 from prefect_ml.models.flavors.sklearn_types import TRUSTED_TYPES
 from prefect_ml.models.flavors.table import flavor_for
 from prefect_ml.models.folder import load_model, save_model
@@ -59,6 +66,9 @@ ESTIMATORS = [
     StackingClassifier([("a", LOGISTIC), ("b", GaussianNB())], cv=2),
     VotingClassifier([("a", LOGISTIC), ("b", GaussianNB())]),
     GridSearchCV(LOGISTIC, {"C": [1, 2]}, cv=StratifiedKFold(2)),
+    GridSearchCV(LOGISTIC, {"C": [1, 2]}, cv=2, scoring=["f1", "roc_auc"], refit="f1"),
+    RandomizedSearchCV(LOGISTIC, {"C": [1, 2]}, n_iter=1, cv=RepeatedStratifiedKFold(n_splits=2, n_repeats=1)),
+    TunedThresholdClassifierCV(LOGISTIC, cv=2),
     make_pipeline(SimpleImputer(), StandardScaler(), SelectKBest(k=3), LOGISTIC),
     make_pipeline(FunctionTransformer(np.log1p), LOGISTIC),
 ]
@@ -102,6 +112,55 @@ def test_our_list_names_types_of_numpy_scipy_sklearn_and_the_boosters_alone():
     known = {"collections", "lightgbm", "numpy", "scipy", "sklearn", "xgboost"}
     assert {name.split(".")[0] for name in TRUSTED_TYPES} == known
     assert not [name for name in TRUSTED_TYPES if "PyFunc" in name or name.startswith("scipy.stats")]
+
+
+def test_each_scorer_of_a_search_is_known_to_be_safe():
+    types = {
+        t for name in get_scorer_names() for t in skops.io.get_untrusted_types(data=skops.io.dumps(get_scorer(name)))
+    }
+    assert "sklearn.metrics._scorer._Scorer" in types
+    assert types <= TRUSTED_TYPES
+
+
+class Doubling(StandardScaler):
+    """An estimator of one's own: a class is code."""
+
+    def transform(self, data):
+        return super().transform(data) * 2
+
+
+def test_classes_of_ones_own_are_pickled_by_choice_and_loaded_with_trust(tmp_path, cancer):
+    model = make_pipeline(Doubling(), LOGISTIC).fit(*cancer)
+    with pytest.raises(InvalidInputError, match=r"Doubling.*allow_pickle=True.*PREFECT_ML_TRUSTED_ORIGINS"):
+        save_model(model, tmp_path / "m")
+    info = save_model(model, tmp_path / "m", input_example=cancer[0][:2], allow_pickle=True)
+    assert info.flavors["sklearn"]["serialization_format"] == "cloudpickle"
+    with pytest.raises(UntrustedModelError, match="PREFECT_ML_TRUSTED_ORIGINS"):
+        load_model(tmp_path / "m", origin="of a stranger")
+    loaded = load_model(tmp_path / "m", origin="ours", trusted_origins=["ours"])
+    assert np.array_equal(loaded.predict(cancer[0]), model.predict(cancer[0]))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_method_that_mlflow_was_told_to_predict_with_is_called(tmp_path, cancer):
+    import mlflow
+
+    x, y = cancer
+    model = make_pipeline(StandardScaler(), LOGISTIC).fit(x, y)
+    mlflow.sklearn.save_model(
+        model,
+        str(tmp_path / "m"),
+        pyfunc_predict_fn="predict_proba",
+        serialization_format="cloudpickle",
+        pip_requirements=[],
+    )
+    loaded = load_model(tmp_path / "m", origin="ours", trusted_origins=["ours"])
+    assert np.array_equal(loaded.predict(x), mlflow.pyfunc.load_model(str(tmp_path / "m")).predict(x))
+    assert loaded.predict(x[:3]).shape == (3, 2)
+    file = tmp_path / "m/MLmodel"
+    file.write_text(file.read_text().replace("predict_fn: predict_proba", "predict_fn: __reduce__"))
+    with pytest.raises(ArtifactError, match="'__reduce__'"):
+        load_model(tmp_path / "m", origin="ours", trusted_origins=["ours"])
 
 
 class WithPredict:

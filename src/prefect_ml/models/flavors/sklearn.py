@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError
-from prefect_ml.models.environment import modules_of
 from prefect_ml.models.flavors.contract import FlavorInfo
 from prefect_ml.models.flavors.own_loaders import add_loader
 from prefect_ml.models.flavors.sklearn_types import TRUSTED_TYPES
+from prefect_ml.models.pickling import carried
 from prefect_ml.models.trust import Trust, unpickle
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class SklearnFlavor:
     def save(self, model: Any, folder: Path, *, allow_pickle: bool) -> FlavorInfo:
         problem, extra_types = _dump_skops(model, folder / _SKOPS_FILE)
         if problem is None:
-            return _info(model, folder, _SKOPS_FILE, extra_types)
+            tops = {type_.split(".")[0] for type_ in extra_types} - {"collections"}
+            return _info(model, folder, _SKOPS_FILE, extra_types, {"skops", *tops})
         (folder / _SKOPS_FILE).unlink(missing_ok=True)
         if not allow_pickle:
             raise InvalidInputError(
@@ -64,9 +65,9 @@ class SklearnFlavor:
             )
         import cloudpickle  # noqa: PLC0415 - only where a pickle is asked for
 
-        with (folder / _PICKLE_FILE).open("wb") as stream:
+        with carried(model) as modules, (folder / _PICKLE_FILE).open("wb") as stream:
             cloudpickle.dump(model, stream)
-        return _info(model, folder, _PICKLE_FILE, [])
+        return _info(model, folder, _PICKLE_FILE, [], {"cloudpickle", *modules})
 
     def load(self, folder: Path, conf: Mapping[str, Any], trust: Trust) -> Any:
         name = conf.get("pickled_model")
@@ -88,7 +89,7 @@ class SklearnFlavor:
         return call(data, **(params or {}))
 
 
-def _info(model: Any, folder: Path, file: str, extra_types: list[str]) -> FlavorInfo:
+def _info(model: Any, folder: Path, file: str, extra_types: list[str], needed: set[str]) -> FlavorInfo:
     import sklearn  # noqa: PLC0415 - the model's own library, imported already
 
     by_skops = file == _SKOPS_FILE
@@ -100,13 +101,11 @@ def _info(model: Any, folder: Path, file: str, extra_types: list[str]) -> Flavor
         "skops_trusted_types": extra_types or None,
         "code": None,
     }
-    needed = {type_.split(".")[0] for type_ in extra_types} | {"skops"} if by_skops else modules_of(model)
     pyfunc: Mapping[str, Any] | None = None
     if hasattr(model, "predict"):
         in_mlflow = {"loader_module": "mlflow.sklearn", "model_path": file, "predict_fn": "predict"}
         pyfunc = add_loader(folder, "skops_loader", file) if by_skops else in_mlflow
-    libraries = {"sklearn", "numpy", "scipy", *(() if by_skops else ("cloudpickle",))}
-    return FlavorInfo(conf, pyfunc, (needed - {"collections"}) | libraries)
+    return FlavorInfo(conf, pyfunc, {"sklearn", "numpy", "scipy", *needed})
 
 
 def _dump_skops(model: Any, path: Path) -> tuple[str | None, list[str]]:
