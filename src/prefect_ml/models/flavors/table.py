@@ -15,6 +15,7 @@ from prefect_ml.models.flavors.python import PythonFlavor
 from prefect_ml.models.flavors.sklearn import SklearnFlavor
 from prefect_ml.models.flavors.statsmodels import StatsmodelsFlavor
 from prefect_ml.models.flavors.torch import TorchFlavor
+from prefect_ml.models.flavors.transformers import TransformersFlavor
 from prefect_ml.models.flavors.xgboost import XgboostFlavor
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _BUILT_IN: tuple[Flavor, ...] = (
     OnnxFlavor(),
     StatsmodelsFlavor(),
     SklearnFlavor(),
+    TransformersFlavor(),
     KerasFlavor(),  # on PyTorch, its models are modules of PyTorch's, too
     TorchFlavor(),
     PythonFlavor(),
