@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         start_run,
     )
     from prefect_ml.errors import PrefectMLError
+    from prefect_ml.flows.run_project import run_project
     from prefect_ml.registry.signing import sign_model
     from prefect_ml.store import open_store
     from prefect_ml.track import track
@@ -80,6 +81,7 @@ __all__ = [
     "reject",
     "request_promotion",
     "rollback",
+    "run_project",
     "search_runs",
     "set_tag",
     "set_tags",
@@ -91,6 +93,7 @@ __all__ = [
 _ELSEWHERE = {
     "PrefectMLError": "prefect_ml.errors",
     "open_store": "prefect_ml.store",
+    "run_project": "prefect_ml.flows.run_project",
     "sign_model": "prefect_ml.registry.signing",
     "track": "prefect_ml.track",
 }

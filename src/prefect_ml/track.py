@@ -31,6 +31,7 @@ from prefect_ml.tracking import values
 from prefect_ml.tracking.attribution import register_source_finder
 from prefect_ml.tracking.autolog import switch
 from prefect_ml.tracking.current import entered, register_finder
+from prefect_ml.tracking.inherited import inherited
 from prefect_ml.tracking.models import register_listener
 from prefect_ml.tracking.run import ActiveRun
 from prefect_ml.tracking.watch import Mourner, register_mourner
@@ -48,6 +49,7 @@ def track(
     tags: Mapping[str, Any] | None = None,
     autolog: bool | Sequence[str] | None = None,
     enabled: bool = True,
+    wrapper: bool = False,
 ) -> Callable[[T], T]: ...
 def track(
     flow: Any = None,
@@ -58,6 +60,7 @@ def track(
     tags: Mapping[str, Any] | None = None,
     autolog: bool | Sequence[str] | None = None,
     enabled: bool = True,
+    wrapper: bool = False,
 ) -> Any:
     """Record each run of a flow: its parameters, what it logs, the numbers that it returns, and how it ends.
 
@@ -74,6 +77,8 @@ def track(
         autolog: whether training libraries record by themselves in these runs, or which of them ("sklearn", …);
             None leaves it to `prefect_ml.autolog`.
         enabled: False leaves this flow untracked even where every flow is tracked.
+        wrapper: whether the flow only runs other code: then neither its parameters nor its own source and packages
+            are those of its runs.
 
     Raises:
         InvalidInputError: a tag's name that the store refuses, a library that autolog does not know, or something
@@ -82,7 +87,7 @@ def track(
     texts = {values.name(key, "tag"): values.tag_value(key, value) for key, value in (tags or {}).items()}
     if autolog:
         switch.prepare(autolog)
-    options = Options(experiment, name, texts, autolog) if enabled else None
+    options = Options(experiment, name, texts, autolog, wrapper=wrapper) if enabled else None
     return functools.partial(_tracked, options=options) if flow is None else _tracked(flow, options)
 
 
@@ -96,7 +101,7 @@ def _run_here() -> ActiveRun | None:
     """The innermost run here: of `start_run`, or of the tracked flow that this code or its task runs in."""
     around, context = entered(), FlowRunContext.get()
     if context is None or context.flow_run is None or not is_recorded(context.flow, context.flow_run):
-        return None if around is None else around.run
+        return inherited() if around is None else around.run
     run_id = context.flow_run.id.hex
     return around.run if around is not None and around.flow_run_id == run_id else ActiveRun(run_id)
 

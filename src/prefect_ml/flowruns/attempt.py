@@ -36,7 +36,9 @@ class Execution:
         with harmless("The run of this flow cannot be recorded"):
             self.run = begin_run(self._context.flow, self._context.flow_run, options, function)
             install_hooks(self._context.flow)
-            _log_parameters(self.run, self._context.flow.serialize_parameters(self._context.parameters or {}))
+            if not options.wrapper:
+                given = self._context.flow.serialize_parameters(self._context.parameters or {})
+                _log_parameters(self.run, given)
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:

@@ -25,6 +25,7 @@ class Options:
 
     Attributes:
         exceptions: patterns of names of flows to leave out; None where a decorator, not a setting, asks to record.
+        wrapper: whether the flow only runs other code.
     """
 
     experiment: str | None = None
@@ -32,6 +33,7 @@ class Options:
     tags: Mapping[str, str] = field(default_factory=dict)
     autolog: bool | Sequence[str] | None = None
     exceptions: tuple[str, ...] | None = None
+    wrapper: bool = False
 
     def __reduce__(self) -> tuple[Callable[..., Options], tuple[Any, ...]]:
         return _arrived, tuple(getattr(self, each.name) for each in fields(self))

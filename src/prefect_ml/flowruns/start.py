@@ -17,6 +17,7 @@ from prefect_ml.flowruns.options import Options, is_recorded
 from prefect_ml.flowruns.source import body_source
 from prefect_ml.tracking import capture, records, values
 from prefect_ml.tracking.current import entered
+from prefect_ml.tracking.inherited import inherited
 from prefect_ml.tracking.run import ActiveRun
 from prefect_ml.tracking.start import begin
 
@@ -32,6 +33,7 @@ def begin_run(flow: Flow[..., Any], flow_run: FlowRun, options: Options, functio
         parent=_parent(run_id),
         tags=_tags(flow, flow_run) | dict(options.tags),
         source_file=_file(flow, function),
+        own_code=not options.wrapper,
         attempt=None if source is None else Attempt(run_id, source.attempt_id, source.number, source.started),
     )
 
@@ -54,7 +56,9 @@ def _parent(run_id: str) -> ActiveRun | None:
         if is_recorded(outer.flow, outer.flow_run):
             return ActiveRun(flow_run_id)
         outer = _outer(outer)
-    return None if around is None or around.run.run_id == run_id else around.run
+    if around is None:
+        return inherited()
+    return None if around.run.run_id == run_id else around.run
 
 
 def _outer(context: FlowRunContext | None) -> FlowRunContext | None:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
+from prefect_ml.tracking.inherited import inherited
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -44,7 +46,7 @@ def entering(run: ActiveRun, flow_run_id: str | None = None) -> Iterator[ActiveR
 
 def _entered_run() -> ActiveRun | None:
     found = _entered.get()
-    return None if found is None else found.run
+    return inherited() if found is None else found.run
 
 
 class _Finder:

@@ -52,10 +52,11 @@ class ActiveRun:
             found = self._cached = outlet_of(self.run_id)
         return found
 
-    def begin(self, start: RunStart, *, source_file: str | None = None) -> None:
+    def begin(self, start: RunStart, *, source_file: str | None = None, own_code: bool = True) -> None:
         """Create the run, or continue it; where it came from is looked up in the background."""
         outlet = self.outlet
-        outlet.begin(start, capture.Capture(outlet.settings, capture.source_folder(source_file)))
+        folder = capture.source_folder(source_file) if own_code else None
+        outlet.begin(start, capture.Capture(outlet.settings, folder))
 
     def log_param(self, key: str, value: object) -> None:
         """Record a param; see `log_params`."""

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from prefect_ml.entities import Attempt, RunStart, RunStatus
 from prefect_ml.store.names import check_experiment_name
 from prefect_ml.tracking import capture, values
-from prefect_ml.tracking.current import entering
+from prefect_ml.tracking.current import entered, entering
+from prefect_ml.tracking.inherited import inherited
 from prefect_ml.tracking.run import ActiveRun
 
 if TYPE_CHECKING:
@@ -37,8 +38,12 @@ def begin(
     tags: Mapping[str, Any] | None,
     source_file: str | None = None,
     attempt: Attempt | None = None,
+    own_code: bool = True,
 ) -> ActiveRun:
-    """Create or continue a run of this process, by an attempt of its own unless one is given."""
+    """Create or continue a run of this process, by an attempt of its own unless one is given.
+
+    Without `own_code`, the run executes other code than this process, so that this one's is not looked at.
+    """
     given = {values.name(key, "tag"): values.tag_value(key, value) for key, value in (tags or {}).items()}
     nested = {} if parent is None else {PARENT_TAG: parent.run_id}
     found = capture.process_tags(source_file)
@@ -47,7 +52,7 @@ def begin(
     mine = attempt or Attempt(run_id, uuid.uuid4().hex, 1, now)
     mine = replace(mine, host=platform.node(), pid=os.getpid())
     start = RunStart(check_experiment_name(experiment), name, capture.user(), now, found | nested | given, mine)
-    run.begin(start, source_file=source_file)
+    run.begin(start, source_file=source_file, own_code=own_code)
     return run
 
 
@@ -59,13 +64,24 @@ def started(
     parent: ActiveRun | None,
     tags: Mapping[str, Any] | None,
     flow_run_id: str | None,
+    own_code: bool = True,
 ) -> Iterator[ActiveRun]:
     """A run that lasts for the body.
 
     An exception ends it FAILED, an interrupt and SIGTERM KILLED. SIGTERM is only watched in the main
-    thread, and where nobody else watches it.
+    thread, and where nobody else watches it. Where the run that started this process is the one around, it is
+    continued instead: whoever started it ends it.
     """
-    run = begin(uuid.uuid4().hex, experiment, name, parent=parent, tags=tags)
+    if parent is not None and entered() is None and parent == inherited():
+        with entering(parent, flow_run_id):
+            if tags:
+                parent.set_tags(tags)
+            try:
+                yield parent
+            finally:
+                parent.flush()
+        return
+    run = begin(uuid.uuid4().hex, experiment, name, parent=parent, tags=tags, own_code=own_code)
     status = RunStatus.FINISHED
     try:
         with entering(run, flow_run_id), _terminating():

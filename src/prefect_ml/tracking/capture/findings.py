@@ -24,6 +24,7 @@ NOTEBOOK = "source/notebook.ipynb"
 NOTEBOOK_DIGEST = "prefect_ml.source.notebook_digest"
 PACKAGES = "environment/packages.txt"
 PACKAGES_DIGEST = "prefect_ml.environment_digest"
+_OF_THE_CODE = ("git", "diff", "notebook", "packages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,13 @@ class Capture:
 
     Args:
         settings: what to record, and how often to sample.
-        folder: where the code lies.
+        folder: where the code lies; None where it is none of this process's.
     """
 
-    def __init__(self, settings: Settings, folder: str) -> None:
-        self._things = settings.capture
+    def __init__(self, settings: Settings, folder: str | None) -> None:
+        self._things = tuple(each for each in settings.capture if folder is not None or each not in _OF_THE_CODE)
         self._interval = settings.system_metrics_interval if "system" in self._things else 0.0
-        self._folder = folder
+        self._folder = folder or ""
         self._run_id = ""
         self._modules = 0
         self._packages = ""

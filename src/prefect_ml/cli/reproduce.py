@@ -1,0 +1,78 @@
+"""`prefect-ml reproduce`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from prefect_ml.cli.output import Json, console, print_json, print_table
+from prefect_ml.errors import PrefectMLError
+
+
+def reproduce(
+    what: str,
+    *,
+    work_pool: str | None = None,
+    tolerance: float = 1e-9,
+    experiment: str | None = None,
+    json: Json = False,
+) -> None:
+    """Run a project again as it ran before, and show what of the new run is equal.
+
+    Exit code 0: everything is. 1: something is not.
+
+    Args:
+        what: The id of a run, or a model that it made, such as models:/churn/7.
+        work_pool: Prefect's work pool to run on; here by default.
+        tolerance: Relative difference up to which metrics are equal.
+        experiment: Name of the experiment of the new run; the old one's by default.
+        json: Whether to print JSON; the output of the command goes to standard error then.
+    """
+    from prefect_ml.projects.reproduce import compare, request_of, run_of  # noqa: PLC0415
+    from prefect_ml.store import open_store  # noqa: PLC0415
+
+    store = open_store()
+    before = run_of(store, what)
+    request = request_of(store, before)
+    name = experiment or store.get_experiment(store.get_run(before).experiment_id).name
+    after = _here(request, name, as_json=json) if work_pool is None else _there(request, name, work_pool)
+    report = compare(store, before, after, tolerance=tolerance)
+    if json:
+        print_json({"before": before, "after": after, "equal": report.equal, "rows": report.rows})
+    else:
+        print_table(
+            f"Run {before} again, as {after}",
+            ("what", "name", "before", "after", "equal"),
+            ((row.kind, row.name, row.before, row.after, "yes" if row.equal else "NO") for row in report.rows),
+        )
+    sys.exit(0 if report.equal else 1)
+
+
+def _here(request: Any, experiment: str, *, as_json: bool) -> str:
+    from prefect_ml.projects.run import run_here  # noqa: PLC0415
+    from prefect_ml.server.beside import served_beside  # noqa: PLC0415
+    from prefect_ml.settings import Settings  # noqa: PLC0415
+    from prefect_ml.tracking.start import started  # noqa: PLC0415
+
+    stream = sys.stderr if as_json else sys.stdout
+
+    def tell(line: str) -> None:
+        stream.write(f"{line}\n")
+        stream.flush()
+
+    with started(experiment, None, parent=None, tags=None, flow_run_id=None, own_code=False) as run:
+        run_here(run, request, Settings(), tell=tell, serve=served_beside)
+    return run.run_id
+
+
+def _there(request: Any, experiment: str, work_pool: str) -> str:
+    from prefect_ml.flows.project_on_pool import submit_project  # noqa: PLC0415 (loads Prefect)
+
+    told = submit_project(
+        work_pool, request.uri, request.entry_point, parameters=dict(request.parameters), lock=request.lock,
+        environment=request.environment, experiment=experiment, wait=True,
+    )  # fmt: skip
+    if told["state"] != "Completed":
+        raise PrefectMLError(f"The flow run {told['flow_run']} ended {told['state']}: {told['message']}")
+    console.print(f"Flow run {told['flow_run']}", markup=False, highlight=False)
+    return str(told["run_id"])

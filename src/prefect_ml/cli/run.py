@@ -1,0 +1,122 @@
+"""`prefect-ml run`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from prefect_ml.cli.output import Json, complaints, console, print_json
+from prefect_ml.errors import InvalidInputError
+
+
+def run(
+    uri: str,
+    *,
+    entry_point: Annotated[str, Parameter(name=("--entry-point", "-e"))] = "main",
+    param: Annotated[tuple[str, ...], Parameter(name=("--param", "-P"))] = (),
+    revision: Annotated[str | None, Parameter(name=("--revision", "-v"))] = None,
+    experiment: str = "Default",
+    name: str | None = None,
+    environment: Literal["auto", "local"] = "auto",
+    refresh: bool = False,
+    lock: Path | None = None,
+    secret: tuple[str, ...] = (),
+    work_pool: str | None = None,
+    wait: bool = True,
+    flow: bool = False,
+    grace: float = 10.0,
+    json: Json = False,
+) -> None:
+    """Run an entry point of a project here, or on a work pool.
+
+    Args:
+        uri: A folder, or a git repository: URL[@branch, tag or commit][#subdirectory].
+        entry_point: Its name, or a script or notebook of the project.
+        param: A parameter, NAME=VALUE; as often as there are parameters.
+        revision: Branch, tag or commit, where the URI names none.
+        experiment: Name of the experiment of the run.
+        name: Name of the run; made up by default.
+        environment: "auto" for what the project asks for, "local" for the Python that runs this.
+        refresh: Resolve the newest versions that fit, instead of those of an earlier run.
+        lock: File of a lock to build the environment from instead.
+        secret: A variable of the command with the name of a Secret block, VARIABLE=BLOCK; as often as needed. It runs
+            as a flow then.
+        work_pool: Prefect's work pool to run on; a folder goes there as a bundle.
+        wait: Whether to wait for the end on a work pool, and to show its state.
+        flow: Run here as a Prefect flow run, seen in Prefect's UI.
+        grace: Seconds between the request to stop and the kill.
+        json: Whether to print JSON at the end; the output of the command goes to standard error then.
+    """
+    asked: dict[str, Any] = {
+        "uri": uri, "entry_point": entry_point, "parameters": _pairs(param, "-P"), "revision": revision,
+        "experiment": experiment, "environment": environment, "refresh": refresh,
+        "lock": None if lock is None else lock.read_text(), "grace": grace,
+    }  # fmt: skip
+    secrets = _pairs(secret, "--secret")
+    if work_pool is not None:
+        from prefect_ml.flows.project_on_pool import submit_project  # noqa: PLC0415 (loads Prefect)
+
+        told = submit_project(work_pool, **asked, secrets=secrets, name=name, wait=wait)
+        _tell(told, json=json)
+        sys.exit(0 if told["state"] in {"Completed", "Scheduled", "Pending", "Running"} else 1)
+    if flow or secrets:
+        from prefect_ml.flows.run_project import run_project  # noqa: PLC0415 (loads Prefect)
+
+        _tell(run_project(**asked, secrets=secrets), json=json)
+        return
+    _here(asked, name, as_json=json)
+
+
+def _here(asked: dict[str, Any], name: str | None, *, as_json: bool) -> None:
+    """Without Prefect, which takes seconds to start."""
+    from prefect_ml.projects.request import Request  # noqa: PLC0415
+    from prefect_ml.projects.run import ProjectFailedError, run_here, status_of  # noqa: PLC0415
+    from prefect_ml.server.beside import served_beside  # noqa: PLC0415
+    from prefect_ml.settings import Settings  # noqa: PLC0415
+    from prefect_ml.tracking.start import started  # noqa: PLC0415
+
+    request = Request(**{key: value for key, value in asked.items() if key != "experiment"})
+    stream = sys.stderr if as_json else sys.stdout
+
+    def tell(line: str) -> None:
+        stream.write(f"{line}\n")
+        stream.flush()
+
+    begun = time.monotonic()
+    with started(asked["experiment"], name, parent=None, tags=None, flow_run_id=None, own_code=False) as active:
+        try:
+            ended = run_here(active, request, Settings(), tell=tell, serve=served_beside)
+        except ProjectFailedError as error:
+            active.end(status_of(error.ended))
+            complaints.print(f"Error: {error} It was run {active.run_id}.", style="red", markup=False, highlight=False)
+            sys.exit(error.ended.code)
+        told = {
+            "run_id": active.run_id,
+            "exit_code": ended.code,
+            "seconds": round(time.monotonic() - begun, 3),
+        }
+    _tell(told, json=as_json)
+
+
+def _tell(told: dict[str, Any], *, json: bool) -> None:
+    if json:
+        print_json(told)
+        return
+    rest = ", ".join(f"{key} {value}" for key, value in told.items() if key != "run_id" and value is not None)
+    console.print(f"Run {told['run_id']}: {rest}", markup=False, highlight=False)
+
+
+def _pairs(given: tuple[str, ...], option: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise InvalidInputError(f"{option} takes NAME=VALUE, not {each[:100]!r}.")
+        if name in found:
+            raise InvalidInputError(f"{option} gives {name!r} twice.")
+        found[name] = value
+    return found

@@ -1,0 +1,193 @@
+"""Building the environment of a project by uv or conda, once for each lock."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect_ml.artifacts.durable import make_folder
+from prefect_ml.errors import ArtifactError, InvalidInputError
+from prefect_ml.models.process_group import run_until
+from prefect_ml.models.uv import find_uv, uv_environment
+from prefect_ml.projects.conda import find_conda
+from prefect_ml.projects.definition import CondaEnvironment, DockerEnvironment, Environment, PythonEnvironment
+from prefect_ml.projects.locks import Lock, lock_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+_SECONDS = 3600.0
+_COMPLETE = "complete"
+_LOCK_FILE = "lock.txt"
+# Beyond these, what was not used for longest goes.
+_MOST_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An environment that a command can run in.
+
+    Attributes:
+        python: its Python.
+        path: folders that go first on the PATH.
+        kind: "uv", "conda", or "local" for the Python that runs this.
+        lock: what it is made of; None for "local".
+        new: whether it was built just now.
+        has_mlflow: whether MLflow is installed in it, which then needs a server to speak to.
+        variables: what its tools expect in the environment.
+    """
+
+    python: Path
+    path: tuple[Path, ...]
+    kind: str
+    lock: str | None = None
+    new: bool = False
+    has_mlflow: bool = False
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+def build(
+    environment: Environment | None, folder: Path, cache: Path, *, refresh: bool = False, kept: str | None = None
+) -> Built:
+    """The environment of a project, from the cache where it has been built before.
+
+    Args:
+        environment: what the project asks for; None for the Python that runs this.
+        folder: of the project.
+        cache: where environments are kept, each under the digest of its lock.
+        refresh: resolve the newest versions that fit instead of those of an earlier run.
+        kept: the lock that an earlier run kept, to be used instead.
+
+    Raises:
+        ArtifactError: it cannot be resolved or built; the message is the tool's.
+        InvalidInputError: it is an image, which a work pool runs and nobody builds here.
+        NotFoundError: uv or conda is not installed.
+    """
+    match environment:
+        case None:
+            python = Path(sys.executable)
+            return Built(python, (python.parent,), "local", has_mlflow=_has_mlflow(Path(sys.prefix)))
+        case DockerEnvironment():
+            raise InvalidInputError(
+                f"The project runs in the image {environment.image!r}: run it on a work pool of type docker or "
+                "kubernetes (--work-pool)."
+            )
+        case CondaEnvironment():
+            return _conda(environment, cache)
+        case PythonEnvironment():
+            lock = lock_of(environment, folder, cache, refresh=refresh, kept=kept)
+            return _by_uv(lock, cache / "environments" / lock.digest)
+
+
+def _by_uv(lock: Lock, target: Path) -> Built:
+    new = False
+    with _alone(target):
+        if not (target / _COMPLETE).is_file():
+            new = True
+            _make(target, lambda partial: _install(lock, partial))
+            _forget_old(target.parent)
+    _note_use(target)
+    bin_folder = target / ("Scripts" if os.name == "nt" else "bin")
+    variables = {"VIRTUAL_ENV": str(target)}
+    return Built(bin_folder / "python", (bin_folder,), "uv", lock.text, new, _has_mlflow(target), variables)
+
+
+def _install(lock: Lock, partial: Path) -> None:
+    uv, until = find_uv(), time.monotonic() + _SECONDS
+    # A project may ask for another Python than this one, and uv may fetch that, unless the operator forbids it.
+    environment = {**uv_environment(), "UV_PYTHON_DOWNLOADS": os.environ.get("UV_PYTHON_DOWNLOADS", "automatic")}
+    interpreter = lock.python or sys.executable
+    _run([uv, "venv", "--quiet", "--relocatable", "--python", interpreter, "--", str(partial)], environment, until)
+    (partial / _LOCK_FILE).write_text(lock.text)
+    install = [uv, "pip", "sync", "--quiet", "--python", str(partial / "bin" / "python"), "--allow-empty-requirements"]
+    verify = ["--require-hashes"] if lock.hashed else []
+    _run([*install, *verify, "--", str(partial / _LOCK_FILE)], environment, until)
+
+
+def _conda(environment: CondaEnvironment, cache: Path) -> Built:
+    conda = find_conda()
+    asked = f"{environment.file}\0{platform.platform()}\0{platform.machine()}"
+    target = cache / "environments" / f"conda-{hashlib.sha256(asked.encode()).hexdigest()}"
+    new = False
+    with _alone(target):
+        if not (target / _COMPLETE).is_file():
+            new = True
+            # conda writes absolute paths, so it builds where the environment stays.
+            shutil.rmtree(target, ignore_errors=True)
+            file = target.parent / f".{uuid.uuid4().hex}.yaml"
+            file.write_text(environment.file)
+            words = ["create"] if Path(conda).name == "micromamba" else ["env", "create"]
+            try:
+                until = time.monotonic() + _SECONDS
+                _run([conda, *words, "--yes", "--prefix", str(target), "--file", str(file)], dict(os.environ), until)
+                listed = _run([conda, "list", "--prefix", str(target), "--explicit"], dict(os.environ), until)
+                (target / _LOCK_FILE).write_text(listed)
+                (target / _COMPLETE).touch()
+            finally:
+                file.unlink(missing_ok=True)
+    _note_use(target)
+    lock = (target / _LOCK_FILE).read_text()
+    bin_folder = target / "bin"
+    variables = {"CONDA_PREFIX": str(target)}
+    return Built(bin_folder / "python", (bin_folder,), "conda", lock, new, _has_mlflow(target), variables)
+
+
+def _make(target: Path, fill: Callable[[Path], None]) -> None:
+    partial = target.parent / f".{uuid.uuid4().hex}.partial"
+    try:
+        fill(partial)
+        (partial / _COMPLETE).touch()
+        partial.replace(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not (target / _COMPLETE).is_file():
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _run(argv: Sequence[str], environment: dict[str, str], until: float) -> str:
+    code, said = run_until(argv, env=environment, cwd=Path.cwd(), until=until)
+    if code != 0:
+        raise ArtifactError(f"The environment cannot be built: {' '.join(said.split())[-800:]}")
+    return said
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Only one process builds an environment; the others wait for it."""
+    make_folder(target.parent)
+    if (target / _COMPLETE).is_file():
+        yield
+        return
+    with (target.parent / f".{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _note_use(target: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.utime(target / _COMPLETE)
+
+
+def _forget_old(folder: Path) -> None:
+    """Remove environments that nobody used for longest, beyond what is kept."""
+    known = sorted(folder.glob(f"*/{_COMPLETE}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in known[_MOST_KEPT:]:
+        path.unlink(missing_ok=True)
+        shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _has_mlflow(prefix: Path) -> bool:
+    return any(prefix.glob("lib/python3*/site-packages/mlflow")) or any(prefix.glob("Lib/site-packages/mlflow"))

@@ -1,0 +1,144 @@
+"""Fetching a repository at one commit, without anything of the repository's being executed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import uuid
+from typing import TYPE_CHECKING
+
+from prefect_ml.artifacts.durable import make_folder
+from prefect_ml.errors import InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from prefect_ml.projects.uri import ProjectUri
+
+_SECONDS = 600.0
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
+_SHORT = re.compile(r"[0-9a-f]{7,63}", re.ASCII)
+_SECRET = re.compile(r"(?<=://)[^/\s@]+@")
+# Only transports that run nothing but git and ssh; no hook, filter or monitor that a repository names.
+_CONFIGURATION = {
+    "protocol.allow": "never",
+    "protocol.https.allow": "always",
+    "protocol.http.allow": "always",
+    "protocol.ssh.allow": "always",
+    "protocol.file.allow": "always",
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "core.symlinks": "true",
+    "core.protectNTFS": "true",
+    "core.protectHFS": "true",
+    "advice.detachedHead": "false",
+    "fetch.recurseSubmodules": "false",
+    "submodule.recurse": "false",
+    "transfer.fsckObjects": "true",
+    "init.defaultBranch": "main",
+    "http.followRedirects": "initial",
+}
+
+
+def commit_of(uri: ProjectUri) -> str:
+    """The commit that a revision of a repository is now; a whole commit is one for ever, and nobody is asked.
+
+    Raises:
+        InvalidInputError: there is no git, or it cannot read the repository.
+        NotFoundError: it has no such revision.
+    """
+    revision = uri.revision
+    if revision is not None and _COMMIT.fullmatch(revision):
+        return revision
+    listed = _git("ls-remote", "--", uri.location)
+    pairs = (line.partition("\t") for line in listed.splitlines())
+    refs = {name: commit for commit, tab, name in pairs if tab}
+    if revision is None:
+        names: tuple[str, ...] = ("HEAD",)
+    else:
+        # What an annotated tag points at goes before the tag itself.
+        names = (f"refs/tags/{revision}^{{}}", f"refs/tags/{revision}", f"refs/heads/{revision}", revision)
+    for name in names:
+        if (found := refs.get(name)) is not None:
+            return found
+    if revision is not None and _SHORT.fullmatch(revision):
+        if len(full := {commit for commit in refs.values() if commit.startswith(revision)}) == 1:
+            return full.pop()
+        raise NotFoundError(f"{revision!r} is no branch or tag there; give all 40 digits of a commit.")
+    raise NotFoundError(f"The repository {uri.location!r} has no branch, tag or commit {revision or 'HEAD'!r}.")
+
+
+def checkout(uri: ProjectUri, commit: str, cache: Path) -> Path:
+    """A folder with the files of a commit, made once and then taken from `cache`; nobody may write to it.
+
+    Raises:
+        InvalidInputError: git cannot fetch it.
+        NotFoundError: the repository has no such commit.
+    """
+    key = hashlib.sha256(uri.location.encode()).hexdigest()[:32]
+    target = cache / "projects" / key / commit
+    if target.is_dir():
+        return target
+    make_folder(target.parent)
+    partial = target.parent / f".{uuid.uuid4().hex}.partial"
+    make_folder(partial)
+    try:
+        _git("init", "--quiet", "--", str(partial))
+        try:
+            _git("fetch", "--quiet", "--no-tags", "--depth", "1", "--", uri.location, commit, folder=partial)
+        except InvalidInputError:
+            # Not every server hands out a commit by its name.
+            _git(
+                "fetch", "--quiet", "--tags", "--", uri.location, "+refs/heads/*:refs/remotes/origin/*", folder=partial
+            )
+        try:
+            _git("checkout", "--quiet", "--detach", commit, "--", folder=partial)
+        except InvalidInputError as error:
+            raise NotFoundError(f"The repository {uri.location!r} has no commit {commit}.") from error
+        _git("remote", "add", "--", "origin", uri.location, folder=partial)
+        _place(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _place(partial: Path, target: Path) -> None:
+    try:
+        partial.replace(target)
+    except OSError:
+        # Another process may have been faster; the files are those of one commit.
+        if not target.is_dir():
+            raise
+
+
+def _git(*arguments: str, folder: Path | None = None) -> str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k in _KEPT}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "0", "LC_ALL": "C"}
+    environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
+    environment["GIT_CONFIG_COUNT"] = str(len(_CONFIGURATION))
+    for number, (key, value) in enumerate(_CONFIGURATION.items()):
+        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    where = [] if folder is None else ["-C", str(folder)]
+    try:
+        done = subprocess.run(  # noqa: S603 - an argument vector; what people gave was checked and comes after `--`
+            ["git", *where, *arguments],  # noqa: S607 - the one on the PATH
+            env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False,
+            errors="replace",
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise InvalidInputError("There is no git here to read the project with; install it.") from error
+    except subprocess.TimeoutExpired as error:
+        raise InvalidInputError(f"git {arguments[0]} took longer than {_SECONDS:g} seconds and was stopped.") from error
+    if done.returncode != 0:
+        said = " ".join(_SECRET.sub("***@", done.stderr).split())[-400:]
+        raise InvalidInputError(f"git {arguments[0]} failed: {said}")
+    return done.stdout
+
+
+_KEPT = {
+    "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS",
+    "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_PROXY_SSL_CAINFO",
+}  # fmt: skip
