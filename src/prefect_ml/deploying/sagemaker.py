@@ -118,9 +118,10 @@ def deploy(
     folder = fetch(resolved, settings.cache_folder)
     digest = folder_digest(folder)
     key = "/".join(filter(None, (prefix, name, digest.removeprefix("sha256:"), _FILE)))
+    model_data = f"s3://{bucket}/{key}"
     container = {
         "Image": image,
-        "ModelDataUrl": f"s3://{bucket}/{key}",
+        "ModelDataUrl": model_data,
         # AWS asks who calls before it calls the container, under names of its own.
         "Environment": {"PREFECT_ML_SERVE_HOSTS": "*", **capacity.environment},
     }
@@ -134,7 +135,7 @@ def deploy(
     with sagemaker_client() as client:
         before = _described(client, name)
         if before and before["EndpointStatus"] == "InService" and before["EndpointConfigName"] == config:
-            return Deployed(name, config, container["ModelDataUrl"], digest, changed=False)
+            return Deployed(name, config, model_data, digest, changed=False)
         _upload(folder, bucket, key, settings)
         tags = [{"Key": _TAG, "Value": _UNTAGGABLE.sub("_", model_uri)[:_LONGEST_TAG]}]
         with suppress(AlreadyThereError), told(f"make the model {config}"):
@@ -146,7 +147,7 @@ def deploy(
         _bring(client, name, config, before, tags=tags, deadline=time.monotonic() + timeout)
         if before and before["EndpointConfigName"] != config:
             _forget(client, name, before["EndpointConfigName"])
-    return Deployed(name, config, container["ModelDataUrl"], digest, changed=True)
+    return Deployed(name, config, model_data, digest, changed=True)
 
 
 def delete(name: str, *, timeout: float = 600.0) -> None:
