@@ -19,6 +19,7 @@ from prefect_ml.flows.notify import notify_of_request
 from prefect_ml.flows.page import flow_run_here, publish_request, publish_text
 from prefect_ml.flows.rollout import carry_out
 from prefect_ml.registry.description import escape
+from prefect_ml.registry.protection import is_protected
 from prefect_ml.store.contract import Store
 from prefect_ml.tasks import rollback_alias
 
@@ -55,7 +56,7 @@ def rollback_model(  # noqa: PLR0917 - the parameters of a flow are a form, fill
     store = named_store(tracking_server)
     run, who = flow_run_here(), requester or getuser()
     known = store.get_request_by_key(rounds.key(run.id, 1))
-    if known is None and (emergency or not rollout.is_protected(store, name, alias)):
+    if known is None and (emergency or not is_protected(store, name, alias)):
         moved = rollback_alias(name, alias, actor=who, reason=reason, key=f"flow-run-{run.id}", store=store)
         return _told(run, moved, reason, emergency=emergency)
     request = known or announced.request_rollback(

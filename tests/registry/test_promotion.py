@@ -299,6 +299,32 @@ def test_an_emergency_and_an_unprotected_alias_go_back_at_once_and_once(store, r
     assert actions(store).count("emergency-rollback") == 1
 
 
+def test_python_moves_a_protected_alias_back_when_approved_or_in_an_emergency(
+    store, registered, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("PREFECT_ML_STORE_URL", f"sqlite:///{tmp_path / 'store.db'}")
+    rules = PromotionPolicy(name="p", aliases=("champion",), gates=(), four_eyes=True, emergency=("oncall",))
+    store.save_policy(rules.to_entity(), actor="ops", reason="test")
+    for _ in range(3):
+        promoted(store, registered(1.0))
+    with pytest.raises(ProtectedError, match="request_rollback"):
+        ml.rollback(MODEL, reason="it drifts", actor="oncall")
+    with pytest.raises(ProtectedError, match="emergency clause does not name 'eve'"):
+        ml.rollback(MODEL, reason="it drifts", actor="eve", emergency=True)
+    asked = ml.request_rollback(MODEL, reason="it drifts", requester="ann")
+    with pytest.raises(NotAllowedError):
+        ml.approve(asked.request_id, actor="ann")
+    ml.approve(asked.request_id, actor="bob")
+    assert ml.promote(asked.request_id, actor="bob").version == 2
+    promoted(store, registered(1.0))
+    assert ml.rollback(MODEL, reason="it drifts", actor="oncall", emergency=True).version == 2
+    assert "EMERGENCY: @champion of diabetes went back to version 2" in caplog.text
+    assert actions(store)[-1] == "emergency-rollback"
+    store.set_alias(MODEL, "steady", 1)
+    store.set_alias(MODEL, "steady", 2)
+    assert ml.rollback(MODEL, "steady", reason="it drifts").version == 1
+
+
 def test_what_was_judged_before_a_kill_is_not_judged_again(store, registered):
     version = registered(1.0)
     judged = []

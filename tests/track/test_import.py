@@ -54,10 +54,12 @@ NAMES = [
     "register_model",
     "reject",
     "request_promotion",
+    "request_rollback",
     "rollback",
     "search_runs",
     "set_tag",
     "set_tags",
+    "sign_model",
     "start_run",
     "track",
 ]

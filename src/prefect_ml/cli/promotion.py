@@ -85,10 +85,11 @@ def rollback(
         emergency: Go back at once and unapproved, where the policy's emergency clause names the actor.
         json: Print JSON for programs.
     """
-    from prefect_ml.flowruns import announced, rollout  # noqa: PLC0415 (loads Prefect)
+    from prefect_ml.flowruns import announced  # noqa: PLC0415 (loads Prefect)
+    from prefect_ml.registry.protection import is_protected  # noqa: PLC0415
 
     store, who = open_store(), actor or getuser()
-    if not emergency and rollout.is_protected(store, name, alias):
+    if not emergency and is_protected(store, name, alias):
         from prefect_ml.flows.rollback import rollback_model  # noqa: PLC0415
 
         state = rollback_model(name, alias, reason, requester=who, return_state=True)

@@ -223,18 +223,6 @@ def candidate_of(store: Store, name: str, version: int, alias: str, against: int
     return dataclasses.replace(candidate, champion=other)
 
 
-def is_protected(store: Store, name: str, alias: str) -> bool:
-    """Whether a policy protects an alias, or a stage that its move back would change.
-
-    Raises:
-        NotFoundError: the alias is not set.
-    """
-    held = store.get_alias(name, alias)
-    versions = [number for number in (held.version, held.previous_version) if number is not None]
-    stages = [store.get_model_version(name, number).stage.value for number in versions]
-    return store.policy_for(name, alias, stages=stages) is not None
-
-
 def was_rejected(store: Store, request: PromotionRequest) -> bool:
     """Whether gates or people rejected the version, the gates of a soak included."""
     if request.kind is RequestKind.ROLLBACK:

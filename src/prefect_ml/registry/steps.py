@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect_ml.registry.promotion import decide, move, request_promotion, rollback
+from prefect_ml.registry.promotion import decide, move, request_promotion, request_rollback, rollback
 from prefect_ml.registry.register import register_model
 
-__all__ = ["decide", "move", "register_model", "request_promotion", "rollback"]
+__all__ = ["decide", "move", "register_model", "request_promotion", "request_rollback", "rollback"]
