@@ -141,6 +141,13 @@ def shipped(pool: str = POOL, models: str = "*") -> list[dict[str, Any]]:
             "scoring",
         ),
         _of(
+            "detect-drift",
+            "drift.detect_drift",
+            "Compare what champions were asked of late with what they were trained on, and tell of drift by an event.",
+            "serving",
+            **_at("hourly", "10 * * * *", active=False),
+        ),
+        _of(
             "sweep",
             "sweep.sweep",
             "Train a function with many parameters, each trial a child run, and find the best.",

@@ -32,6 +32,7 @@ EMERGENCY = "prefect-ml.alias.emergency-rollback"
 ALIAS_SET = "prefect-ml.alias.set"
 ALIAS_DELETED = "prefect-ml.alias.deleted"
 DECAYED = "prefect-ml.alias.decayed"
+DRIFTED = "prefect-ml.drift.detected"
 
 _NAMESPACE = uuid.UUID("6c1c1a5e-0d6a-5c56-9f0b-2a2a5d1f4c11")
 # How the name of a client begins that named nobody.
@@ -65,6 +66,31 @@ def events_of(store: Store, row: AuditEntry) -> list[Event]:
     if row.action.startswith("request-") and "request" in row.after:
         return list(_request_events(store, row))
     return []
+
+
+def drift_event(store: Store, version: ModelVersion, alias: str, key: str, facts: Mapping[str, Any]) -> Event:
+    """That what a version is asked or answers has drifted; no row of the audit log tells it.
+
+    Args:
+        store: where the model is.
+        version: that is watched.
+        alias: that it was found by.
+        key: of the finding: the same key is the same event, however often it is told.
+        facts: added to the payload.
+    """
+    name, number = version.name, version.version
+    related, payload = _origin(store, name, number)
+    resource = _version_resource(name, number) | {"prefect-ml.kind": _kind(store, name), "prefect-ml.alias": alias}
+    return Event.model_validate(
+        {
+            "id": uuid.uuid5(_NAMESPACE, f"{key}/{name}/{number}/{DRIFTED}"),
+            "occurred": datetime.now(UTC),
+            "event": DRIFTED,
+            "resource": resource,
+            "related": related,
+            "payload": payload | {"alias": alias} | dict(facts),
+        }
+    )
 
 
 def _occurred(row: AuditEntry, kind: str) -> datetime:
