@@ -11,7 +11,7 @@ from prefect_ml.models.lock import read_hashes
 from prefect_ml.models.outputs import difference, read_outputs
 from prefect_ml.registry.apart import LostError, run_apart
 from prefect_ml.registry.clean_replay import replayed_by
-from prefect_ml.registry.environments import build_environment, read_pins
+from prefect_ml.registry.environments import build_environment, loader_needs, read_pins
 from prefect_ml.registry.gate import Candidate, GateBase, GateName, Subject, Verdict
 
 _SHOWN = 200
@@ -54,6 +54,7 @@ class CleanRoom(GateBase):
                 pins,
                 subject.settings.cache_folder,
                 hashes=read_hashes(subject.folder),
+                also=loader_needs(subject.folder),
                 python=subject.info.python_version,
                 builds=self.allow_builds,
                 until=until,

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from prefect_ml.artifacts.durable import make_folder
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError, NotFoundError
+from prefect_ml.models.digest import SIGNATURE_FILE
 from prefect_ml.models.environment import REQUIREMENTS_FILE
 from prefect_ml.models.process_group import run_until
 from prefect_ml.models.uv import find_uv, uv_environment
@@ -59,11 +60,17 @@ def read_pins(folder: Path) -> dict[str, str]:
     return pins
 
 
+def loader_needs(folder: Path) -> tuple[str, ...]:
+    """The distributions that our own code imports to load a model from a folder, besides those of the model."""
+    return (*_LOADER, "cryptography") if (folder / SIGNATURE_FILE).exists() else _LOADER
+
+
 def build_environment(
     pins: Mapping[str, str],
     cache: Path,
     *,
     hashes: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    also: Sequence[str] = _LOADER,
     python: str | None,
     builds: bool,
     until: float,
@@ -74,6 +81,7 @@ def build_environment(
         pins: versions by name.
         cache: where environments are kept, each under the digest of what it was made of.
         hashes: digests of the files that may be installed, by name; names without one are taken as the index has them.
+        also: distributions that are installed in the versions of this environment unless the pins name them.
         python: the version of Python that the model was saved by; this one when None.
         builds: whether distributions without a wheel may be built, which runs their code.
         until: the moment of `time.monotonic()` at which it is given up.
@@ -84,7 +92,7 @@ def build_environment(
         TimeoutError: it took too long.
     """
     uv = find_uv()
-    wanted = {**{name: version(name) for name in _LOADER}, **pins}
+    wanted = {**{name: version(name) for name in also}, **pins}
     if wanted.get(_OURS) == version(_OURS):
         del wanted[_OURS]  # the running code goes along, released or not
     minor = match.group() if python and (match := _PYTHON.match(python)) else platform.python_version()
