@@ -415,6 +415,16 @@ def test_a_full_disk_loses_nothing_acknowledged_and_heals(sqlite_store):
     store.close()
 
 
+def test_a_connection_that_comes_back_after_the_close_is_closed(postgres_url):
+    database = Database(postgres_url)
+    with database.bare() as connection:
+        before = connection.driver_connection
+        database.close()
+    with database.bare() as connection:
+        after = connection.driver_connection
+    assert (before.closed, after.closed) == (True, True)
+
+
 def test_a_lost_connection_is_named_and_the_next_write_works(postgres_url):
     store = open_store(postgres_url)
     store.create_run("0", run_id="r1")

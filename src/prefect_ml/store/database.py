@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError, WouldWaitError
 from prefect_ml.store.driver import BEGUN
@@ -190,7 +191,13 @@ class Database:
         self._lock = threading.Lock()
         self._writer = None
         self._engine = _engine(self._url, self._synchronous)
+        event.listen(self._engine, "checkin", self._given_back)
         self._pid = os.getpid()
+
+    def _given_back(self, _: object, record: ConnectionPoolEntry) -> None:
+        """Close what comes back after the close, such as from a thread that was at work: nobody would close it."""
+        if self.closed:
+            record.invalidate()
 
     def _reading(self) -> Engine:
         if os.getpid() != self._pid:
