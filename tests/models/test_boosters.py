@@ -14,7 +14,7 @@ import yaml
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from prefect_ml.errors import ArtifactError, UntrustedModelError
+from prefect_ml.errors import ArtifactError, InvalidInputError, UntrustedModelError
 from prefect_ml.models.folder import load_model, save_model
 
 # MLflow's own warnings
@@ -90,19 +90,36 @@ def test_estimators_of_lightgbm_that_mlflow_pickled_load_from_trusted_origins_al
     assert np.array_equal(trusted.predict(cancer[0]), model.predict(cancer[0]))
 
 
-def test_categories_are_predicted_with(tmp_path):
-    frame = pd.DataFrame({"c": pd.Categorical(["a", "b", "c"] * 10), "n": np.arange(30.0)})
-    target = [0, 1, 1] * 10
-    for model in (
-        xgboost.XGBClassifier(n_estimators=2, enable_categorical=True).fit(frame, target),
-        xgboost.train({}, xgboost.DMatrix(frame, target, enable_categorical=True), 2),
-    ):
-        folder = tmp_path / type(model).__name__
-        save_model(model, folder)
-        expected = model.predict(
-            xgboost.DMatrix(frame, enable_categorical=True) if isinstance(model, xgboost.Booster) else frame
-        )
-        assert np.array_equal(load_model(folder, origin="x").predict(frame), expected)
+def trained_on_categories(name, frame, target):
+    if name == "xgboost classifier":
+        return xgboost.XGBClassifier(n_estimators=2, enable_categorical=True).fit(frame, target)
+    if name == "xgboost booster":
+        return xgboost.train({}, xgboost.DMatrix(frame, target, enable_categorical=True), 2)
+    if name == "lightgbm classifier":
+        return lightgbm.LGBMClassifier(n_estimators=2, min_child_samples=2, **QUIET).fit(frame, target)
+    return lightgbm.train({"min_data_in_leaf": 2, **QUIET}, lightgbm.Dataset(frame, target), 2)
+
+
+@pytest.mark.parametrize("name", ["xgboost classifier", "xgboost booster", "lightgbm classifier", "lightgbm booster"])
+def test_categories_are_predicted_with(tmp_path, name):
+    """A signature has no categories, so that they come as texts and numbers, in any order."""
+    columns = {"c": pd.Categorical(["b", "a", "c"] * 10), "n": np.arange(30.0), "i": pd.Categorical([7, 5, 9] * 10)}
+    frame = pd.DataFrame(columns)
+    model = trained_on_categories(name, frame, [0, 1, 1] * 10)
+    expected = model.predict(xgboost.DMatrix(frame, enable_categorical=True) if name == "xgboost booster" else frame)
+    save_model(model, tmp_path / "free")
+    assert np.array_equal(load_model(tmp_path / "free", origin="x").predict(frame), expected)
+    save_model(model, tmp_path / "m", input_example=frame[:3])
+    loaded = load_model(tmp_path / "m", origin="x")
+    assert [column.type for column in loaded.signature.inputs] == ["string", "double", "long"]
+    plain = frame.astype({"c": str, "i": "int64"})[::-1]
+    assert np.array_equal(loaded.predict(plain)[::-1], expected)
+    assert np.array_equal(loaded.predict(plain[:1]), expected[-1:])
+
+
+def test_an_estimator_that_was_not_fitted_is_said(tmp_path):
+    with pytest.raises(InvalidInputError, match="fit it"):
+        save_model(xgboost.XGBClassifier(), tmp_path / "m")
 
 
 @pytest.mark.parametrize("booster", [xgboost.XGBClassifier, lightgbm.LGBMClassifier])

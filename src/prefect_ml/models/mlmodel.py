@@ -83,7 +83,7 @@ def _parse(content: Any, folder: Path) -> ModelInfo:
         raise ArtifactError(f"The MLmodel file of {str(folder)!r} lists no flavors.")
     signature = content.get("signature")
     example = content.get("saved_input_example_info")
-    metadata = content.get("metadata")
+    metadata, run_id, size = (content.get(key) for key in ("metadata", "run_id", "model_size_bytes"))
     return ModelInfo(
         flavors=flavors,
         model_uuid=str(content.get("model_uuid") or ""),
@@ -91,6 +91,7 @@ def _parse(content: Any, folder: Path) -> ModelInfo:
         signature=Signature.from_mlmodel(signature) if isinstance(signature, dict) else None,
         input_example=example if isinstance(example, dict) else None,
         metadata=metadata if isinstance(metadata, dict) else {},
-        run_id=content.get("run_id"),
-        size_bytes=content.get("model_size_bytes"),
+        # An id of digits alone is a number to YAML.
+        run_id=None if run_id is None else str(run_id),
+        size_bytes=size if isinstance(size, int) else None,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError
+from prefect_ml.models.flavors.categories import as_categories
 from prefect_ml.models.flavors.contract import FlavorInfo
 from prefect_ml.models.flavors.sklearn import SklearnFlavor
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _FILE = "model.lgb"
 _BOOSTER = "lightgbm.basic.Booster"
+_POSITIONS = re.compile(r"^\[categorical_feature: (\d+(?:,\d+)*)\]$", re.MULTILINE)
 _SKLEARN = SklearnFlavor()
 
 
@@ -33,7 +36,7 @@ class LightgbmFlavor:
 
         conf: dict[str, Any] = {"lgb_version": lightgbm.__version__, "code": None}
         if _is_booster(model):
-            model.save_model(folder / _FILE)
+            model.save_model(str(folder / _FILE))
             conf |= {"data": _FILE, "model_class": _BOOSTER, "serialization_format": None, "skops_trusted_types": None}
             modules = {"lightgbm", "numpy", "scipy"}
             pyfunc = {"loader_module": "mlflow.lightgbm", "data": _FILE}
@@ -57,7 +60,7 @@ class LightgbmFlavor:
             # What MLflow pickled before it knew skops does not say so.
             format_ = conf.get("serialization_format") or "cloudpickle"
             weights = {"pickled_model": conf.get("data"), "serialization_format": format_}
-            return _SKLEARN.load(folder, weights, trust)
+            return _with_positions(_SKLEARN.load(folder, weights, trust))
         path = resolve(folder, str(conf.get("data", _FILE)))
         try:
             return lightgbm.Booster(model_file=path)
@@ -67,7 +70,23 @@ class LightgbmFlavor:
             ) from error
 
     def predict(self, native: Any, data: Any, params: Mapping[str, Any] | None) -> Any:
-        return native.predict(data, **(params or {}))
+        booster = native if _is_booster(native) else native.booster_
+        return native.predict(as_categories(data, _categories(booster)), **(params or {}))
+
+
+def _with_positions(estimator: Any) -> Any:
+    """The estimator, whose booster knows again which columns are categories, as one does that was read from a file."""
+    booster = getattr(estimator, "_Booster", None)
+    if booster is not None and booster.pandas_categorical and not booster.params.get("categorical_feature"):
+        found = _POSITIONS.search(booster.model_to_string(num_iteration=1))
+        booster.params["categorical_feature"] = [int(at) for at in found[1].split(",")] if found else []
+    return estimator
+
+
+def _categories(booster: Any) -> dict[int, Any]:
+    """The categories of each column that was trained on as such, by its position."""
+    known, positions = booster.pandas_categorical or [], booster.params.get("categorical_feature") or []
+    return dict(zip(positions, known, strict=True)) if len(known) == len(positions) else {}
 
 
 def _is_booster(model: object) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.names import resolve
-from prefect_ml.errors import ArtifactError
+from prefect_ml.errors import ArtifactError, InvalidInputError
+from prefect_ml.models.flavors.categories import as_categories
 from prefect_ml.models.flavors.contract import FlavorInfo
 
 if TYPE_CHECKING:
@@ -41,7 +42,12 @@ class XgboostFlavor:
     def save(self, model: Any, folder: Path, *, allow_pickle: bool) -> FlavorInfo:  # noqa: ARG002 - it needs none
         import xgboost  # noqa: PLC0415 - the model's own library, imported already
 
-        model.save_model(folder / _FILE)
+        try:
+            model.save_model(folder / _FILE)
+        except ValueError as error:
+            raise InvalidInputError(
+                f"XGBoost cannot save this {type(model).__name__}: {error}; fit it before it is saved."
+            ) from error
         class_ = _class_of(model) or _BOOSTER
         conf = {
             "xgb_version": xgboost.__version__,
@@ -78,7 +84,12 @@ class XgboostFlavor:
     def predict(self, native: Any, data: Any, params: Mapping[str, Any] | None) -> Any:
         import xgboost  # noqa: PLC0415 - the model's own library, imported already
 
-        if isinstance(native, xgboost.Booster):
+        booster = native if isinstance(native, xgboost.Booster) else native.get_booster()
+        # Since XGBoost 3.1 a model keeps its categories; before, each frame's own were taken by their order.
+        if hasattr(booster, "get_categories"):
+            types = booster.feature_types or []
+            data = as_categories(data, {at: None for at, type_ in enumerate(types) if type_ == "c"})
+        if native is booster:
             data = xgboost.DMatrix(data, enable_categorical=True)
         return native.predict(data, **(params or {}))
 
