@@ -81,11 +81,24 @@ def _arrays(content: Any) -> Any:
 
 def _split(frame: Any) -> tuple[dict[str, Any], dict[str, str]]:
     columns = frame.columns.tolist()
-    values = [[None if is_null(v) else v for v in frame.iloc[:, i].tolist()] for i in range(len(columns))]
+    values = [_cells(frame.iloc[:, i].tolist()) for i in range(len(columns))]
     content: dict[str, Any] = {"columns": columns, "data": [list(row) for row in zip(*values, strict=True)]}
     if columns == list(range(len(columns))):
         return {"data": content["data"]}, {"type": "dataframe", "pandas_orient": "values"}
     return content, {"type": "dataframe", "pandas_orient": "split"}
+
+
+def _cells(values: list[Any]) -> list[Any]:
+    """The values of a column, nulls as None; moments all as long as the longest, since pandas reads no mixture."""
+    moments = [v for v in values if isinstance(v, dt.datetime) and not is_null(v)]
+    length = "auto"
+    if any(getattr(v, "nanosecond", 0) for v in moments):
+        length = "nanoseconds"
+    elif any(v.microsecond for v in moments):
+        length = "microseconds"
+    if length == "auto":
+        return [None if is_null(v) else v for v in values]
+    return [None if is_null(v) else v.isoformat(timespec=length) if isinstance(v, dt.datetime) else v for v in values]
 
 
 def _is_arrays(example: Any) -> bool:
