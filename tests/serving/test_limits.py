@@ -15,9 +15,9 @@ from http.client import HTTPConnection
 import pytest
 
 from prefect_ml.models.folder import save_model
-from prefect_ml.serving.invocations import Limits
 from prefect_ml.serving.opening import open_model
 from prefect_ml.serving.picking import ServedModels
+from prefect_ml.serving.predictions import Limits
 from prefect_ml.serving.server import serving_process
 from prefect_ml.serving.wanted import Wanted
 from prefect_ml.settings import Settings

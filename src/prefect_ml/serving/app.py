@@ -18,21 +18,21 @@ from prefect_ml.http.observed import Observed
 from prefect_ml.http.rate import Rate
 from prefect_ml.http.refusal import RefusedError, refuse
 from prefect_ml.http.request_log import RequestLog
-from prefect_ml.serving.invocations import Invocations, Limits
+from prefect_ml.serving.forms import SCORING
 from prefect_ml.serving.metrics import ModelMetrics
 from prefect_ml.serving.observing import Counting, Observers
+from prefect_ml.serving.predictions import Limits, Predictions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from starlette.requests import Request
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
     from prefect_ml.serving.picking import ServedModels
     from prefect_ml.settings import Settings
 
 _ALLOW = {"Allow": "POST"}
-_NONE: tuple[str, ASGIApp | None] = ("", None)
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
 
@@ -55,7 +55,7 @@ def build_app(
         if isinstance(observer, Counting):
             observer.count_in(metrics.registry)
     bodies = Bodies(limits.body, limits.body_seconds, "PREFECT_ML_SERVE_MAX_BODY", code="PAYLOAD_TOO_LARGE")
-    invocations = {model.name: Invocations(model, limits, bodies, told, of_models) for model in models}
+    predictions = {model.name: Predictions(model, limits, bodies, told, of_models) for model in models}
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -64,7 +64,7 @@ def build_app(
         yield
         await run_in_threadpool(models.stop)
         await run_in_threadpool(Observers((*observers.each, *(o for m in models for o in m.observers))).close)
-        for each in invocations.values():
+        for each in predictions.values():
             each.close()
 
     def numbers() -> tuple[bytes, str]:
@@ -73,12 +73,8 @@ def build_app(
 
     pages = _pages(models, numbers)
     pages.router.lifespan_context = lifespan
-    direct: dict[str, tuple[str, ASGIApp]] = {
-        f"/models/{name}/invocations": ("/models/{name}/invocations", each) for name, each in invocations.items()
-    }
-    direct["/invocations"] = ("/invocations", invocations[models.first.name])
     gate = Gate(
-        Front(direct, pages),
+        Front(models, predictions, pages),
         token=settings.serve_token.get_secret_value() if settings.serve_token else None,
         hosts={*LOCAL_NAMES, *hosts, *settings.serve_hosts},
         rate=Rate(settings.serve_rate) if settings.serve_rate else None,
@@ -87,27 +83,33 @@ def build_app(
 
 
 class Front:
-    """Sends what is asked often straight to its application, and the rest to FastAPI.
+    """Sends what is asked often straight to the models, and the rest to FastAPI.
 
     FastAPI's own routes cost more than a small model's prediction.
 
     Args:
-        direct: templates and applications of POST requests by path, compared as it is after decoding.
+        models: that are served.
+        predictions: of each, by its name.
         pages: everything else.
     """
 
-    def __init__(self, direct: dict[str, tuple[str, ASGIApp]], pages: FastAPI) -> None:
-        self._direct = direct
+    def __init__(self, models: ServedModels, predictions: Mapping[str, Predictions], pages: FastAPI) -> None:
         self._pages = pages
+        self._predictions = predictions
+        self._direct = {
+            f"/models/{name}/invocations": ("/models/{name}/invocations", each, SCORING)
+            for name, each in predictions.items()
+        }
+        self._direct["/invocations"] = ("/invocations", predictions[models.first.name], SCORING)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        template, app = self._direct.get(scope["path"], _NONE) if scope["type"] == "http" else _NONE
-        if app is None:
+        direct = self._direct.get(scope["path"]) if scope["type"] == "http" else None
+        if direct is None:
             await self._pages(scope, receive, send)
             return
-        scope["route_template"] = template
+        scope["route_template"], predictions, form = direct
         if scope["method"] == "POST":
-            await app(scope, receive, send)
+            await predictions.answer(scope, receive, send, form)
         else:
             await refuse(send, RefusedError(405, "METHOD_NOT_ALLOWED", "Predictions are asked by POST.", _ALLOW))
 

@@ -15,6 +15,8 @@ import orjson
 
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.http.refusal import RefusedError
+from prefect_ml.models.columnar import to_frame
+from prefect_ml.serving import columnar_bodies
 from prefect_ml.serving.cells import typed_cells
 from prefect_ml.serving.tables import Layout
 
@@ -26,17 +28,29 @@ if TYPE_CHECKING:
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 # Language models are asked without a wrapper, and answer without one.
 BARE_KEYS = ("messages", "prompt", "input")
+_CSV = "text/csv"
+_MEDIA_TYPES = ("application/json", _CSV, *columnar_bodies.MEDIA_TYPES)
 # Each key of a record is a column of the whole table: a small body could make a table that no memory holds.
 _MOST_CELLS = 1 << 24
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
-    """What the model is asked; `bare` says that the answer is sent without the key "predictions"."""
+    """What the model is asked.
+
+    Attributes:
+        data: that it is to predict on; an array where the decoder has found that it fits the signature.
+        params: of the prediction.
+        bare: whether the answer is sent without the key "predictions".
+        accept: the media type of the answer; "" for JSON.
+        asked: what else the form of the request needs for its answer.
+    """
 
     data: Any
     params: Mapping[str, Any] | None = None
     bare: bool = False
+    accept: str = ""
+    asked: Any = None
 
 
 class Decoder:
@@ -59,9 +73,10 @@ class Decoder:
             RefusedError: 415 for another content type than JSON or CSV in UTF-8.
         """
         try:
-            if content_type == "application/json" or _media_type(content_type) == "application/json":
-                return self._json(_parse(body))
-            return Request(self._csv(body))
+            media_type = "application/json" if content_type == "application/json" else _media_type(content_type)
+            if media_type == "application/json":
+                return self._json(parse_json(body))
+            return Request(self._csv(body) if media_type == _CSV else self._table(media_type, body))
         except RecursionError as error:
             raise InvalidInputError("Invalid input. The body is nested too deeply; flatten it.") from error
 
@@ -130,6 +145,13 @@ class Decoder:
             return {key: _plain_array(value) for key, value in content.items()}
         return _plain_array(content)
 
+    def _table(self, media_type: str, body: bytes) -> Any:
+        table = columnar_bodies.read_table(media_type, body)
+        if self._layout.tensors and not self._layout.names:
+            return to_frame(table).to_numpy()
+        matrix = self._layout.of_table(table)
+        return to_frame(table) if matrix is None else matrix
+
     def _csv(self, body: bytes) -> Any:
         try:
             rows = [row for row in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True) if row]
@@ -162,15 +184,20 @@ def _media_type(content_type: str) -> str:
             raise _unsupported(f"Unrecognized content type parameters: {name.strip()[:60]}.")
         if value.strip().strip('"') != "utf-8":
             raise _unsupported("The scoring server only supports UTF-8.")
-    if media_type not in ("application/json", "text/csv"):
+    if media_type not in _MEDIA_TYPES:
         raise _unsupported(
-            "This predictor only supports the following content types: application/json, text/csv. "
+            f"This predictor only supports the following content types: {', '.join(_MEDIA_TYPES)}. "
             f"Got {content_type[:100]!r}."
         )
     return media_type
 
 
-def _parse(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
+    """The JSON in a body.
+
+    Raises:
+        InvalidInputError: it has none.
+    """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -16,7 +16,6 @@ from prefect_ml.serving.encoding import encode
 from prefect_ml.serving.failure import ModelFailedError
 from prefect_ml.serving.matrix import matrix_predict
 from prefect_ml.serving.pace import Pace
-from prefect_ml.serving.rows import count_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,14 +26,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("prefect_ml.serving")
 _SHOWN = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The body of an answer, and how many rows it tells of."""
-
-    body: bytes
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -77,12 +68,8 @@ class Replica:
             ModelFailedError: the model raised; its exception is the cause.
             RefusedError: the content type is not supported.
         """
-        return self.respond(content_type, body).body
-
-    def respond(self, content_type: str, body: bytes) -> Answer:
-        """What `answer` gives, with the number of rows."""
         request = self.decoder.decode(content_type, body)
-        return Answer(encode(self.predict(request), bare=request.bare), count_rows(request.data))
+        return encode(self.predict(request), bare=request.bare)
 
     def predict(self, request: Request) -> Any:
         """What the model predicts.

@@ -15,9 +15,9 @@ from prefect_ml.http.process import ServingProcess
 from prefect_ml.http.request_log import log_as
 from prefect_ml.http.workers import Workers
 from prefect_ml.serving.app import build_app
-from prefect_ml.serving.invocations import Limits
 from prefect_ml.serving.observing import Observers
 from prefect_ml.serving.opening import opened_models
+from prefect_ml.serving.predictions import Limits
 from prefect_ml.serving.wanted import wanted_models
 from prefect_ml.settings import Settings
 

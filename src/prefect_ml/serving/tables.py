@@ -95,6 +95,20 @@ class Layout:
             return data if frame is None else frame
         return data
 
+    def of_table(self, table: Any) -> Any:
+        """The array of an Arrow table whose columns are those of the signature, as they stand and without nulls.
+
+        None where there is no such array, or the model wants a table.
+        """
+        if not self._as_matrix or table.column_names != self.names:
+            return None
+        dtype = _PLAIN[str(self._types[0])][1]
+        if any(str(column.type).replace("double", "float64") != dtype or column.null_count for column in table.columns):
+            return None
+        import numpy as np  # noqa: PLC0415 - only where arrays are made
+
+        return np.column_stack([column.to_numpy() for column in table.columns])
+
     def _frame_of_records(self, records: Sequence[Mapping[str, Any]]) -> Any:
         try:
             return self._frame([[record[name] for name in self._keys] for record in records])

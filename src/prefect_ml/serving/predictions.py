@@ -1,4 +1,4 @@
-"""`POST /invocations`: an async front door before a bounded pool of threads that predict."""
+"""An async front door before a bounded pool of threads that predict."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.http.bodies import Bodies, GoneError
 from prefect_ml.http.lanes import Lane
-from prefect_ml.http.refusal import RefusedError, refuse
+from prefect_ml.http.refusal import RefusedError
 from prefect_ml.serving.failure import ModelFailedError
+from prefect_ml.serving.forms import JSON, Answer
 from prefect_ml.serving.observing import Answered, Observers
-from prefect_ml.serving.replica import Answer
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from prefect_ml.serving.forms import Form
     from prefect_ml.serving.metrics import ModelMetrics
     from prefect_ml.serving.picking import ServedModel
     from prefect_ml.serving.replica import Replica
     from prefect_ml.settings import Settings
 
-_JSON = (b"content-type", b"application/json")
 _NOTHING = Answer(b"", 0)
 _log = logging.getLogger("prefect_ml.serving")
 
@@ -50,8 +50,8 @@ class Limits:
         return cls(body=settings.serve_max_body, threads=settings.serve_threads, waiting=settings.serve_waiting)
 
 
-class Invocations:
-    """The ASGI application behind the route of one model, with the threads that predict for it."""
+class Predictions:
+    """Answers the requests to one model, in any form, with the threads that predict for it."""
 
     def __init__(
         self, model: ServedModel, limits: Limits, bodies: Bodies, observers: Observers, metrics: ModelMetrics
@@ -66,28 +66,41 @@ class Invocations:
         """Give the threads back; one that still predicts is not waited for."""
         self._lane.close()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, scope: Scope, receive: Receive, send: Send, form: Form, version: str | None = None) -> None:
+        """Read a request, predict, and send the answer.
+
+        Args:
+            scope: of the request.
+            receive: gives its body.
+            send: takes the answer.
+            form: in which it is asked and answered.
+            version: that its path names.
+        """
         began = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        content_type = headers.get(b"content-type", b"").decode("latin-1")
         body, answer, replica = b"", _NOTHING, None
         problem: Exception | None = None
         self._in_flight.inc()
         try:
             body = await self._bodies.read(scope, headers, receive)
-            replica = self._model.pick(headers, None)
-            answer = await self._answer(replica, content_type, body)
+            replica = self._model.pick(headers, version)
+            answer = await self._answer(replica, headers, body, form)
         except GoneError:
             return
         except (RefusedError, InvalidInputError, ModelFailedError) as error:
             if isinstance(error, ModelFailedError):
                 _log.exception("Request %s: the model failed", scope["request_id"])
             refused = error if isinstance(error, RefusedError) else RefusedError(400, "BAD_REQUEST", str(error))
-            await refuse(send, refused)
+            await _refuse(send, refused, form)
             status, problem = refused.status, error
         else:
             length = (b"content-length", b"%d" % len(answer.body))
-            await send({"type": "http.response.start", "status": 200, "headers": [*replica.headers, _JSON, length]})
+            start = {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [*replica.headers, *answer.headers, length],
+            }
+            await send(start)
             await send({"type": "http.response.body", "body": answer.body})
             status = 200
         finally:
@@ -99,9 +112,9 @@ class Invocations:
                     name=self._model.name,
                     replica=replica,
                     headers=headers,
-                    content_type=content_type,
+                    content_type=form.content_type(headers),
                     body=body,
-                    accept="",
+                    accept=_media_type(answer),
                     answer=answer.body,
                     status=status,
                     seconds=time.perf_counter() - began,
@@ -112,12 +125,30 @@ class Invocations:
                 )
             )
 
-    async def _answer(self, replica: Replica, content_type: str, body: bytes) -> Answer:
+    async def _answer(self, replica: Replica, headers: dict[bytes, bytes], body: bytes, form: Form) -> Answer:
         pace = replica.pace
         if not pace.quick(len(body)):
-            return await self._lane.run(replica.respond, content_type, body)
+            return await self._lane.run(_answered, replica, headers, body, form)
         began = time.perf_counter()
         try:
-            return replica.respond(content_type, body)
+            return _answered(replica, headers, body, form)
         finally:
             pace.took(time.perf_counter() - began)
+
+
+def _answered(replica: Replica, headers: dict[bytes, bytes], body: bytes, form: Form) -> Answer:
+    request = form.read(replica, headers, body)
+    return form.write(replica, request, replica.predict(request))
+
+
+async def _refuse(send: Send, refused: RefusedError, form: Form) -> None:
+    body = form.refusal(refused)
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in refused.headers.items()]
+    raw += [JSON, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": refused.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _media_type(answer: Answer) -> str:
+    """The media type of an answer; "" for JSON."""
+    return "" if answer.headers[0] == JSON else answer.headers[0][1].decode()
