@@ -16,12 +16,14 @@ import httpx
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from prefect_ml.deploying.container import Context, build_command, write_context
+from prefect_ml.deploying.container import Context, _refuse_other_files, build_command, write_context
 from prefect_ml.deploying.dockerfile import ENVIRONMENT, dockerfile
+from prefect_ml.deploying.kubernetes import manifests
 from prefect_ml.deploying.needs import needs_of
-from prefect_ml.errors import InvalidInputError, NotFoundError
+from prefect_ml.errors import CorruptArtifactError, InvalidInputError, NotFoundError
 from prefect_ml.models.digest import folder_digest
 from prefect_ml.models.folder import save_model
+from prefect_ml.models.lock import read_hashes
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
 
@@ -111,6 +113,20 @@ def test_the_last_stage_is_small_and_runs_as_nobody(context):
     assert "wheels" not in last
 
 
+def test_other_files_of_the_same_version_are_refused(model, context, tmp_path):
+    lock = (context / "requirements.lock").read_text()
+    _refuse_other_files(lock, model)
+    assert read_hashes(model)["numpy"]
+    other = shutil.copytree(model, tmp_path / "other")
+    text = (other / "pylock.toml").read_text()
+    digests = [found.removeprefix("sha256:") for found in read_hashes(model)["numpy"]]
+    for digest in digests:
+        text = text.replace(digest, "0" * 64)
+    (other / "pylock.toml").write_text(text)
+    with pytest.raises(CorruptArtifactError, match="other files of 'numpy'"):
+        _refuse_other_files(lock, other)
+
+
 def steps(context):
     """The commands of the first stage after uv is there, as they stand in the Dockerfile."""
     [line] = [line for line in (context / "Dockerfile").read_text().splitlines() if line.startswith("RUN uv venv")]
@@ -145,19 +161,44 @@ def test_what_the_image_starts_serves_over_a_socket(context, tmp_path):
 def answer_of(python, model, home):
     """Start what the image starts, as its user would be: with a home of its own and no other environment."""
     command = [python, "-m", "prefect_ml.deploying.inside", "serve", "--port", "0", "--", model]
-    environment = {"PREFECT_ML_HOME": str(home / "home"), "HOME": str(home), "PATH": os.environ["PATH"]}
+    environment = {
+        "PREFECT_ML_HOME": str(home / "home"),
+        "HOME": str(home),
+        "PATH": os.environ["PATH"],
+        "PREFECT_ML_SERVE_TOKEN": SECRET,
+    }
     process = subprocess.Popen(command, env=environment, cwd=home, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         assert line.startswith("Serving "), f"it ended with {process.wait(30)}"
         url = line.split(" at ")[1].strip()
-        assert httpx.get(f"{url}/ping").is_success
-        answer = httpx.post(f"{url}/invocations", json={"inputs": [[5.0]]}, timeout=30)
+        headers = {"authorization": f"Bearer {SECRET}"}
+        answer = httpx.post(f"{url}/invocations", json={"inputs": [[5.0]]}, headers=headers, timeout=30)
         assert answer.json()["predictions"] == pytest.approx([10.0])
+        probed(python, url.rpartition(":")[2], environment)
     finally:
         process.terminate()
         assert process.wait(40) == 0
         process.stdout.close()
+
+
+def probed(python, port, environment):
+    """The health check of the image and the readiness of Kubernetes say what is so, in the container's environment."""
+    found = dockerfile(python="3.12", uv="1.0")
+    alive = json.loads(re.search(r"CMD (\[.*\])\n", found)[1])[-1]
+    pods = manifests("/opt/model", image="linear:1", name="linear")
+    [pod] = [each["spec"]["template"]["spec"] for each in pods if each["kind"] == "Deployment"]
+    ready = pod["containers"][0]["readinessProbe"]["exec"]["command"][-1]
+
+    def ends(probe, env, at):
+        assert ":8080" in probe
+        command = [python, "-c", probe.replace(":8080", f":{at}")]
+        return subprocess.run(command, env=env, capture_output=True, check=False, timeout=60).returncode
+
+    assert ends(alive, {}, port) == 0
+    assert ends(alive, {}, 9) == 1
+    assert ends(ready, environment, port) == 0
+    assert ends(ready, environment | {"PREFECT_ML_SERVE_TOKEN": "another"}, port) == 1
 
 
 def test_names_are_never_options():

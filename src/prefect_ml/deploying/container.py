@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,8 +18,9 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from prefect_ml.deploying.dockerfile import LOCK_FILE, MODEL, WHEELS, dockerfile
 from prefect_ml.deploying.names import image_reference
 from prefect_ml.deploying.needs import extras_of, needs_of
-from prefect_ml.errors import ArtifactError, InvalidInputError, NotFoundError
+from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidInputError, NotFoundError
 from prefect_ml.models.digest import folder_digest
+from prefect_ml.models.lock import read_hashes
 from prefect_ml.models.mlmodel import read_info
 from prefect_ml.models.uv import find_uv, uv_environment
 from prefect_ml.registry.resolve import fetch, resolve, settled
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 _OURS = "prefect-ml"
 _ENGINES = ("docker", "podman")
 _SAID = 2000
+# A distribution in a lock, with all its hashes.
+_ENTRY = r"^{}==[^\n]*((?:\n +--hash=[^\n]*)+)"
 _WANTED_FILE = "requirements.in"
 
 
@@ -77,6 +81,7 @@ def write_context(
         InvalidInputError: the folder is not empty, or the model asks for what cannot be locked.
         NotFoundError: there is no such model, it does not say what it needs, or uv is not installed.
         ArtifactError: the files cannot be fetched, or uv finds no versions that go together.
+        CorruptArtifactError: files of the model, or of a distribution in the package index, are not what they were.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InvalidInputError(f"{str(output)!r} is there already; name a folder that is not.")
@@ -94,6 +99,7 @@ def write_context(
         shutil.copytree(model, folder / MODEL, copy_function=shutil.copyfile)
         ours = _ourselves(uv, folder / WHEELS, wheel, {*extras, *extras_of(info)})
         _lock(uv, folder, [*needs_of(folder / MODEL, folder / WHEELS), ours], python)
+        _refuse_other_files((folder / LOCK_FILE).read_text(), folder / MODEL)
         _readable(folder)
         if output.exists():
             output.rmdir()
@@ -182,6 +188,17 @@ def _lock(uv: str, folder: Path, wanted: list[str], python: str) -> None:
     target = ("--python", sys.executable, "--python-version", python, "--output-file", LOCK_FILE)
     _run(uv, "pip", "compile", *options, *target, "--", _WANTED_FILE, cwd=folder)
     (folder / _WANTED_FILE).unlink()
+
+
+def _refuse_other_files(lock: str, model: Path) -> None:
+    """What the index has now under a version is what it had when the model was saved, where its lock says what."""
+    for name, hashes in read_hashes(model).items():
+        found = re.search(_ENTRY.format(re.escape(name)), lock, re.MULTILINE)
+        if found is not None and set(hashes).isdisjoint(re.findall(r"--hash=(\S+)", found[1])):
+            raise CorruptArtifactError(
+                f"The package index has other files of {name!r} than when the model was saved; find out why, or save "
+                "the model again with what there is now."
+            )
 
 
 def _run(*command: str, cwd: Path | None = None) -> str:
