@@ -22,6 +22,7 @@ from prefect_ml.flowruns.telling import tell_events
 from prefect_ml.store import open_store
 from prefect_ml.store.prompts import PROMPT_TAG
 from prefect_ml.store.registry_tables import audit
+from served import TrackingServer
 
 DAY = 24 * 3600 * 1000
 
@@ -88,6 +89,32 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert event["event"] == "prefect-ml.model-version.created"
     labels = event["resource"]
     assert (labels["prefect-ml.model"], labels["prefect-ml.version"], labels["prefect-ml.kind"]) == (name, "1", "model")
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_on_postgresql_and_after_the_server_was_killed_all_is_told_once(postgres_url, tmp_path):
+    """The server that committed tells nobody any more; the next one does, and so does whoever else tells first."""
+    name = f"served-{uuid.uuid4().hex[:6]}"
+    url = str(PREFECT_API_URL.value())
+    with TrackingServer(tmp_path / "server", {"PREFECT_API_URL": url}, store=postgres_url) as server:
+        client = open_store(server.url)
+        versions(client, name, 3)
+        server.kill()
+        client.close()
+        server.start()
+        eventually(lambda: len(told(name)) == 3)
+        client = open_store(server.url)
+        client.create_model_version(name, "s3://models/3", artifact_digest="sha256:1")
+        client.close()
+        server.kill()
+    store = open_store(postgres_url)
+    with ThreadPoolExecutor(2) as tellers:
+        counts = [each.result() for each in [tellers.submit(tell_events, store, url) for _ in range(2)]]
+    assert set(counts) <= {0, 1}
+    assert tell_events(store, url) == 0
+    eventually(lambda: len(told(name)) == 4)
+    assert [event["payload"]["version"] for event in told(name)] == [1, 2, 3, 4]
+    store.close()
 
 
 @pytest.mark.usefixtures("prefect_api")

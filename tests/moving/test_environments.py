@@ -276,6 +276,22 @@ def two_servers(tmp_path_factory):
         yield there, here
 
 
+def started_by(copy_model, **asked):
+    """The flow run that a copy starts where a deployment asks for the alias; none of a worker takes it."""
+    from prefect.client.orchestration import get_client
+
+    from prefect_ml.flows.promote import promote_model
+
+    name = f"there-{uuid.uuid4().hex}"
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(promote_model), name=name)
+        told = copy_model(**asked | {"promotion": f"promote-model/{name}", "requester": "cara"})
+        started = client.read_flow_run(uuid.UUID(told["promotion"]["flow_run"]))
+        assert started.deployment_id == deployment
+        client.delete_deployment(deployment)
+    return started
+
+
 def test_the_flow_copies_between_two_servers_and_asks_there(prefect_api, two_servers, tmp_path, capsys):
     from prefect_ml.flows.copy_model import copy_model
 
@@ -306,6 +322,12 @@ def test_the_flow_copies_between_two_servers_and_asks_there(prefect_api, two_ser
     assert json.loads(capsys.readouterr().out)["complete"]
     [request] = here.list_requests(name="churn", status=RequestStatus.PENDING)
     assert (request.version, request.requester) == (1, "cora")
+    started = started_by(copy_model, **asked | {"promote_to": "challenger"})
+    assert started.parameters == {
+        "name": "churn", "version": 2, "alias": "challenger", "stage": None, "requester": "cara",
+        "tracking_server": blocks["two"],
+    }  # fmt: skip
+    assert started.parent_task_run_id is None, "a subflow could not be suspended"
     with pytest.raises(InvalidInputError, match="2 versions"):
         copy("models:/churn", **command)
     with pytest.raises(InvalidInputError, match="no TrackingServer block"):

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import Boolean, delete, insert, select, update
 
-from prefect_ml.entities import Decision, GateResult, Policy, RecordedGate, RequestStatus, Stage
+from prefect_ml.entities import Decision, GateResult, Policy, RecordedGate, RequestKind, RequestStatus, Stage
 from prefect_ml.errors import PromotionError, StaleRequestError, TamperedError
 from prefect_ml.store import open_store
 from prefect_ml.store.audit import hash_of
@@ -353,6 +353,21 @@ def test_a_decision_that_was_changed_moves_nothing(world):
     write(store, update(promotion_decisions).where(promotion_decisions.c.number == 1).values(decided_at=2**50))
     with pytest.raises(TamperedError, match=rf"The decision {ready}, 1 was changed: its decided_at"):
         move(store, ready)
+
+
+def test_what_only_seems_to_have_been_approved_once_is_no_way_back(world):
+    store, ready, _ = world
+    move(store, ready)
+    second = ask(store, 2)
+    for who in ("ann", "cem"):
+        decide(store, second, who)
+    move(store, second)
+    back = {"kind": RequestKind.ROLLBACK, "reason": "it drifts", "evidence": []}
+    write(store, stored(promotion_requests, ready).values(requester="eve"))
+    with pytest.raises(TamperedError, match="its requester is 'eve'"):
+        ask(store, 1, **back)
+    write(store, stored(promotion_requests, ready).values(requester="bob"))
+    assert store.get_request(ask(store, 1, **back)).status is RequestStatus.PENDING
 
 
 def test_an_alias_that_was_changed_does_not_go_back(world):

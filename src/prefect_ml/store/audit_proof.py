@@ -30,14 +30,15 @@ _PAGE = 200
 _NO_END = 2**63 - 1
 
 
-def refuse_unproven(connection: Connection, row: Row[Any]) -> None:
-    """Refuse to carry out a request that the audit log does not say was made and approved like this.
+def refuse_unproven(connection: Connection, row: Row[Any], status: RequestStatus = RequestStatus.APPROVED) -> None:
+    """Refuse to rest on a request that the audit log does not say was made, and approved, like this.
 
     Costs as many rows of the log as were written about the alias since the request was made.
 
     Args:
         connection: of the transaction that moves the alias.
         row: of the request.
+        status: that it has to have by the log: APPROVED to be carried out, PROMOTED when it was.
 
     Raises:
         TamperedError: the request, its evidence, its policy or the log was changed by other means.
@@ -53,7 +54,7 @@ def refuse_unproven(connection: Connection, row: Row[Any]) -> None:
     compare(promotion_requests, [made], requests_of(connection, [made]))
     compare(promotion_decisions, decided, decisions_of(connection, decided))
     last = next(turn for entry in entries if (turn := entry.turn()))
-    if last.after != RequestStatus.APPROVED:
+    if last.after != status:
         raise _unproven(row, f"the log tells last that it is {last.after}")
     rules = _policy(connection, row, saved)
     approving = _approving(decided, rules, row.requester)

@@ -17,7 +17,7 @@ from prefect_ml.errors import (
     StaleRequestError,
 )
 from prefect_ml.store.aliases import Stages, existing_alias, move_alias, record_move
-from prefect_ml.store.audit_proof import refuse_unmoved
+from prefect_ml.store.audit_proof import refuse_unmoved, refuse_unproven
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.evidence import recorded_gates, trial_key
 from prefect_ml.store.names import check_text
@@ -208,11 +208,14 @@ def _touched(connection: Connection, name: str, current: Row[Any]) -> list[str]:
 
 
 def _refuse_never_approved(connection: Connection, name: str, alias: str, target: Row[Any]) -> None:
-    """Under protection, an alias goes back only to what was approved for it as it is."""
+    """Under protection, an alias goes back only to what was approved for it as it is, by the audit log too."""
     asked = promotion_requests.c
-    query = select(asked.id).where(asked.name == name, asked.alias == alias, asked.version == target.version)
+    query = select(promotion_requests).where(asked.name == name, asked.alias == alias, asked.version == target.version)
     query = query.where(asked.kind == RequestKind.PROMOTION, asked.status == RequestStatus.PROMOTED)
-    if connection.execute(query.where(asked.artifact_digest == target.artifact_digest).limit(1)).first() is None:
+    query = query.where(asked.artifact_digest == target.artifact_digest).order_by(asked.id.desc()).limit(1)
+    if (row := connection.execute(query).first()) is not None:
+        refuse_unproven(connection, row, RequestStatus.PROMOTED)
+    else:
         raise PromotionError(
             f"Version {target.version} of model {name!r} was never approved for the protected alias {alias!r}, so the "
             f"alias does not go back to it. Request a promotion: prefect-ml promote {name} {target.version} "
