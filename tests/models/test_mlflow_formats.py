@@ -27,12 +27,15 @@ FOLDERS = [
     for file in sorted(KEPT.glob("*/*/MLmodel"))
     if SECTIONS & yaml.safe_load(file.read_text())["flavors"].keys()
 ]
-PICKLED = {"lightgbm_classifier", "sklearn_cloudpickle", "sklearn_pickle", "statsmodels_glm", "statsmodels_ols"}
+PICKLED = {
+    "lightgbm_classifier", "sklearn_cloudpickle", "sklearn_own_code", "sklearn_pickle", "statsmodels_glm",
+    "statsmodels_ols",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def opened():
-    command = [sys.executable, str(HERE / "without_mlflow.py"), *map(str, FOLDERS)]
+    command = [sys.executable, "-B", str(HERE / "without_mlflow.py"), *map(str, FOLDERS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     answer = json.loads(done.stdout)

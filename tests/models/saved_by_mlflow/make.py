@@ -16,6 +16,7 @@ is large and the same in both.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -80,6 +82,33 @@ def sklearn_cloudpickle(path: str) -> Any:
 def sklearn_pickle(path: str) -> Any:
     mlflow.sklearn.save_model(pipeline(), path, serialization_format="pickle", **PLAIN)
     return mixed()[0]
+
+
+DOUBLING = """\
+from sklearn.preprocessing import StandardScaler
+
+
+class Doubling(StandardScaler):
+    def transform(self, data):
+        return super().transform(data) * 2
+"""
+
+
+@saved("classic")
+def sklearn_own_code(path: str) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "kept_doubling.py"
+        file.write_text(DOUBLING)
+        sys.path.append(folder)
+        module = importlib.import_module("kept_doubling")
+        x, y = numbers()
+        model = make_pipeline(module.Doubling(), LogisticRegression()).fit(x, y)
+        format_ = {"serialization_format": "cloudpickle"}
+        mlflow.sklearn.save_model(model, path, code_paths=[str(file)], **format_, **PLAIN)
+    return x
 
 
 if NEW:
