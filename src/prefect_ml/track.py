@@ -77,8 +77,8 @@ def track(
         autolog: whether training libraries record by themselves in these runs, or which of them ("sklearn", …);
             None leaves it to `prefect_ml.autolog`.
         enabled: False leaves this flow untracked even where every flow is tracked.
-        wrapper: whether the flow only runs other code: then neither its parameters nor its own source and packages
-            are those of its runs.
+        wrapper: whether the flow only runs other code: then its parameters, its source, its packages and the numbers
+            that it returns are not those of its runs.
 
     Raises:
         InvalidInputError: a tag's name that the store refuses, a library that autolog does not know, or something

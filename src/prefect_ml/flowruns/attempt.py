@@ -27,6 +27,7 @@ class Execution:
 
     def __init__(self, options: Options, function: Callable[..., Any]) -> None:
         self.run: ActiveRun | None = None
+        self._options = options
         self._context = FlowRunContext.get()
         if self._context is None or self._context.flow_run is None or self._context.flow is None:
             return
@@ -69,7 +70,7 @@ class Execution:
             return
         self._note(STATUS.get(value.type, RunStatus.FINISHED) if isinstance(value, State) else RunStatus.FINISHED)
         with harmless("The numbers that this flow returned cannot be recorded"):
-            if numbers := _numbers(value):
+            if not self._options.wrapper and (numbers := _numbers(value)):
                 self.run.log_metrics(numbers)
         if isinstance(value, State):
             if value.is_cancelled():  # no hook is called for a state that the flow itself returns

@@ -1,0 +1,152 @@
+"""Projects on a work pool of processes: a real Prefect server, a worker, and the command that people type."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))
+from orchestrator import until
+from prefect_ml.store import open_store
+
+COMMAND = Path(sys.executable).with_name("prefect-ml")
+POOL = "projects"
+
+
+@pytest.fixture(scope="module")
+def place(orchestrator, tmp_path_factory):
+    """The environment of the command and of the worker: one store, one Prefect server."""
+    home = tmp_path_factory.mktemp("projects")
+    given = {
+        "PREFECT_ML_HOME": str(home),
+        "PREFECT_ML_SYSTEM_METRICS_INTERVAL": "0",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    }
+    orchestrator.start_worker(POOL, given)
+    return {**orchestrator.environment, **given}
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder that is in no repository."""
+    (tmp_path / "pyproject.toml").write_text(
+        dedent("""
+            [tool.prefect-ml.entry-points.main]
+            command = "python train.py --alpha {alpha}"
+            parameters = { alpha = "float" }
+
+            [tool.prefect-ml.entry-points.slow]
+            command = "python slow.py {file}"
+            parameters = { file = "uri" }
+        """)
+    )
+    (tmp_path / "train.py").write_text(
+        dedent("""
+            import sys
+            from pathlib import Path
+            import prefect_ml as ml
+            ml.log_metric("alpha", float(sys.argv[2]))
+            print("from", Path.cwd())
+        """)
+    )
+    (tmp_path / "slow.py").write_text(
+        dedent("""
+            import os, subprocess, sys, time
+            from pathlib import Path
+            other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+            Path(sys.argv[1]).write_text(f"{os.getpid()} {other.pid}")
+            time.sleep(600)
+        """)
+    )
+    return tmp_path
+
+
+def run(place, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "run", *arguments, "--work-pool", POOL, "--json"],
+        env=place, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_folder_goes_to_the_pool_as_a_bundle(orchestrator, place, project):
+    done = run(place, str(project), "-P", "alpha=0.5")
+    assert done.returncode == 0, done.stdout + done.stderr + orchestrator.logs()
+    told = json.loads(done.stdout)
+    store = open_store(f"sqlite:///{place['PREFECT_ML_HOME']}/store.db")
+    found = until(lambda: (each := store.get_run(told["run_id"])).status == "FINISHED" and each, "the end of the run")
+    assert (found.params, found.metrics) == ({"alpha": "0.5"}, {"alpha": 0.5})
+    assert found.tags["prefect_ml.project.uri"] == f"bundle:sha256:{found.tags['prefect_ml.project.bundle']}"
+    logged = {"logs": {"flow_run_id": {"any_": [told["flow_run"]]}}}
+
+    def shown():
+        return [each for each in orchestrator.api.post("/logs/filter", logged) if each["message"].startswith("from /")]
+
+    [line] = until(shown, "the line of the command in Prefect's log")
+    assert str(project) not in line["message"], "it ran in a copy of its own"
+    store.close()
+
+
+def test_what_is_wrong_is_said_before_anything_is_sent(place, project):
+    done = run(place, str(project))
+    assert (done.returncode, "give alpha" in done.stderr) == (1, True), done.stderr
+    done = run(place, str(project), "-e", "none")
+    assert (done.returncode, "main, slow" in " ".join(done.stderr.split())) == (1, True), done.stderr
+
+
+def test_a_cancelled_run_leaves_no_process(orchestrator, place, project, tmp_path):
+    file = tmp_path / "pids"
+    done = run(place, str(project), "-e", "slow", "-P", f"file={file}", "--no-wait")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    pids = [int(pid) for pid in until(lambda: file.exists() and file.read_text().split(), "the start", 120)]
+    assert all(alive(pid) for pid in pids)
+    cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    orchestrator.api.post(f"/flow_runs/{told['flow_run']}/set_state", cancelling)
+    until(lambda: not any(alive(pid) for pid in pids), "the end of all processes")
+    path = f"/flow_runs/{told['flow_run']}"
+    until(lambda: orchestrator.api.get(path)["state"]["type"] == "CANCELLED", "the cancelled flow run")
+    store = open_store(f"sqlite:///{place['PREFECT_ML_HOME']}/store.db")
+    until(lambda: store.get_run(told["run_id"]).status == "KILLED", "the end of the run")
+    store.close()
+
+
+@pytest.mark.long
+def test_a_killed_worker_neither_stops_nor_repeats_what_runs(orchestrator, place, project, tmp_path):
+    file = tmp_path / "pids"
+    (project / "slow.py").write_text(
+        dedent("""
+            import sys, time
+            from pathlib import Path
+            import prefect_ml as ml
+            with open(sys.argv[1], "a") as stream:
+                stream.write("started\\n")
+            time.sleep(15)
+            ml.log_metric("done", 1)
+        """)
+    )
+    told = json.loads(run(place, str(project), "-e", "slow", "-P", f"file={file}", "--no-wait").stdout)
+    until(file.exists, "the start", 120)
+    orchestrator.kill_worker(POOL)
+    time.sleep(2)
+    orchestrator.restart_worker(POOL)
+    path = f"/flow_runs/{told['flow_run']}"
+    until(lambda: orchestrator.api.get(path)["state"]["type"] == "COMPLETED", "the end of the flow run", 120)
+    assert file.read_text() == "started\n"
+    store = open_store(f"sqlite:///{place['PREFECT_ML_HOME']}/store.db")
+    assert store.get_run(told["run_id"]).metrics == {"done": 1.0}
+    store.close()
