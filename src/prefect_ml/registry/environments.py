@@ -21,6 +21,7 @@ from prefect_ml.models.digest import SIGNATURE_FILE
 from prefect_ml.models.environment import REQUIREMENTS_FILE
 from prefect_ml.models.process_group import run_until
 from prefect_ml.models.uv import find_uv, uv_environment
+from prefect_ml.registry.kept import COMPLETE, forget_unused, noted
 
 # What our own loader imports before it loads anything; the model's pins come first.
 _LOADER = ("pydantic", "pydantic-settings", "pyyaml")
@@ -106,9 +107,10 @@ def build_environment(
     )
     key = "\n".join([interpreter, platform.platform(), str(builds), *lines])
     target = cache / "environments" / hashlib.sha256(key.encode()).hexdigest()
-    if not (target / "complete").is_file():
+    if not noted(target):
         _build(uv, target, interpreter, lines, builds=builds, until=until)
-    return target / "bin" / "python", (target / "complete").read_text().splitlines()
+        forget_unused(target.parent)
+    return target / "bin" / "python", (target / COMPLETE).read_text().splitlines()
 
 
 def _build(uv: str, target: Path, interpreter: str, lines: Sequence[str], *, builds: bool, until: float) -> None:
@@ -125,11 +127,11 @@ def _build(uv: str, target: Path, interpreter: str, lines: Sequence[str], *, bui
         _uv(install, env, target.parent, until)
         frozen = _uv([uv, "pip", "freeze", "--python", python], env, target.parent, until)
         installed = [line for line in frozen.splitlines() if "==" in line or " @ " in line]
-        (partial / "complete").write_text("\n".join(installed))
+        (partial / COMPLETE).write_text("\n".join(installed))
         partial.replace(target)
     except OSError as error:
         # Another process may have been faster.
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not (target / "complete").is_file():
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not (target / COMPLETE).is_file():
             raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -16,6 +16,7 @@ from prefect_ml.artifacts.names import resolve, split_name
 from prefect_ml.artifacts.open import local_path
 from prefect_ml.errors import CorruptArtifactError, InvalidInputError, NotFoundError
 from prefect_ml.registry.gate import Text
+from prefect_ml.registry.kept import forget_unused, noted
 from prefect_ml.settings import Settings
 from prefect_ml.store.contract import Store
 from prefect_ml.store.places import open_place
@@ -64,7 +65,7 @@ def fetch_set(wanted: EvaluationSet, store: Store, settings: Settings) -> Path:
         CorruptArtifactError: what is there has another digest.
     """
     kept = _kept(wanted, settings)
-    if kept.is_file() and _digest(kept) == wanted.digest:
+    if noted(kept) and _digest(kept) == wanted.digest:
         return kept
     found = current_set(wanted, store, settings)
     if found.digest != wanted.digest:
@@ -92,6 +93,7 @@ def current_set(wanted: EvaluationSet, store: Store, settings: Settings) -> Eval
             raise NotFoundError(f"The evaluation set {wanted.uri!r} is no file; name one.")
         found = wanted.model_copy(update={"digest": _digest(copy)})
         copy.replace(_kept(found, settings))
+        forget_unused(folder)
     finally:
         if copy.is_dir():
             shutil.rmtree(copy)
