@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.serving.app import build_app
-from prefect_ml.serving.predictions import Limits
 from prefect_ml.serving.opening import opened_models
+from prefect_ml.serving.predictions import Limits
 from prefect_ml.serving.server import observers_of
 from prefect_ml.serving.wanted import wanted_models
 from prefect_ml.settings import Settings
@@ -64,7 +64,8 @@ def deployment(
     }
     if "autoscaling_config" in options:
         del chosen["num_replicas"]
-    return serve.deployment(serve.ingress(build)(), **{**chosen, **options}).bind()
+    made: Any = serve.deployment(serve.ingress(build)())  # Ray's types tell of the decorator alone
+    return made.options(**{**chosen, **options}).bind()
 
 
 class Replica:
