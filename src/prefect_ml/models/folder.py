@@ -16,7 +16,10 @@ from prefect_ml.artifacts.durable import make_folder, sync_folder
 from prefect_ml.errors import AlreadyExistsError, InvalidInputError, PrefectMLError
 from prefect_ml.models.environment import CONDA_FILE, PYTHON_ENV_FILE, write_environment
 from prefect_ml.models.example import read_example, write_example
+from prefect_ml.models.flavors.code import CodeFlavor
 from prefect_ml.models.flavors.contract import TracingFlavor
+from prefect_ml.models.flavors.pyfunc import PyfuncFlavor
+from prefect_ml.models.flavors.python import PythonFlavor
 from prefect_ml.models.flavors.table import flavor_for, flavor_of
 from prefect_ml.models.infer import data_kind
 from prefect_ml.models.mlmodel import ModelInfo, read_info, write_info
@@ -94,6 +97,7 @@ def save_model(
         frames = {"pandas"} if data_kind(input_example) in ("frame", "series") else set()
         write_environment(partial, written.modules | frames)
         about = None
+        signature = signature or written.signature
         if input_example is not None:
             signature = signature or Signature.infer(input_example)
             about = write_example(partial, input_example)
@@ -133,7 +137,8 @@ def load_model(
     trust = trust_in(folder, origin, trusted_origins, trusted_signers)
     info = read_info(folder)
     flavor = flavor_of(info.flavors)
-    make_importable(folder, trust)
+    if not isinstance(flavor, (PythonFlavor, CodeFlavor, PyfuncFlavor)):  # these import a model's own code apart
+        make_importable(folder, trust)
     native = flavor.load(folder, info.flavors[flavor.name], trust)
     return LoadedModel(native, info, folder, flavor)
 

@@ -7,8 +7,12 @@ stands in a model folder can widen that.
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import pickle
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,7 +21,7 @@ from prefect_ml.errors import ArtifactError, UntrustedModelError
 from prefect_ml.models.signing import is_trusted, signed_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -60,7 +64,9 @@ def trust_in(folder: Path, origin: str, trusted_origins: Sequence[str], trusted_
     return Trust(origin, tuple(trusted_origins), is_trusted(signed_by(folder), trusted_signers))
 
 
-def unpickle(path: Path, trust: Trust, find: Callable[[str, str], Any] | None = None) -> Any:
+def unpickle(
+    path: Path, trust: Trust, find: Callable[[str, str], Any] | None = None, *, compression: str | None = None
+) -> Any:
     """The object in a pickle or cloudpickle file of a trusted origin.
 
     Args:
@@ -68,15 +74,19 @@ def unpickle(path: Path, trust: Trust, find: Callable[[str, str], Any] | None = 
         trust: what the operator says of where it came from.
         find: gives the object that a module and a name mean; it raises LookupError for those that it leaves to the
             installed modules.
+        compression: "lzma", "bzip2" or "gzip", as MLflow names them; None for none.
 
     Raises:
         UntrustedModelError: the origin is not trusted; the file was not opened.
         ArtifactError: the file is damaged, or needs a module that is not installed.
     """
     trust.require(f"the pickle {path.name!r}")
+    opened = _COMPRESSIONS.get(compression or "")
+    if opened is None:
+        raise ArtifactError(f"The pickle {path.name!r} is compressed by {compression!r}, which is not known here.")
     with open_to_read(path) as stream:
         try:
-            return _Unpickler(stream, find).load()
+            return _Unpickler(opened(stream), find).load()
         except Exception as error:
             raise ArtifactError(f"The pickle {path.name!r} of {trust.origin!r} cannot be loaded: {error!r}.") from error
 
@@ -96,7 +106,8 @@ def unpickle_torch(path: Path, trust: Trust) -> Any:
     with open_to_read(path) as stream:
         try:
             if _is_script(stream):
-                return torch.jit.load(stream, map_location="cpu")
+                load_script: Callable[..., Any] = torch.jit.load
+                return load_script(stream, map_location="cpu")
             return torch.load(stream, map_location="cpu", weights_only=False)
         except Exception as error:
             raise ArtifactError(f"The pickle {path.name!r} of {trust.origin!r} cannot be loaded: {error!r}.") from error
@@ -128,6 +139,14 @@ def _is_script(stream: BinaryIO) -> bool:
             script = any(name.endswith("/constants.pkl") for name in archive.namelist())
     stream.seek(0)
     return script
+
+
+_COMPRESSIONS: dict[str, Callable[[Any], Any]] = {
+    "": lambda stream: stream,
+    "lzma": lzma.open,
+    "bzip2": bz2.open,
+    "gzip": gzip.open,
+}
 
 
 class _Unpickler(pickle.Unpickler):

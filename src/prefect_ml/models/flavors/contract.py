@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
+    from prefect_ml.models.signature import Signature
     from prefect_ml.models.trust import Trust
 
 
@@ -22,12 +23,13 @@ class FlavorInfo:
     """What a flavor wrote: its section of the MLmodel file, how MLflow's pyfunc opens it, what it needs.
 
     `pyfunc` is None when the model has nothing to predict with; `modules` are top-level modules that must be
-    installed.
+    installed. `signature` is what the flavor knows of it by itself, for example from type hints.
     """
 
     conf: Mapping[str, Any]
     pyfunc: Mapping[str, Any] | None
     modules: AbstractSet[str] = field(default_factory=frozenset)
+    signature: Signature | None = None
 
 
 class Flavor(Protocol):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_ml.errors import ArtifactError, InvalidInputError
 from prefect_ml.models.flavors.added import added_flavors
 from prefect_ml.models.flavors.catboost import CatboostFlavor
+from prefect_ml.models.flavors.code import CodeFlavor
 from prefect_ml.models.flavors.keras import KerasFlavor
 from prefect_ml.models.flavors.lightgbm import LightgbmFlavor
 from prefect_ml.models.flavors.onnx import OnnxFlavor
@@ -34,6 +35,7 @@ _BUILT_IN: tuple[Flavor, ...] = (
     TransformersFlavor(),
     KerasFlavor(),  # on PyTorch, its models are modules of PyTorch's, too
     TorchFlavor(),
+    CodeFlavor(),
     PythonFlavor(),
 )
 _FOREIGN = PyfuncFlavor()

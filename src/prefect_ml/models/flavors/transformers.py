@@ -25,7 +25,7 @@ _AUTO = {
     "processor": "AutoProcessor",
 }
 # Nothing is fetched, and no code is taken from the folder.
-_OFFLINE = {"local_files_only": True, "trust_remote_code": False}
+_OFFLINE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 class TransformersFlavor:
@@ -84,7 +84,7 @@ class TransformersFlavor:
         if not safe:
             trust.require(f"the pickled weights in {weights.name!r}")
         try:
-            model = model_class.from_pretrained(weights, use_safetensors=safe, **_OFFLINE)
+            model: Any = model_class.from_pretrained(weights, use_safetensors=safe, **_OFFLINE)
             model.to(_dtype(conf.get("torch_dtype")) or model.dtype)
             parts = {name: _part(folder, name, conf) for name in _PARTS if f"{name}_type" in conf}
             return transformers.pipeline(task=conf.get("task"), model=model, **parts, trust_remote_code=False)
@@ -126,7 +126,7 @@ def _part(folder: Path, name: str, conf: Mapping[str, Any]) -> Any:
     import transformers  # noqa: PLC0415 - only for models of Transformers
 
     own = getattr(transformers, str(conf[f"{name}_type"]), None)
-    class_ = own if hasattr(own, "from_pretrained") else getattr(transformers, _AUTO[name])
+    class_: Any = own if hasattr(own, "from_pretrained") else getattr(transformers, _AUTO[name])
     return class_.from_pretrained(resolve(folder, f"{_COMPONENTS}/{name}"), **_OFFLINE)
 
 
