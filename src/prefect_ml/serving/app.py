@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import asynccontextmanager
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from prefect_ml.http.rate import Rate
 from prefect_ml.http.refusal import RefusedError, refuse
 from prefect_ml.http.request_log import RequestLog
 from prefect_ml.serving.forms import SCORING
+from prefect_ml.serving.kserve import KSERVE
+from prefect_ml.serving.kserve_routes import kserve_routes
 from prefect_ml.serving.metrics import ModelMetrics
 from prefect_ml.serving.observing import Counting, Observers
 from prefect_ml.serving.predictions import Limits, Predictions
@@ -29,9 +32,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from prefect_ml.serving.forms import Form
     from prefect_ml.serving.picking import ServedModels
     from prefect_ml.settings import Settings
 
+_VERSIONED = re.compile(r"/v2/models/(?P<name>[^/]+)/versions/(?P<version>[^/]+)/infer")
 _ALLOW = {"Allow": "POST"}
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
@@ -96,16 +101,25 @@ class Front:
     def __init__(self, models: ServedModels, predictions: Mapping[str, Predictions], pages: FastAPI) -> None:
         self._pages = pages
         self._predictions = predictions
-        self._direct = {
+        self._direct: dict[str, tuple[str, Predictions, Form]] = {
             f"/models/{name}/invocations": ("/models/{name}/invocations", each, SCORING)
             for name, each in predictions.items()
+        }
+        self._direct |= {
+            f"/v2/models/{name}/infer": ("/v2/models/{name}/infer", each, KSERVE) for name, each in predictions.items()
         }
         self._direct["/invocations"] = ("/invocations", predictions[models.first.name], SCORING)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         direct = self._direct.get(scope["path"]) if scope["type"] == "http" else None
         if direct is None:
-            await self._pages(scope, receive, send)
+            versioned = _VERSIONED.fullmatch(scope["path"]) if scope["type"] == "http" else None
+            if versioned is None or scope["method"] != "POST" or versioned["name"] not in self._predictions:
+                await self._pages(scope, receive, send)
+                return
+            scope["route_template"] = "/v2/models/{name}/versions/{version}/infer"
+            predictions = self._predictions[versioned["name"]]
+            await predictions.answer(scope, receive, send, KSERVE, versioned["version"])
             return
         scope["route_template"], predictions, form = direct
         if scope["method"] == "POST":
@@ -145,6 +159,7 @@ def _pages(models: ServedModels, numbers: Callable[[], tuple[bytes, str]]) -> Fa
     async def unknown(name: str) -> None:
         models.named(name)
 
+    app.include_router(kserve_routes(models))
     return app
 
 

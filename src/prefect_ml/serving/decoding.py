@@ -80,6 +80,14 @@ class Decoder:
         except RecursionError as error:
             raise InvalidInputError("Invalid input. The body is nested too deeply; flatten it.") from error
 
+    def of_tensors(self, tensors: Mapping[str, Any]) -> Any:
+        """The data of arrays by name, for the model's signature.
+
+        Raises:
+            InvalidInputError: the model has columns, and these arrays are none.
+        """
+        return self._layout.of_tensors(tensors)
+
     def _json(self, content: Any) -> Request:
         if not isinstance(content, dict):
             raise InvalidInputError(f"Invalid input. {_required()}. Received {_kind(content)}.")

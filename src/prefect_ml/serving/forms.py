@@ -52,8 +52,8 @@ class Form(Protocol):
             RefusedError: it asks for what is not supported.
         """
 
-    def write(self, replica: Replica, request: Request, predictions: Any) -> Answer:
-        """The answer.
+    def write(self, name: str, replica: Replica, request: Request, predictions: Any) -> Answer:
+        """The answer; `name` is the one under which the model is served.
 
         Raises:
             ModelFailedError: the model predicts something that this form cannot hold.
@@ -76,7 +76,7 @@ class ScoringForm:
             request.accept = accepted(accept)
         return request
 
-    def write(self, replica: Replica, request: Request, predictions: Any) -> Answer:  # noqa: ARG002  of the protocol
+    def write(self, name: str, replica: Replica, request: Request, predictions: Any) -> Answer:  # noqa: ARG002  theirs
         rows = count_rows(request.data)
         if not request.accept:
             return Answer(encode(predictions, bare=request.bare), rows)

@@ -128,17 +128,16 @@ class Predictions:
     async def _answer(self, replica: Replica, headers: dict[bytes, bytes], body: bytes, form: Form) -> Answer:
         pace = replica.pace
         if not pace.quick(len(body)):
-            return await self._lane.run(_answered, replica, headers, body, form)
+            return await self._lane.run(self._answered, replica, headers, body, form)
         began = time.perf_counter()
         try:
-            return _answered(replica, headers, body, form)
+            return self._answered(replica, headers, body, form)
         finally:
             pace.took(time.perf_counter() - began)
 
-
-def _answered(replica: Replica, headers: dict[bytes, bytes], body: bytes, form: Form) -> Answer:
-    request = form.read(replica, headers, body)
-    return form.write(replica, request, replica.predict(request))
+    def _answered(self, replica: Replica, headers: dict[bytes, bytes], body: bytes, form: Form) -> Answer:
+        request = form.read(replica, headers, body)
+        return form.write(self._model.name, replica, request, replica.predict(request))
 
 
 async def _refuse(send: Send, refused: RefusedError, form: Form) -> None:

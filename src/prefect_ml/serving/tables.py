@@ -30,6 +30,11 @@ _PLAIN = {
 # Below this a double holds every integer; the next one above it would be rounded to it.
 _EXACT = 2.0**53
 _SHOWN = 5
+# The dtypes whose values another one holds without loss.
+_EXACTLY = {
+    "float64": frozenset({"float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32"}),
+    "int64": frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"}),
+}
 
 
 class Layout:
@@ -109,6 +114,36 @@ class Layout:
 
         return np.column_stack([column.to_numpy() for column in table.columns])
 
+    def of_tensors(self, tensors: Mapping[str, Any]) -> Any:
+        """The data of arrays by name: of columns, each of shape (rows,) or (rows, 1), or a single (rows, columns).
+
+        Raises:
+            SignatureError: the model has columns, and these arrays are none.
+        """
+        if not self.columns:
+            return dict(tensors) if self.names or len(tensors) != 1 else next(iter(tensors.values()))
+        names = self._keys or [str(at) for at in range(len(self.columns))]
+        alone = next(iter(tensors.values()))
+        if (
+            len(tensors) == 1
+            and alone.shape[1:] == (len(names),)
+            and (len(names) > 1 or next(iter(tensors)) not in names)
+        ):
+            columns = {name: alone[:, at] for at, name in enumerate(names)}
+        else:
+            columns = {name: _flat(array, name) for name, array in tensors.items()}
+        if len({len(column) for column in columns.values()}) > 1:
+            raise SignatureError("The columns have different numbers of rows; send one value of each for a row.")
+        if self._as_matrix and columns.keys() == set(names):
+            dtype = _PLAIN[str(self._types[0])][1]
+            if all(column.dtype.name in _EXACTLY[dtype] for column in columns.values()):
+                import numpy as np  # noqa: PLC0415 - only where arrays are made
+
+                return np.column_stack([columns[name] for name in names]).astype(dtype, copy=False)
+        import pandas as pd  # noqa: PLC0415 - only for a model that takes tables
+
+        return pd.DataFrame(columns)
+
     def _frame_of_records(self, records: Sequence[Mapping[str, Any]]) -> Any:
         try:
             return self._frame([[record[name] for name in self._keys] for record in records])
@@ -151,6 +186,12 @@ class Layout:
             if parts[position] is None:
                 return None
         return parts
+
+
+def _flat(array: Any, name: str) -> Any:
+    if array.ndim == 1 or array.shape[1:] == (1,):
+        return array.reshape(-1)
+    raise SignatureError(f"Column {name[:60]!r} has the shape {list(array.shape)}; send one value for each row.")
 
 
 def _array(values: Iterable[Any], type_: str) -> Any:
