@@ -56,7 +56,7 @@ def fit_series(column: Column, series: Any) -> Any:
             raise Mismatch(type_, None)
         wanted = _NULLABLE.get(type_, wanted)
     if kind == "M" or str(series.dtype) in (wanted, _NULLABLE.get(type_)):
-        return series  # datetimes of any unit and zone, as MLflow takes them
+        return series  # datetimes of any unit and any zone
     converted = series.astype(wanted)
     _refuse_loss(series, converted, type_)
     return converted
