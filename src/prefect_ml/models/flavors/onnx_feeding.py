@@ -72,7 +72,7 @@ def _by_name(data: Any, names: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _fitted(values: Any, wanted: Any) -> Any:
-    """Numbers become the numbers that are wanted, unless digits before the point could be lost."""
+    """Numbers become the floats that are wanted, with fewer digits if need be; integers only of types that fit."""
     import numpy as np  # noqa: PLC0415 - comes with onnxruntime
 
     dtype = np.dtype(_DTYPES[wanted.type]) if wanted.type in _DTYPES else None
