@@ -57,11 +57,11 @@ def test_what_replicas_counted_is_added_up_for_one_revision():
         replica("b", 2, requests=5, errors=2, seconds={"3": 1, "4": 2}, predictions={"t:y": 4}),
         replica("c", 1, requests=100, errors=100),
     ]
-    traffic = traffic_of(found, "models:/m/1", 2)
+    traffic = traffic_of(found, ["models:/m/1"], 2)
     assert (traffic.requests, traffic.errors, traffic.error_rate) == (15, 3, 0.2)
     assert (traffic.seconds, traffic.predictions) == ({"3": 10, "4": 2}, {"t:x": 4, "t:y": 4})
     assert (traffic.compared, traffic.differing) == (3, 2)
-    nothing = traffic_of(found, "models:/m/9", 2)
+    nothing = traffic_of(found, ["models:/m/9"], 2)
     assert (nothing.requests, nothing.error_rate, nothing.p95) == (0, 0.0, None)
 
 

@@ -99,7 +99,7 @@ def test_requests_go_by_the_revision_in_force(store, version, serving_process):
         # what was counted is in the store, of the shadow as well
         def counted():
             found = store.list_endpoint_replicas("live")
-            traffic = {each.uri: traffic_of(found, each.uri, 2) for each in split}
+            traffic = {each.uri: traffic_of(found, [each.uri], 2) for each in split}
             compared = traffic["models:/linear/3"].compared
             return traffic if sum(t.requests for t in traffic.values()) == 226 + compared and compared else None
 
@@ -114,7 +114,7 @@ def test_requests_go_by_the_revision_in_force(store, version, serving_process):
         before = traffic["models:/linear/2"].requests
         store.set_alias("linear", "champion", three)
         until(lambda: {ask(client)[0] for _ in range(20)} == {"2", "3"})
-        assert traffic_of(store.list_endpoint_replicas("live"), "models:/linear/2", 2).requests >= before
+        assert traffic_of(store.list_endpoint_replicas("live"), ["models:/linear/2"], 2).requests >= before
 
         store.delete_endpoint("live")
         gone = until(lambda: (a := client.post("/invocations", content=BODY, headers=HEADERS)).status_code == 404 and a)

@@ -168,6 +168,13 @@ def test_only_approved_versions_answer_where_the_endpoint_uses_a_protected_alias
     change(to(1))  # it is at the alias
     with pytest.raises(ProtectedError):
         change(to(3))
+    # what answered before may again, so that a policy takes nothing away, and a rollback finds its way
+    model.create_endpoint("early", [to(3)])
+    protect(model, "champion", "endpoint.early")
+    model.change_endpoint("early", [to(3), to(4, 0, shadow=True)], expected_revision=1)
+    with pytest.raises(ProtectedError):
+        model.change_endpoint("early", [to(3, 50), to(4, 50)], expected_revision=2)
+    assert model.roll_back_endpoint("early", to_revision=1, expected_revision=2, reason="bad").routes == (to(3),)
     model.set_alias("churn", "free", 3)
     with pytest.raises(ProtectedError, match="no policy protects the alias 'free'"):
         change(at("free"))

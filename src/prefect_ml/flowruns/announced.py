@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from prefect_ml.entities import Alias, GateResult, ModelVersion, PromotionRequest, RequestStatus
+from prefect_ml.entities import Alias, Endpoint, GateResult, ModelVersion, PromotionRequest, RequestStatus, Route
 from prefect_ml.flowruns.lineage import model_registered
 from prefect_ml.flowruns.telling import tell_soon
 from prefect_ml.registry import promotion, register
@@ -102,3 +102,42 @@ def request_rollback(
     )
     tell_soon(store)
     return request
+
+
+def change_endpoint(
+    store: Store,
+    name: str,
+    routes: Sequence[Route],
+    *,
+    expected_revision: int,
+    actor: str,
+    reason: str,
+    rollout: str = "",
+    step: int = 0,
+) -> Endpoint:
+    """See `EndpointStore.change_endpoint`."""
+    changed = store.change_endpoint(
+        name, routes, expected_revision=expected_revision, actor=actor, reason=reason, rollout=rollout, step=step
+    )
+    tell_soon(store)
+    return changed
+
+
+def roll_back_endpoint(
+    store: Store,
+    name: str,
+    *,
+    to_revision: int,
+    expected_revision: int,
+    actor: str,
+    reason: str,
+    rollout: str = "",
+    step: int = 0,
+) -> Endpoint:
+    """See `EndpointStore.roll_back_endpoint`."""
+    back = store.roll_back_endpoint(
+        name, to_revision=to_revision, expected_revision=expected_revision, actor=actor, reason=reason,
+        rollout=rollout, step=step,
+    )  # fmt: skip
+    tell_soon(store)
+    return back

@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 
 JudgeOf = Callable[[Store, PromotionRequest], rollout.Judge]
 
-# The flows that wait for the decision on a request.
-WAITING_FLOWS = ("promote-model", "rollback-model")
+# The flows that wait for the decision on a request; the last two roll out at an endpoint, and go on in no other way.
+WAITING_FLOWS = ("promote-model", "rollback-model", "deploy-model", "canary")
 # The most that Prefect's API gives at once.
 _PAGE = 200
 # Requests that are looked at: what is older than the last so many of a status was looked at before.
@@ -132,7 +132,8 @@ def _carried_out(store: Store, client: SyncPrefectClient, judge_of: JudgeOf) -> 
     approved = store.list_requests(status=RequestStatus.APPROVED, max_results=_LATEST)
     promoted = store.list_requests(status=RequestStatus.PROMOTED, max_results=_LATEST)
     moved = (request for request in promoted if _may_soak(request, policy_of(request)))
-    waited_for = [request for request in (*approved, *moved) if request.flow_run_id is not None]
+    mine = (request for request in (*approved, *moved) if not rounds.is_of_endpoint(request))
+    waited_for = [request for request in mine if request.flow_run_id is not None]
     due = [(request, step) for request in waited_for if (step := rollout.next_step(store, request)).kind != "done"]
     states = _states(client, [request.flow_run_id for request, _ in due if request.flow_run_id])
     for request, step in due:

@@ -13,11 +13,22 @@ from prefect_ml.store.registry_names import person
 
 # Something that changes faster than people decide is not worth a sixth question.
 MOST = 5
+_OF_ENDPOINT = "endpoint-flow-run-"
 
 
 def key(flow_run_id: UUID | str, number: int) -> str:
     """The key of the request that a flow run makes in a round, the first being 1."""
     return f"flow-run-{flow_run_id}" if number == 1 else f"flow-run-{flow_run_id}-{number}"
+
+
+def of_endpoint(flow_run_id: UUID | str) -> str:
+    """The key of the request that a rollout at an endpoint makes: it moves the alias when the rollout is done."""
+    return f"{_OF_ENDPOINT}{flow_run_id}"
+
+
+def is_of_endpoint(request: PromotionRequest) -> bool:
+    """Whether a rollout at an endpoint carries a request out, and nobody else."""
+    return request.key.startswith(_OF_ENDPOINT)
 
 
 def newest(store: Store, flow_run_id: UUID | str) -> int:
@@ -28,7 +39,8 @@ def newest(store: Store, flow_run_id: UUID | str) -> int:
 
 def request_of(store: Store, flow_run_id: UUID | str) -> PromotionRequest | None:
     """The last request of a flow run."""
-    return store.get_request_by_key(key(flow_run_id, newest(store, flow_run_id)))
+    found = store.get_request_by_key(key(flow_run_id, newest(store, flow_run_id)))
+    return found or store.get_request_by_key(of_endpoint(flow_run_id))
 
 
 def why_round(store: Store, flow_run_id: UUID | str, number: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from prefect_ml.entities import EndpointReplica
 
@@ -48,7 +48,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What all replicas of an endpoint counted of one route since they answer by one revision."""
+    """What all replicas of an endpoint counted of routes since they answer by one revision."""
 
     requests: int
     errors: int
@@ -68,14 +68,14 @@ class Traffic:
         return quantile_of_seconds(self.seconds, 0.95)
 
 
-def traffic_of(replicas: Iterable[EndpointReplica], uri: str, revision: int) -> Traffic:
-    """What replicas counted of a route under a revision; those that died since count as well."""
+def traffic_of(replicas: Iterable[EndpointReplica], uris: Collection[str], revision: int) -> Traffic:
+    """What replicas counted of routes under a revision; those that died since count as well."""
     seconds: Counter[str] = Counter()
     predictions: Counter[str] = Counter()
     totals = [0, 0, 0, 0]
     for replica in replicas:
         for report in replica.routes if replica.loaded == revision else ():
-            if report.uri == uri:
+            if report.uri in uris:
                 seconds.update(report.seconds)
                 predictions.update(report.predictions)
                 found = (report.requests, report.errors, report.compared, report.differing)
@@ -89,6 +89,11 @@ def bucket_of_seconds(seconds: float) -> str:
     return str(math.ceil(math.log(max(seconds, 1e-6)) / _TIME))
 
 
+def seconds_of(bucket: str) -> float:
+    """The duration in the middle of a bucket."""
+    return math.exp((int(bucket) - 0.5) * _TIME)
+
+
 def quantile_of_seconds(counts: Mapping[str, int], share: float) -> float | None:
     """The duration below which a share of those counted is; None when there are none.
 
@@ -98,10 +103,10 @@ def quantile_of_seconds(counts: Mapping[str, int], share: float) -> float | None
     """
     wanted = share * sum(counts.values())
     reached = 0
-    for bucket, count in sorted((int(key), count) for key, count in counts.items()):
+    for bucket, count in sorted(counts.items(), key=lambda each: int(each[0])):
         reached += count
         if reached >= wanted:
-            return math.exp((bucket - 0.5) * _TIME)
+            return seconds_of(bucket)
     return None
 
 

@@ -15,6 +15,7 @@ class EndpointStore(Protocol):
     weight is not 0 must be there, and an alias must be set. Where a policy protects the alias `endpoint.<name>` of the
     model, or an alias that the endpoint routed to at any time since it was created, only versions that were approved
     for one of these (or are at it now) may have a weight, and aliases that a policy protects: else `ProtectedError`.
+    What had a weight since the endpoint was created may have one again.
     """
 
     def create_endpoint(self, name: str, routes: Sequence[Route], *, actor: str = "", reason: str = "") -> Endpoint:

@@ -23,7 +23,7 @@ from prefect_ml.store.registry_tables import aliases, promotion_requests, regist
 from prefect_ml.store.rows import now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from prefect_ml.entities import Policy
 
@@ -91,7 +91,13 @@ def read_routes(text: str) -> tuple[Route, ...]:
     return tuple(Route(**route) for route in json.loads(text))
 
 
-def admitted(connection: Connection, endpoint: str, routes: Sequence[Route], bound: Iterable[str]) -> list[str]:
+def admitted(
+    connection: Connection,
+    endpoint: str,
+    routes: Sequence[Route],
+    bound: Iterable[str],
+    answered: Callable[[Connection, str], set[str]],
+) -> list[str]:
     """The protected aliases whose approvals count for an endpoint with these routes, which are admitted by them.
 
     Args:
@@ -99,6 +105,8 @@ def admitted(connection: Connection, endpoint: str, routes: Sequence[Route], bou
         endpoint: its name.
         routes: checked ones.
         bound: the aliases whose approvals counted so far, as "churn@champion".
+        answered: gives the URIs of the routes that ever answered for an endpoint: these may again, so that what was in
+            force before a policy stays, and a rollback finds its way.
 
     Raises:
         NotFoundError: a version or an alias is not there.
@@ -113,8 +121,10 @@ def admitted(connection: Connection, endpoint: str, routes: Sequence[Route], bou
     ours = {f"{r.name}@{r.alias}" for r in routes if r.alias and protecting_alias(found, r.name, r.alias)}
     bound = sorted(ours.union(bound))
     for route in routes:
-        if route.weight:
-            _admit(connection, endpoint, route, _guards(found, endpoint, route.name, bound), found)
+        guards = _guards(found, endpoint, route.name, bound) if route.weight else []
+        refusal = _refusal(connection, endpoint, route, guards, found) if guards else ""
+        if refusal and route.uri not in answered(connection, endpoint):
+            raise ProtectedError(refusal)
     return bound
 
 
@@ -124,20 +134,19 @@ def _guards(found: Sequence[Policy], endpoint: str, name: str, bound: Sequence[s
     return [alias for alias in (*known, ENDPOINT_ALIAS.format(endpoint)) if protecting_alias(found, name, alias)]
 
 
-def _admit(connection: Connection, endpoint: str, route: Route, guards: list[str], found: Sequence[Policy]) -> None:
-    if not guards:
-        return
+def _refusal(connection: Connection, endpoint: str, route: Route, guards: list[str], found: Sequence[Policy]) -> str:
+    """Why a route may not answer, "" when it may."""
     if route.alias is not None:
         if protecting_alias(found, route.name, route.alias):
-            return
-        raise ProtectedError(
+            return ""
+        return (
             f"The endpoint {endpoint!r} answers with approved versions of {route.name!r} alone, and no policy protects "
             f"the alias '{route.alias}': route to a version, or to the alias '{guards[0]}'."
         )
     if any(_approved(connection, route, guard) for guard in guards):
-        return
+        return ""
     ask = f"prefect-ml promote {quote(route.name)} {route.version} --alias {quote(guards[0])}"
-    raise ProtectedError(
+    return (
         f"Version {route.version} of {route.name!r} was not approved for the endpoint {endpoint!r}, which a policy "
         f"protects by the alias '{guards[0]}'. Deploy it by the flow, which asks: prefect-ml endpoints deploy "
         f"{quote(endpoint)} {quote(route.uri)}; or ask by: {ask}"

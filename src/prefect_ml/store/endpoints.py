@@ -45,7 +45,7 @@ class EndpointRows(RegistryRows):
                     f"There is an endpoint {name!r} already, at revision {last.revision}; change it, or take another "
                     "name."
                 )
-            bound = admitted(connection, name, wanted, ())
+            bound = admitted(connection, name, wanted, (), _answered)
             return _put(connection, name, last, wanted, bound, EndpointAction.CREATED, actor, reason)
 
         return self.change(work)
@@ -70,7 +70,7 @@ class EndpointRows(RegistryRows):
             if rollout and (last.rollout, last.step) == (rollout, step):
                 return _endpoint(last)
             _need(last, expected_revision)
-            bound = admitted(connection, name, wanted, json.loads(last.bound))
+            bound = admitted(connection, name, wanted, json.loads(last.bound), _answered)
             return _put(connection, name, last, wanted, bound, EndpointAction.CHANGED, actor, reason, rollout, step)
 
         return self.change(work)
@@ -105,7 +105,7 @@ class EndpointRows(RegistryRows):
                     f"what there is with: prefect-ml endpoints show {name}"
                 )
             routes = read_routes(before.routes)
-            bound = admitted(connection, name, routes, json.loads(last.bound))
+            bound = admitted(connection, name, routes, json.loads(last.bound), _answered)
             back = EndpointAction.ROLLED_BACK
             return _put(connection, name, last, routes, bound, back, actor, reason, rollout, step, to_revision)
 
@@ -170,6 +170,18 @@ def _existing(connection: Connection, name: str) -> Row[Any]:
     if row is None or row.action == EndpointAction.DELETED:
         raise NotFoundError(f"There is no endpoint {name!r}; see them with: prefect-ml endpoints list")
     return row
+
+
+def _answered(connection: Connection, name: str) -> set[str]:
+    """The URIs of the routes that had a weight since an endpoint was created, in the last 1,000 revisions."""
+    revisions = endpoint_revisions.c
+    query = select(revisions.action, revisions.routes).where(revisions.name == name)
+    found: set[str] = set()
+    for action, routes in connection.execute(query.order_by(revisions.revision.desc()).limit(_MOST_REVISIONS)):
+        if action == EndpointAction.DELETED:
+            break
+        found.update(route.uri for route in read_routes(routes) if route.weight)
+    return found
 
 
 def _need(last: Row[Any], expected: int) -> None:
