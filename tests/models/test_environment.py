@@ -19,6 +19,7 @@ from prefect_ml.errors import InvalidInputError
 from prefect_ml.models import closure, own_code
 from prefect_ml.models.closure import needed_for
 from prefect_ml.models.environment import write_environment
+from prefect_ml.models.folder import save_model
 from prefect_ml.models.lock import read_hashes, write_lock
 from prefect_ml.models.uv import find_uv, uv_environment
 
@@ -269,3 +270,42 @@ def test_looking_the_environment_up_again_is_quick_to_write(tmp_path):
     before = (closure._requirements.cache_info().misses, Path(tmp_path / "pylock.toml").read_text())
     write_environment(tmp_path, ["sklearn"])
     assert (closure._requirements.cache_info().misses, Path(tmp_path / "pylock.toml").read_text()) == before
+
+
+def rows(data):
+    return [len(data)]
+
+
+@pytest.mark.parametrize(("example", "needs"), [([{"a": 1}], True), ({"a": 1}, True), ([1, 2], False)], ids=str)
+def test_a_model_that_is_given_frames_here_needs_pandas_there(tmp_path, example, needs):
+    save_model(rows, tmp_path / "m", input_example=example)
+    assert ("pandas==" in (tmp_path / "m" / "requirements.txt").read_text()) == needs
+
+
+def test_a_model_without_a_signature_says_so(tmp_path, caplog):
+    save_model(rows, tmp_path / "m")
+    assert "saved without a signature" in caplog.text
+    caplog.clear()
+    save_model(rows, tmp_path / "n", input_example=[1])
+    assert not caplog.text
+
+
+def test_a_pickled_estimator_takes_the_code_of_its_own_classes_along(installed, tmp_path):
+    installed(
+        None,
+        {
+            "ourscaling.py": (
+                "from sklearn.base import BaseEstimator\nfrom ourconstants import FACTOR\n\n\n"
+                "class Scaled(BaseEstimator):\n"
+                "    def predict(self, data):\n        return [FACTOR * v for v in data]\n"
+            ),
+            "ourconstants.py": "FACTOR = 3\n",
+        },
+    )
+    save_model(importlib.import_module("ourscaling").Scaled(), tmp_path / "m", input_example=[1, 2], allow_pickle=True)
+    load = (
+        "import sys\nfrom pathlib import Path\nfrom prefect_ml.models.folder import load_model\n"
+        "print(load_model(Path(sys.argv[1]), origin='x', trusted_origins=['x']).predict([1, 2]))"
+    )
+    done = subprocess.run([sys.executable, "-c", load, tmp_path / "m"], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[3, 6]", done.stderr

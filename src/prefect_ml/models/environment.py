@@ -15,6 +15,7 @@ from prefect_ml.errors import InvalidInputError
 from prefect_ml.models.closure import OURS, Needed, distributions_by_module, needed_for
 from prefect_ml.models.lock import write_lock
 from prefect_ml.models.own_code import CODE, copy_code
+from prefect_ml.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,7 +80,8 @@ def write_environment(folder: Path, modules: Iterable[str]) -> None:
     needed = needed_for(modules)
     copy_code(needed.own, folder / CODE)
     (folder / REQUIREMENTS_FILE).write_text(_requirements_text(needed))
-    write_lock(folder, [pin for pin in needed.pins if not pin.startswith(f"{OURS}==")])
+    lockable = [pin for pin in needed.pins if not pin.startswith(f"{OURS}==")]
+    write_lock(folder, lockable, offline=Settings().offline)
     python = platform.python_version()
     build = ["pip", "setuptools", "wheel"]
     python_env = {"python": python, "build_dependencies": build, "dependencies": [f"-r {REQUIREMENTS_FILE}"]}

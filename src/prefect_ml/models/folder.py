@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import importlib.util
+import logging
 import platform
 import shutil
 import uuid
@@ -25,6 +27,7 @@ from prefect_ml.models.infer import data_kind
 from prefect_ml.models.mlmodel import ModelInfo, read_info, write_info
 from prefect_ml.models.outputs import write_outputs
 from prefect_ml.models.own_code import CODE, make_importable
+from prefect_ml.models.schema import Column
 from prefect_ml.models.signature import Signature
 from prefect_ml.models.trust import Trust, trust_in
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from prefect_ml.models.flavors.contract import Flavor, FlavorInfo
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,18 @@ def save_model(
             written = chosen.save_traced(model, partial, input_example, allow_pickle=allow_pickle)
         else:
             written = chosen.save(model, partial, allow_pickle=allow_pickle)
-        frames = {"pandas"} if data_kind(input_example) in ("frame", "series") else set()
-        write_environment(partial, written.modules | frames)
         about = None
         signature = signature or written.signature
         if input_example is not None:
             signature = signature or Signature.infer(input_example)
+        if signature is None:
+            logger.warning(
+                "This %s is saved without a signature, so nothing that it is given will be checked; give an "
+                "input_example.",
+                type(model).__name__,
+            )
+        write_environment(partial, written.modules | _modules_of_tables(input_example, signature))
+        if input_example is not None and signature is not None:
             about = write_example(partial, input_example)
             signature = _replay(chosen, partial, written, about, signature)
         info = ModelInfo(
@@ -141,6 +152,15 @@ def load_model(
         make_importable(folder, trust)
     native = flavor.load(folder, info.flavors[flavor.name], trust)
     return LoadedModel(native, info, folder, flavor)
+
+
+def _modules_of_tables(example: Any, signature: Signature | None) -> set[str]:
+    """What has to be installed so that the model is given there what it is given here."""
+    columns = [] if signature is None else list(signature.inputs or ())
+    named = any(isinstance(column, Column) and column.name is not None for column in columns)
+    if named and importlib.util.find_spec("pandas") is not None:
+        return {"pandas"}
+    return {"pandas"} if data_kind(example) in ("frame", "series") else set()
 
 
 def _sections(flavor: Flavor, written: FlavorInfo, folder: Path) -> dict[str, Mapping[str, Any]]:

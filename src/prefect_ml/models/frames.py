@@ -24,6 +24,9 @@ _ALIKE = {
     "datetime": ("DateTime64DType", "DatetimeTZDtype"),
 }
 
+# Below this many values, asking pandas costs more than looking.
+_FEW = 16
+
 
 class Glance:
     """Judges frames whose columns are in the order of the signature."""
@@ -65,7 +68,7 @@ class Glance:
         """Those of a block's columns that are doubtful for their values; the block may be of one column or of many."""
         kind = type(values.dtype).__name__
         if kind == "ObjectDType":
-            return [i for i, row in zip(positions, values, strict=True) if any(type(value) is not str for value in row)]
+            return [i for i, row in zip(positions, values, strict=True) if not _is_text(row)]
         if kind == "CategoricalDtype" and values.categories.inferred_type not in ("string", "empty"):
             return positions
         nulls = values.isna()
@@ -73,3 +76,12 @@ class Glance:
             return ()
         found = zip(positions, nulls.any(axis=1).tolist(), strict=True) if nulls.ndim > 1 else ((positions[0], True),)
         return [i for i, null in found if null and self._required[i]]
+
+
+def _is_text(values: Any) -> bool:
+    """Whether an array of objects holds text alone, without nulls."""
+    if len(values) < _FEW:
+        return all(type(value) is str for value in values)
+    from pandas.api.types import infer_dtype  # noqa: PLC0415 - a frame came in, so it is there
+
+    return infer_dtype(values, skipna=False) == "string"
