@@ -15,13 +15,13 @@ class ServingTarget(Block):
         model_uri: the model to serve there.
 
     Example:
-        Bring the target to what its alias says now:
+        Wait until the target answers with what its alias says now:
         ```python
         from prefect_ml.blocks import ServingTarget
-        from prefect_ml.flows.deploy import deploy_model
+        from prefect_ml.flows.await_served import await_served
 
         target = ServingTarget.load("BLOCK_NAME")
-        deploy_model(target.model_uri, host=target.host, port=target.port)
+        await_served(target.model_uri, host=target.host, port=target.port)
         ```
     """
 

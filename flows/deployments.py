@@ -72,8 +72,20 @@ def shipped(pool: str = POOL, models: str = "*") -> list[dict[str, Any]]:
         ),
         _of(
             "deploy-model",
-            "deploy.deploy_model",
-            "Bring a serving process to what a model URI says now, and check that it answers with it.",
+            "deploy_model.deploy_model",
+            "Bring a model to an endpoint: approved, loaded by all replicas, watched, and taken back when it fails.",
+            "serving",
+        ),
+        _of(
+            "canary",
+            "canary.canary",
+            "Give a model more and more of an endpoint's requests, and take it back when it does worse.",
+            "serving",
+        ),
+        _of(
+            "await-served",
+            "await_served.await_served",
+            "Wait until a serving process answers with what a model URI says now.",
             "serving",
         ),
         _of(

@@ -229,7 +229,7 @@ def test_an_excepted_flow_has_no_run_to_log_in():
 
 @pytest.mark.usefixtures("tracking")
 def test_flows_of_the_package_itself_are_left_alone():
-    from prefect_ml.flows.deploy import deploy_model
+    from prefect_ml.flows.deploy_model import deploy_model
 
     assert options_of(deploy_model.with_options(name="again").fn) is None
 

@@ -16,7 +16,7 @@ from prefect.settings import get_current_settings
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
-from prefect_ml.flows.deploy import DeploymentError, deploy_model
+from prefect_ml.flows.await_served import DeploymentError, await_served
 from prefect_ml.models.folder import save_model
 from prefect_ml.registry.register import register_model
 from prefect_ml.store import open_store
@@ -81,7 +81,7 @@ def test_it_waits_until_the_process_serves_what_the_alias_says_now(model, port, 
         register_model(store, model, "diabetes")
     store.set_alias("diabetes", "steady", 1)
     running(COMMAND, "serve", "models:/diabetes@steady", "--port", str(port))
-    first = deploy_model("models:/diabetes@steady", port=port)
+    first = await_served("models:/diabetes@steady", port=port)
     assert first == {
         "url": f"http://127.0.0.1:{port}",
         "model_uri": "models:/diabetes@steady",
@@ -91,25 +91,25 @@ def test_it_waits_until_the_process_serves_what_the_alias_says_now(model, port, 
         "example_status": None,
     }
     store.set_alias("diabetes", "steady", 2)
-    second = deploy_model("models:/diabetes@steady", port=port)
+    second = await_served("models:/diabetes@steady", port=port)
     assert (second["version"], second["generation"]) == (2, 2)
     with pytest.raises(DeploymentError, match="serves 'models:/diabetes@steady' and will not turn to"):
-        deploy_model("models:/diabetes/2", port=port)
+        await_served("models:/diabetes/2", port=port)
 
 
 def test_it_says_what_it_saw_when_nothing_listens(model, port):
     with pytest.raises(DeploymentError, match=r"does not serve version .* ConnectError"):
-        deploy_model(model, port=port, timeout=0.1)
+        await_served(model, port=port, timeout=0.1)
 
 
 def test_it_says_what_it_saw_when_something_else_listens(model, port, running):
     running(sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1")
     with pytest.raises(DeploymentError, match="it last answered: 404"):
-        deploy_model(model, port=port, timeout=3)
+        await_served(model, port=port, timeout=3)
 
 
 def started_flow(running, model, port):
-    code = f"from prefect_ml.flows.deploy import deploy_model as f; f({model!r}, port={port}, start=True)"
+    code = f"from prefect_ml.flows.await_served import await_served as f; f({model!r}, port={port}, start=True)"
     process = running(sys.executable, "-c", code, PREFECT_API_URL=get_current_settings().api.url)
     until(lambda: healthy(port) or process.poll() is not None)
     assert process.poll() is None
@@ -141,4 +141,4 @@ def test_a_port_that_is_taken_fails_the_start_at_once(model, port):
         taken.bind(("127.0.0.1", port))
         taken.listen()
         with pytest.raises(DeploymentError, match="ended with exit code 1 before it served"):
-            deploy_model(model, port=port, start=True)
+            await_served(model, port=port, start=True)

@@ -36,8 +36,8 @@ class DeploymentError(PrefectMLError):
     """The serving process does not serve what it should."""
 
 
-@flow(name="deploy-model", flow_run_name="deploy {model_uri} to {host}:{port}")
-def deploy_model(
+@flow(name="await-served", flow_run_name="await {model_uri} at {host}:{port}")
+def await_served(
     model_uri: str,
     host: str = "127.0.0.1",
     port: int = 5001,
