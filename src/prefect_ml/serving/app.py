@@ -24,6 +24,7 @@ from prefect_ml.serving.kserve import KSERVE
 from prefect_ml.serving.kserve_routes import kserve_routes
 from prefect_ml.serving.metrics import ModelMetrics
 from prefect_ml.serving.observing import Counting, Observers
+from prefect_ml.serving.page_routes import page_routes
 from prefect_ml.serving.predictions import Limits, Predictions
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def build_app(
         return metrics.text()
 
     pages = _pages(models, numbers)
+    pages.include_router(page_routes(models, predictions, bodies))
     pages.router.lifespan_context = lifespan
     gate = Gate(
         Front(models, predictions, pages),

@@ -53,7 +53,8 @@ def read_tensor(tensor: Mapping[str, Any], raw: memoryview | None) -> Any:
     """
     import numpy as np  # noqa: PLC0415  only where there are tensors
 
-    name, datatype, shape = tensor.get("name"), tensor.get("datatype"), tensor.get("shape")
+    name, datatype = tensor.get("name"), tensor.get("datatype")
+    shape: Any = tensor.get("shape")
     if not isinstance(name, str) or not _is_shape(shape):
         raise InvalidInputError("Each input has a 'name', a 'datatype', and a 'shape' that is a list of sizes.")
     if datatype != BYTES and datatype not in DTYPES:
@@ -80,7 +81,7 @@ def tensor_json(name: str, array: Any) -> dict[str, Any]:
 
 def json_data(array: Any) -> list[Any]:
     """The data of an output for JSON, row after row, bytes as the text that they are in UTF-8."""
-    flat = array.ravel().tolist()
+    flat: list[Any] = array.ravel().tolist()
     if array.dtype.kind not in "OSU":
         return flat
     return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in flat]

@@ -84,7 +84,7 @@ class Predictions:
         try:
             body = await self._bodies.read(scope, headers, receive)
             replica = self._model.pick(headers, version)
-            answer = await self._answer(replica, headers, body, form)
+            answer = await self.ask(replica, headers, body, form)
         except GoneError:
             return
         except (RefusedError, InvalidInputError, ModelFailedError) as error:
@@ -125,7 +125,14 @@ class Predictions:
                 )
             )
 
-    async def _answer(self, replica: Replica, headers: dict[bytes, bytes], body: bytes, form: Form) -> Answer:
+    async def ask(self, replica: Replica, headers: dict[bytes, bytes], body: bytes, form: Form) -> Answer:
+        """What a replica answers: at once where it is quick, else from one of the threads.
+
+        Raises:
+            InvalidInputError: the request does not fit the model.
+            ModelFailedError: the model failed on it.
+            RefusedError: it asks for what is not supported, or as many wait as may.
+        """
         pace = replica.pace
         if not pace.quick(len(body)):
             return await self._lane.run(self._answered, replica, headers, body, form)
