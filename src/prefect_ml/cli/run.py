@@ -74,7 +74,7 @@ def run(
 def _here(asked: dict[str, Any], name: str | None, *, as_json: bool) -> None:
     """Without Prefect, which takes seconds to start."""
     from prefect_ml.projects.request import Request  # noqa: PLC0415
-    from prefect_ml.projects.run import ProjectFailedError, run_here, status_of  # noqa: PLC0415
+    from prefect_ml.projects.run import ProjectFailedError, run_here  # noqa: PLC0415
     from prefect_ml.server.beside import served_beside  # noqa: PLC0415
     from prefect_ml.settings import Settings  # noqa: PLC0415
     from prefect_ml.tracking.start import started  # noqa: PLC0415
@@ -91,7 +91,6 @@ def _here(asked: dict[str, Any], name: str | None, *, as_json: bool) -> None:
         try:
             ended = run_here(active, request, Settings(), tell=tell, serve=served_beside)
         except ProjectFailedError as error:
-            active.end(status_of(error.ended))
             complaints.print(f"Error: {error} It was run {active.run_id}.", style="red", markup=False, highlight=False)
             sys.exit(error.ended.code)
         told = {

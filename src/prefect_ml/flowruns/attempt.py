@@ -14,6 +14,7 @@ from prefect_ml.entities import RunStatus
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.flowruns.harmless import harmless
 from prefect_ml.flowruns.options import Options, left_out
+from prefect_ml.flowruns.outlive import outlive_worker
 from prefect_ml.flowruns.start import begin_run
 from prefect_ml.flowruns.states import STATUS, install_hooks
 from prefect_ml.flowruns.summary import summarize_soon
@@ -34,6 +35,7 @@ class Execution:
         if left_out(options, self._context.flow, self._context.flow_run):
             return
         self._entered = self._is_entered()
+        outlive_worker()
         with harmless("The run of this flow cannot be recorded"):
             self.run = begin_run(self._context.flow, self._context.flow_run, options, function)
             install_hooks(self._context.flow)

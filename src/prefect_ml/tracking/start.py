@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# How a run ends with an exit code; 128 and a signal's number is how a shell says that SIGINT or SIGTERM ended it.
+_EXITS = {None: RunStatus.FINISHED, 0: RunStatus.FINISHED, 130: RunStatus.KILLED, 143: RunStatus.KILLED}
 # MLflow's tag of a child run.
 PARENT_TAG = "mlflow.parentRunId"
 
@@ -90,7 +92,7 @@ def started(
         status = RunStatus.KILLED
         raise
     except SystemExit as error:
-        status = RunStatus.FINISHED if error.code in (None, 0) else RunStatus.FAILED
+        status = _EXITS.get(error.code, RunStatus.FAILED)  # type: ignore[arg-type]  # text is no key
         raise
     except GeneratorExit:
         status = RunStatus.KILLED
