@@ -9,15 +9,16 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from functools import partial
 from pathlib import Path
 
 import boto3
 import httpx
 import pytest
+from moto.sagemaker.models import sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
 from sklearn.linear_model import LinearRegression
 
+from prefect_ml.cli import app
 from prefect_ml.deploying import sagemaker
 from prefect_ml.deploying.inside import command
 from prefect_ml.deploying.model_data import pack
@@ -140,6 +141,30 @@ def test_an_endpoint_is_made_updated_and_deleted_with_all_that_is_its_own(deploy
         sagemaker.delete("linear")
 
 
+def test_an_endpoint_that_failed_is_made_anew_and_one_that_does_not_come_is_said(deployed, client, monkeypatch):
+    first = deployed(2, name="failing")
+    known = sagemaker_backends["123456789012"]["us-east-1"].endpoints["failing"]
+    monkeypatch.setattr(known, "endpoint_status", "Failed")
+    again = deployed(2, name="failing")
+    assert again == first
+    known = sagemaker_backends["123456789012"]["us-east-1"].endpoints["failing"]
+    assert known.endpoint_status == "InService"
+
+    def back(self):
+        known.failure_reason = "the container did not answer /ping"
+        return json.dumps({"EndpointArn": known.arn})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SageMakerResponse, "update_endpoint", back)
+        with pytest.raises(ArtifactError, match=r"serves what it did before: the container did not answer /ping"):
+            deployed(3, name="failing")
+        patch.setattr(known, "endpoint_status", "Updating")
+        with pytest.raises(ArtifactError, match="is still Updating"):
+            deployed(3, name="failing", timeout=0.0)
+    assert client.describe_model(ModelName=first.config)["ModelName"] == first.config
+    sagemaker.delete("failing", timeout=60)
+
+
 def test_what_others_made_is_left_alone(deployed, client):
     client.create_model(ModelName="theirs", PrimaryContainer={"Image": IMAGE}, ExecutionRoleArn=ROLE)
     variant = {
@@ -158,18 +183,14 @@ def test_what_others_made_is_left_alone(deployed, client):
     assert client.describe_endpoint(EndpointName="theirs")["EndpointConfigName"] == "theirs"
 
 
-def test_the_commands_do_the_same(environment, models, client, tmp_path):
-    base = [COMMAND, "sagemaker"]
+def test_the_commands_do_the_same(environment, models, client, capsys):
     options = ["--name", "by-command", "--image", IMAGE, "--role", ROLE, "--place", PLACE, "--instances", "2", "--json"]
-    known = {**os.environ, **environment}
-    run = partial(subprocess.run, env=known, check=True, capture_output=True, text=True, timeout=120)
-    done = run([*base, "deploy", *options, "--", models / "times-2"])
-    said = json.loads(done.stdout)
+    app(["sagemaker", "deploy", *options, "--", str(models / "times-2")], result_action="return_value")
+    said = json.loads(capsys.readouterr().out)
     [variant] = client.describe_endpoint_config(EndpointConfigName=said["config"])["ProductionVariants"]
     assert variant["InitialInstanceCount"] == 2
-    run([*base, "delete", "by-command"])
-    with pytest.raises(client.exceptions.ClientError):
-        client.describe_endpoint(EndpointName="by-command")
+    app(["sagemaker", "delete", "by-command"], result_action="return_value")
+    assert "by-command" not in names(client)["endpoints"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -20,9 +22,9 @@ SOON = 150
 BODY = b'{"inputs": [[5.0]]}'
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "linear"
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "linear"
     rows = [[1.0], [2.0], [3.0]]
     save_model(LinearRegression().fit(rows, [2.0, 4.0, 6.0]), folder, input_example=rows)
     return str(folder)
@@ -61,17 +63,33 @@ def runs(world, model):
     return [run for run in found if run["parameters"].get("model_uris") == [model]]
 
 
-def test_it_is_started_again_when_it_was_killed_and_drains_when_it_is_cancelled(world, model, port):
+def started(world, model, port):
+    """A run of the shipped deployment that serves; its id, its parameters and the process that serves."""
     deployment = world.api.get("/deployments/name/serve-model/serve-model")["id"]
     parameters = {"model_uris": [model], "port": port}
-    first = world.api.post(f"/deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
+    run = world.api.post(f"/deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
     until(lambda: scored(port), f"the server\n{world.orchestrator.logs()}", SOON)
-    [before] = serving(port)
-    assert world.state(first) == "Running"
+    [process] = serving(port)
+    assert world.state(run) == "Running"
+    return run, parameters, process
 
+
+def next_after(world, model, run):
+    """The run that the automation makes."""
+    others = until(lambda: [each for each in runs(world, model) if each["id"] != run], "the automation", SOON)
+    return others[0]["id"]
+
+
+def cancel(world, run):
+    state = {"type": "CANCELLING", "name": "Cancelling"}
+    assert world.api.post(f"/flow_runs/{run}/set_state", {"state": state})["status"] == "ACCEPT"
+
+
+def test_it_is_started_again_when_it_was_killed_and_drains_when_it_is_cancelled(world, model, port):
+    first, parameters, before = started(world, model, port)
     world.kill(first)
     world.wait_for(first, "Crashed")
-    second = until(lambda: [run for run in runs(world, model) if run["id"] != first], "the automation", SOON)[0]["id"]
+    second = next_after(world, model, first)
     assert world.run(second)["parameters"] == {**parameters, "host": "127.0.0.1", "workers": 1, "timeout": 600.0}
     until(lambda: before not in serving(port), "the end of the server whose flow was killed")
     until(lambda: scored(port), f"the server's return\n{world.orchestrator.logs()}", SOON)
@@ -84,8 +102,7 @@ def test_it_is_started_again_when_it_was_killed_and_drains_when_it_is_cancelled(
     with socket.create_connection(("127.0.0.1", port), timeout=60) as asking:
         head = f"POST /invocations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(BODY)}\r\n"
         asking.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + BODY[:5])
-        cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
-        assert world.api.post(f"/flow_runs/{second}/set_state", cancelling)["status"] == "ACCEPT"
+        cancel(world, second)
 
         def closed():
             try:
@@ -104,3 +121,16 @@ def test_it_is_started_again_when_it_was_killed_and_drains_when_it_is_cancelled(
     world.wait_for(second, "Cancelled")
     assert serving(port) == []
     assert {run["id"] for run in runs(world, model)} == {first, second}
+
+
+@pytest.mark.long
+def test_a_server_that_is_killed_fails_its_run_and_is_started_again(world, model, port):
+    first, _, process = started(world, model, port)
+    os.kill(process, signal.SIGKILL)
+    failed = world.wait_for(first, "Failed")
+    assert "was killed by signal 9" in failed["state"]["message"]
+    second = next_after(world, model, first)
+    until(lambda: scored(port), f"the server's return\n{world.orchestrator.logs()}", SOON)
+    cancel(world, second)
+    world.wait_for(second, "Cancelled")
+    assert serving(port) == []

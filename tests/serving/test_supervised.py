@@ -123,6 +123,7 @@ def test_a_single_worker_that_is_killed_comes_back_again_and_again(start, tmp_pa
     process.stdout.close()
 
 
+@pytest.mark.long
 def test_a_worker_that_cannot_come_back_is_tried_with_growing_pauses_until_it_can(start, folder, tmp_path):
     model = shutil.copytree(folder, tmp_path / "model")
     process, url = start(COMMAND, "serve", "--supervised", model=model)
@@ -137,7 +138,7 @@ def test_a_worker_that_cannot_come_back_is_tried_with_growing_pauses_until_it_ca
     process.stdout.close()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 def test_what_hangs_ends_too_when_the_parent_of_the_server_is_killed(start, workers):
     parent, url = start(sys.executable, "-c", PARENT, COMMAND, "--workers", workers)
     served = psutil.Process(parent.pid).children(recursive=True)
