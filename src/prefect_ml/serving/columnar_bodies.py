@@ -130,9 +130,7 @@ def _parquet(body: bytes) -> pa.Table:
         _bound(about.num_rows, about.num_columns)
         unpacked = sum(about.row_group(at).total_byte_size for at in range(about.num_row_groups))
         if unpacked > _MOST_BYTES:
-            raise InvalidInputError(
-                f"Invalid input. Unpacked, the file is over {_MOST_BYTES:,} bytes; send less."
-            )
+            raise InvalidInputError(f"Invalid input. Unpacked, the file is over {_MOST_BYTES:,} bytes; send less.")
         batches, size = [], 0
         for batch in file.iter_batches(batch_size=1 << 14):
             size += batch.nbytes
