@@ -18,7 +18,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from prefect_ml.errors import ArtifactError, PrefectMLError, StoreUnavailableError
 from prefect_ml.scoring import chunk as scoring
 from prefect_ml.scoring.job import Job
-from prefect_ml.scoring.parts import Part
+from prefect_ml.scoring.parts import ChunkError, Part
 from prefect_ml.scoring.plan import Chunk
 
 # Chunks that wait at the task runner for each that is scored: enough to keep it busy, and few enough that memory does
@@ -74,24 +74,25 @@ class Loop:
         """Score every chunk that is not done, and return the parts of all by number.
 
         Raises:
-            ChunkError: one failed; no further one was started, and those that ran were waited for.
+            ChunkError: one failed, or several, of which this is the first in the data; no further one was started,
+                and those that ran were waited for.
         """
         parts = dict(done)
         waiting = deque(chunk for chunk in chunks if chunk.number not in done)
         running = 0
-        failure: BaseException | None = None
-        while running or (waiting and failure is None):
-            if failure is None and (free := self._most - running) and waiting:
+        failures: list[BaseException] = []
+        while running or (waiting and not failures):
+            if not failures and (free := self._most - running) and waiting:
                 running += self._start([waiting.popleft() for _ in range(min(free, len(waiting)))])
             outcome = self._next()
             running -= 1
             if isinstance(outcome, Part):
                 parts[outcome.number] = outcome
                 self._progress.add(outcome)
-            elif failure is None:
-                failure = outcome
-        if failure is not None:
-            raise failure
+            else:
+                failures.append(outcome)
+        if failures:
+            raise min(failures, key=lambda error: error.number if isinstance(error, ChunkError) else -1)
         return parts
 
     def _start(self, chunks: list[Chunk]) -> int:

@@ -20,7 +20,7 @@ from prefect_ml.scoring.features import Features
 from prefect_ml.scoring.inputs import plan_input
 from prefect_ml.scoring.job import Job, settle_model
 from prefect_ml.scoring.manifest import datasets_of, manifest_of
-from prefect_ml.scoring.parts import begin, finish
+from prefect_ml.scoring.parts import begin, check_output, finish
 from prefect_ml.scoring.plan import Plan
 from prefect_ml.settings import Settings
 from prefect_ml.tracking.model_inputs import note_model
@@ -89,6 +89,7 @@ def batch_score(
     run, log = ml.current_run(), get_run_logger()
     model, resolved, folder = settle_model(model_uri, Settings())
     note_model(run, resolved)
+    check_output(output)
     plan = plan_input(input, output, rows_per_chunk, None if database is None else _url(database))
     for used in datasets_of(input, plan, database):
         run.log_input(used, context="scoring")

@@ -152,3 +152,18 @@ def test_an_asynchronous_flow_that_asks_an_api_which_is_busy_at_first():
         f"page-{page}": 2 for page in range(5)
     }
     gc.collect()
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_model_whose_customers_change_and_the_version_that_is_trained_for_that(tmp_path):
+    module = example("closed_loop.py")
+    assert module["champion_of_today"]() == 1
+    log = str(tmp_path / "log")
+    module["traffic"](log, module["OLD"], seed=5)
+    [found] = module["detect_drift"](module["MODEL"], log=log)
+    assert (found["version"], found["told"]) == (1, True)
+    assert found["columns"] == ["input.age", "output.prediction"]
+    # An automation starts this on the event, as tests/drift has it.
+    assert module["train_spending"](module["OLD"], because="drift") == 2
+    asked = module["newer_than"](1)
+    assert (asked.version, asked.status) == (2, "PENDING")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prefect_ml.artifacts.open import open_artifacts
 from prefect_ml.errors import InvalidInputError
-from prefect_ml.scoring.places import find_inputs, kind_of
+from prefect_ml.scoring.places import find_inputs, kind_of, open_files
 from prefect_ml.scoring.plan import plan_parquet
 from prefect_ml.scoring.staging import FOLDER, stage_csv, stage_rows
 from prefect_ml.store.query_rows import query_rows
@@ -41,6 +41,10 @@ def plan_input(given: str, output: str, rows: int, database_url: str | None = No
     if _LOOKS_LIKE_A_QUERY.match(given):
         raise InvalidInputError("A query needs the database that it is for: name the secret with its URL.")
     files = find_inputs(given)
+    system, root = open_files(output)
+    inside = next((file.name for file in files if file.path.startswith(f"{root.rstrip('/')}/")), None)
+    if inside is not None and system.equals(open_files(given)[0]):
+        raise InvalidInputError(f"{inside} lies in the output: give the scores a folder outside of the input.")
     if kind_of(files[0].path) == "parquet":
         return plan_parquet(files, rows)
     _clear(output)

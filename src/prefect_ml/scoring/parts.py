@@ -87,11 +87,25 @@ def read_part(place: str, number: int) -> Part | None:
             return None
 
 
+def check_output(place: str) -> None:
+    """Refuse a folder of something else, before anything is written to it.
+
+    Raises:
+        AlreadyExistsError: there are files that no scoring wrote.
+    """
+    names = _names(open_artifacts(place))
+    foreign = {name for name in names - {MANIFEST, ASIDE, staging.FOLDER} if not _PART.fullmatch(name)}
+    if foreign:
+        raise AlreadyExistsError(
+            f"{place!r} holds {min(foreign)!r}, which no scoring wrote: give a folder of its own for the scores."
+        )
+
+
 def begin(place: str, keys: Mapping[int, str], *, overwrite: bool) -> dict[int, Part]:
     """Make the output ready, and find what an earlier scoring left that is as good as new.
 
     Args:
-        place: of the folder of parts.
+        place: of the folder of parts, which was checked.
         keys: what the part of each chunk depends on.
         overwrite: whether a finished scoring of other data, or by another model, may be replaced.
 
@@ -99,16 +113,11 @@ def begin(place: str, keys: Mapping[int, str], *, overwrite: bool) -> dict[int, 
         The parts that need no scoring, by the number of their chunk.
 
     Raises:
-        AlreadyExistsError: there are files that no scoring wrote, or a finished scoring of something else.
+        AlreadyExistsError: there is a finished scoring of something else.
     """
     output = open_artifacts(place)
-    names = {each.name for each in output.list() if not each.name.startswith(".")}
+    names = _names(output)
     there = {int(found.group(1)) for name in names if (found := _PART.fullmatch(name))}
-    foreign = names - {MANIFEST, ASIDE, staging.FOLDER} - {part_name(number) for number in there}
-    if foreign:
-        raise AlreadyExistsError(
-            f"{place!r} holds {min(foreign)!r}, which no scoring wrote: give a folder of its own for the scores."
-        )
     parts = {number: part for number in sorted(there & keys.keys()) if (part := read_part(place, number)) is not None}
     done = {number: part for number, part in parts.items() if part.key == keys[number]}
     if MANIFEST in names and (done.keys() != keys.keys() or there != keys.keys()) and not overwrite:
@@ -122,6 +131,10 @@ def begin(place: str, keys: Mapping[int, str], *, overwrite: bool) -> dict[int, 
         output.delete(f"{ASIDE}/{part_name(number)}")
         output.delete(part_name(number))
     return done
+
+
+def _names(output: ArtifactStore) -> set[str]:
+    return {each.name for each in output.list() if not each.name.startswith(".")}
 
 
 def finish(place: str, manifest: Mapping[str, Any]) -> None:
@@ -142,12 +155,20 @@ def read_manifest(place: str) -> dict[str, Any] | None:
 
 
 class ChunkError(PrefectMLError):
-    """A chunk could not be scored; the message names the file and the rows."""
+    """A chunk could not be scored; the message names the file and the rows.
+
+    Attributes:
+        number: of the chunk.
+    """
+
+    number = 0
 
     @classmethod
     def of(cls, chunk: Chunk, error: Exception, row: int | None = None) -> ChunkError:
         where = f"The {chunk} could not be scored" + ("" if row is None else f", for row {chunk.row(row)}")
-        return cls(f"{where}: {error}")
+        made = cls(f"{where}: {error}")
+        made.number = chunk.number
+        return made
 
 
 def _parquet(table: pa.Table) -> bytes:
