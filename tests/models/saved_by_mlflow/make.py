@@ -9,6 +9,10 @@ from the root of the project, once for each release, by
     RUN="uv run --no-project --isolated --python 3.11"
     $RUN --with mlflow==2.22.5 $CLASSIC python $MODELS classic
     $RUN --with mlflow==3.17.2 --with skops==0.16.0 $CLASSIC python $MODELS classic
+    OLD="--with torch==2.13.0 --with keras==3.6.0 --with transformers==4.48.3"
+    NEW="--with torch==2.13.0 --with keras==3.15.1 --with transformers==5.24.0"
+    $RUN --with mlflow==2.22.5 $OLD python $MODELS deep custom
+    $RUN --with mlflow==3.17.2 $NEW python $MODELS deep custom
 
 Arguments: the names of groups or of single models; MLflow 2 knows no skops, and CatBoost's JSON
 is large and the same in both.
@@ -21,6 +25,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -237,6 +242,143 @@ def statsmodels_glm(path: str) -> Any:
     result = sm.GLM(y, x.to_numpy(), family=sm.families.Binomial()).fit()
     mlflow.statsmodels.save_model(result, path, remove_data=True, **PLAIN)
     return x
+
+
+def network() -> Any:
+    import torch
+
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)).eval()
+
+
+@saved("deep")
+def pytorch_module(path: str) -> Any:
+    pickled = {"serialization_format": "pickle"} if NEW else {}
+    mlflow.pytorch.save_model(network(), path, **pickled, **PLAIN)
+    return numbers()[0].to_numpy().astype(np.float32)
+
+
+@saved("deep")
+def pytorch_script(path: str) -> Any:
+    import torch
+
+    pickled = {"serialization_format": "pickle"} if NEW else {}
+    traced = torch.jit.trace(network(), torch.zeros(1, 3))
+    mlflow.pytorch.save_model(traced, path, **pickled, **PLAIN)
+    return numbers()[0].to_numpy().astype(np.float32)
+
+
+if NEW:
+
+    @saved("deep")
+    def pytorch_graph(path: str) -> Any:
+        rows = numbers()[0].to_numpy().astype(np.float32)
+        mlflow.pytorch.save_model(network(), path, serialization_format="pt2", input_example=rows[:2], **PLAIN)
+        for name in ("input_example.json", "serving_input_example.json"):
+            (Path(path) / name).unlink()
+        return rows
+
+
+@saved("deep")
+def keras_sequential(path: str) -> Any:
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(2)])
+    mlflow.keras.save_model(model, path, **PLAIN)
+    return numbers()[0].to_numpy().astype(np.float32)
+
+
+@saved("deep")
+def transformers_classification(path: str) -> Any:
+    import tokenizers
+    import torch
+    import transformers
+
+    words = ["[PAD]", "[UNK]", "a", "bad", "day", "good", "it", "was"]
+    level = tokenizers.models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]")  # noqa: S106
+    made = tokenizers.Tokenizer(level)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "model_max_length": 8}
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made, **special)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = transformers.BertConfig(vocab_size=len(words), max_position_embeddings=8, **sizes)
+    model = transformers.BertForSequenceClassification(config).eval()
+    pipeline = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer)
+    mlflow.transformers.save_model(pipeline, path, **PLAIN)
+    for name in ("LICENSE.txt", "README.md", "model_card_data.yaml"):
+        (Path(path) / name).unlink(missing_ok=True)
+    return ["it was a good day", "bad"]
+
+
+class Scaled(mlflow.pyfunc.PythonModel):
+    """Multiplies by what an artifact says."""
+
+    def load_context(self, context: Any) -> None:
+        self.factor = float(Path(context.artifacts["factor"]).read_text())
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:  # noqa: ARG002
+        return model_input["a"] * self.factor + (params or {}).get("plus", 0)
+
+
+@saved("custom")
+def python_function_class(path: str) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "factor.txt").write_text("2.5")
+        artifacts = {"factor": f"{folder}/factor.txt"}
+        mlflow.pyfunc.save_model(path, python_model=Scaled(), artifacts=artifacts, **PLAIN)
+    return numbers()[0]
+
+
+def doubled(model_input):
+    return model_input * 2
+
+
+@saved("custom")
+def python_function_function(path: str) -> Any:
+    mlflow.pyfunc.save_model(path, python_model=doubled, input_example=numbers()[0].head(2), **PLAIN)
+    return numbers()[0]
+
+
+SCRIPT = """import mlflow
+from near_by import FACTOR
+
+
+class Model(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return model_input["a"] * FACTOR
+
+
+mlflow.models.set_model(Model())
+"""
+
+
+@saved("custom")
+def python_function_code(path: str) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "near_by.py").write_text("FACTOR = 4\n")
+        (Path(folder) / "script.py").write_text(SCRIPT)
+        script, near = f"{folder}/script.py", f"{folder}/near_by.py"
+        sys.path.insert(0, folder)
+        mlflow.pyfunc.save_model(path, python_model=script, code_paths=[near], **PLAIN)
+        sys.path.remove(folder)
+    return numbers()[0]
+
+
+@saved("custom")
+def python_function_code_paths(path: str) -> Any:
+    """A pickle that refers to a module of the code folder by its name."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = "import mlflow\nclass Model(mlflow.pyfunc.PythonModel):\n    def predict(self, context, model_input):\n"
+        (Path(folder) / "own_model.py").write_text(f"{text}        return model_input * 3\n")
+        sys.path.insert(0, folder)
+        import own_model
+
+        mlflow.pyfunc.save_model(path, python_model=own_model.Model(), code_paths=[f"{folder}/own_model.py"], **PLAIN)
+        sys.path.remove(folder)
+    return numbers()[0]
 
 
 def plain(value: Any) -> Any:
