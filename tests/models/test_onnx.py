@@ -120,6 +120,8 @@ def test_a_path_is_saved_with_the_files_beside_it(tmp_path):
     )
     assert (tmp_path / "given/w.bin").stat().st_size > 1024
     save_model(tmp_path / "given/g.onnx", tmp_path / "m", input_example=x)
+    save_model(str(tmp_path / "given/g.onnx"), tmp_path / "by text", input_example=x)
+    assert (tmp_path / "by text/model.onnx").read_bytes() == (tmp_path / "m/model.onnx").read_bytes()
     assert not (tmp_path / "m/model.onnx.data").exists()
     expected = load_model(tmp_path / "m", origin="x").predict(x)["y"]
     assert np.array_equal(mlflow.pyfunc.load_model(str(tmp_path / "m")).predict(x)["y"], expected)

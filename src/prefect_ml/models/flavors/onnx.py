@@ -46,8 +46,8 @@ class OnnxFlavor:
     name = "onnx"
 
     def matches(self, model: object) -> bool:
-        if isinstance(model, Path):
-            return model.suffix == ".onnx"
+        if isinstance(model, (str, Path)):
+            return Path(model).suffix == ".onnx"
         return any(
             base.__name__ == "ModelProto" and base.__module__.split(".")[0] == "onnx" for base in type(model).__mro__
         )
@@ -60,7 +60,7 @@ class OnnxFlavor:
                 f"A {type(model).__name__} is no ONNX model; give an onnx.ModelProto or the Path of a .onnx file."
             )
         try:
-            graph = onnx.load(model) if isinstance(model, Path) else model
+            graph = onnx.load(model) if isinstance(model, (str, Path)) else model
             _write(graph, folder)
             onnx.checker.check_model(str(folder / _FILE))
         except (onnx.checker.ValidationError, OSError, ValueError, TypeError) as error:
