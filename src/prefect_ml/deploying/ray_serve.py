@@ -18,9 +18,13 @@ from prefect_ml.serving.wanted import wanted_models
 from prefect_ml.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    # of ASGI (https://asgi.readthedocs.io/en/latest/specs/main.html)
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
 
 # Beyond its drain, a server needs up to 5 s for a version that is being loaded.
 _AFTER_DRAIN = 10
@@ -51,7 +55,7 @@ def deployment(
             "Ray Serve is not installed; install it with: pip install 'prefect-ml[ray-serve]'."
         ) from error
 
-    def build() -> ASGIApp:
+    def build() -> Replica:
         return Replica(models, settings or Settings())
 
     here = settings or Settings()
