@@ -175,6 +175,26 @@ def test_a_version_is_signed_after_it_was_registered_and_cached(folder, key, pub
     assert ml.load_model("models:/doubling/1").predict([4, 5]) == [8, 10]
 
 
+def test_a_gate_runs_what_a_trusted_signer_signed(folder, key, public, monkeypatch):
+    from prefect_ml.registry.gate import Subject
+
+    store = ml.open_store()
+    version = ml.register_model(str(folder), "gated")
+
+    def subject():
+        return Subject(store, version, Settings())
+
+    monkeypatch.setenv("PREFECT_ML_TRUSTED_SIGNERS", public)
+    assert subject().folder.is_dir()
+    with pytest.raises(UntrustedModelError):
+        subject().load()
+    ml.sign_model("models:/gated/1", key)
+    assert subject().load().predict([4]) == [8]
+    assert subject().trusted_origins == ("models:/gated/1",)
+    with pytest.raises(UntrustedModelError):
+        subject().load(trust=False)
+
+
 def test_the_commands(folder, tmp_path, monkeypatch, capsys):
     from prefect_ml.cli import app
 

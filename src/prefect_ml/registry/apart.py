@@ -104,7 +104,7 @@ def _late(limit: float) -> str:
 
 def _told(subject: Subject) -> dict[str, Any]:
     version = dataclasses.asdict(subject.version)
-    trusted = list(subject.settings.trusted_origins)
+    trusted = list(subject.trusted_origins)
     return {"version": version, "folder": str(subject.folder), "trusted": trusted}
 
 

@@ -79,7 +79,7 @@ class CleanRoom(GateBase):
         return Verdict(True, f"the model loads in a clean environment {where}, and predicts the same", evidence)
 
     def _request(self, subject: Subject) -> dict[str, Any]:
-        trusted = list(subject.settings.trusted_origins) if self.trust_pickle else []
+        trusted = list(subject.trusted_origins) if self.trust_pickle else []
         return {"folder": str(subject.folder), "origin": subject.uri, "trusted": trusted}
 
     def _here(self, subject: Subject, until: float) -> Any:

@@ -16,7 +16,8 @@ from prefect_ml.entities import Metric, ModelVersion, Run
 from prefect_ml.errors import NotFoundError
 from prefect_ml.models.folder import LoadedModel, load_model
 from prefect_ml.models.mlmodel import ModelInfo, read_info
-from prefect_ml.registry.resolve import ResolvedModel, fetch, resolve
+from prefect_ml.models.signing import is_trusted, signed_by
+from prefect_ml.registry.resolve import ResolvedModel, fetch, fetch_signature, resolve
 from prefect_ml.settings import Settings
 from prefect_ml.store.contract import Store
 
@@ -72,7 +73,18 @@ class Subject:
     @functools.cached_property
     def folder(self) -> Path:
         """A local copy of the model folder, verified against the digest that was registered."""
-        return self.fetched or fetch(self.resolved, self.settings.cache_folder)
+        if self.fetched:
+            return self.fetched
+        folder = fetch(self.resolved, self.settings.cache_folder)
+        if self.settings.trusted_signers:
+            fetch_signature(self.resolved, folder)
+        return folder
+
+    @functools.cached_property
+    def trusted_origins(self) -> tuple[str, ...]:
+        """The origins whose models may run code: the operator's, and this model when a trusted signer signed it."""
+        origins, signers = self.settings.trusted_origins, self.settings.trusted_signers
+        return (*origins, self.uri) if signers and is_trusted(signed_by(self.folder), signers) else origins
 
     @functools.cached_property
     def info(self) -> ModelInfo:
@@ -84,8 +96,7 @@ class Subject:
         Raises:
             UntrustedModelError: loading would run code that is not trusted.
         """
-        origins, signers = (self.settings.trusted_origins, self.settings.trusted_signers) if trust else ((), ())
-        return load_model(self.folder, origin=self.uri, trusted_origins=origins, trusted_signers=signers)
+        return load_model(self.folder, origin=self.uri, trusted_origins=self.trusted_origins if trust else ())
 
 
 @dataclass(frozen=True)

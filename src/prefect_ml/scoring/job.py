@@ -13,7 +13,7 @@ import orjson
 from prefect_ml.errors import CorruptArtifactError
 from prefect_ml.models.folder import load_model
 from prefect_ml.models.trust import Trust
-from prefect_ml.registry.resolve import ResolvedModel, fetch, resolve, settled
+from prefect_ml.registry.resolve import ResolvedModel, fetch, fetch_signature, resolve, settled
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
 
@@ -114,14 +114,19 @@ def model_of(wanted: ScoringModel) -> LoadedModel:
             _loaded.move_to_end(wanted.digest)
             return known
         settings = Settings()
-        folder = fetch(resolve(open_store(), wanted.origin), settings.cache_folder)
+        found = resolve(open_store(), wanted.origin)
+        folder = fetch(found, settings.cache_folder)
         if f"sha256:{folder.name}" != wanted.digest:
             raise CorruptArtifactError(
                 f"The model {wanted.origin!r} has changed since the scoring began; start it again for the new one."
             )
-        trusted = settings.trusted_origins
+        trusted, signers = settings.trusted_origins, settings.trusted_signers
+        if signers:
+            fetch_signature(found, folder)
         origin = wanted.uri if Trust(wanted.uri, trusted).given else wanted.origin
-        model = _loaded[wanted.digest] = load_model(folder, origin=origin, trusted_origins=trusted)
+        model = _loaded[wanted.digest] = load_model(
+            folder, origin=origin, trusted_origins=trusted, trusted_signers=signers
+        )
         while len(_loaded) > _MOST_LOADED:
             _loaded.popitem(last=False)
         return model
