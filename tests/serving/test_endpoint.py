@@ -81,6 +81,7 @@ def test_requests_go_by_the_revision_in_force(store, version, serving_process):
         assert ask(client) == ("1", 32.0)
         replica = loaded(store, 1)
         assert (replica.routes[0].version, replica.routes[0].generation, replica.error) == (one, 1, "")
+        assert replica.url == str(client.base_url).rstrip("/")
         health = client.get("/health").json()
         assert (health["endpoint"], health["revision"], health["replica_id"]) == ("live", 1, replica.replica_id)
 

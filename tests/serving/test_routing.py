@@ -11,23 +11,34 @@ import pytest
 from prefect_ml.entities import Endpoint, EndpointAction, Route
 from prefect_ml.http.refusal import RefusedError
 from prefect_ml.registry.resolve import ResolvedModel
-from prefect_ml.serving.replica import Replica
+from prefect_ml.serving.replica import load_replica
 from prefect_ml.serving.routing import KEY_HEADER, Loaded, Routes
 from prefect_ml.serving.shadow import same_predictions
 from prefect_ml.serving.tally import Tally, predictions_of
+from prefect_ml.settings import Settings
 
 
-def routes_of(*weights, shadow=False):
-    """Routes to versions 1, 2, ... of one model, with these weights, and the last one a shadow if wanted."""
+@pytest.fixture(scope="module")
+def routes_of(model_folder):
+    """Makes routes to versions 1, 2, ... of one model, with these weights, and the last one a shadow if wanted."""
+    there = load_replica(ResolvedModel(str(model_folder), str(model_folder)), Settings())
+
+    def make(*weights, shadow=False):
+        return _routes(there, weights, shadow=shadow)
+
+    return make
+
+
+def _routes(there, weights, *, shadow):
     routes = [Route("m", n, weight=w) for n, w in enumerate(weights, 1)]
     if shadow:
         routes.append(Route("m", len(routes) + 1, shadow=True))
     endpoint = Endpoint("live", 1, routes, EndpointAction.CREATED, 0, "", "")
-    loaded = [Loaded.of(r, Replica(None, ResolvedModel(r.uri, "", "m", r.version), 0, None)) for r in routes]
+    loaded = [Loaded.of(r, there.again_as(ResolvedModel(r.uri, "", "m", r.version))) for r in routes]
     return Routes(endpoint, loaded)
 
 
-def test_requests_without_a_key_are_shared_out_by_weight():
+def test_requests_without_a_key_are_shared_out_by_weight(routes_of):
     routes = routes_of(70, 25, 5, 0, shadow=True)
     drawn = Counter(routes.pick({}, None).version for _ in range(20_000))
     assert set(drawn) == {"1", "2", "3"}
@@ -36,7 +47,7 @@ def test_requests_without_a_key_are_shared_out_by_weight():
     assert routes_of(0, 100).pick({}, None).version == "2"
 
 
-def test_a_key_stays_with_its_version_and_moves_only_to_one_that_grows():
+def test_a_key_stays_with_its_version_and_moves_only_to_one_that_grows(routes_of):
     def owners(*weights):
         routes = routes_of(*weights)
         return {n: routes.pick({KEY_HEADER: b"user-%d" % n}, None).version for n in range(4000)}
@@ -52,7 +63,7 @@ def test_a_key_stays_with_its_version_and_moves_only_to_one_that_grows():
     assert all(third[n] in (owner, "3") for n, owner in grown.items())
 
 
-def test_a_version_can_be_asked_for_that_has_no_weight_but_no_shadow():
+def test_a_version_can_be_asked_for_that_has_no_weight_but_no_shadow(routes_of):
     routes = routes_of(100, 0, shadow=True)
     assert routes.pick({}, "2").version == "2"
     for version in ("3", "9", ""):
@@ -93,7 +104,7 @@ def test_answers_are_the_same_to_six_digits():
         assert not same(one, other)
 
 
-def test_counts_belong_to_the_routes_of_their_revision():
+def test_counts_belong_to_the_routes_of_their_revision(routes_of):
     routes, other = routes_of(50, 50), routes_of(50, 50)
     replica = routes.pick({}, "1")
     assert routes.tally(replica) is routes.loaded[0].tally

@@ -33,6 +33,7 @@ app.command(
 app.command(
     "prefect_ml.cli.batch_score:batch_score", name="batch-score", help="Score a whole data set with a model."
 )
+app.command("prefect_ml.cli.endpoints:app", name="endpoints", help="Models behind a name, with weights and rollouts.")
 app.command("prefect_ml.cli.serve:serve", name="serve", help="Serve a model over HTTP.")
 app.command(
     "prefect_ml.cli.build_image:build_image", name="build-image", help="Build a container image that serves a model."

@@ -14,6 +14,7 @@ from prefect.events import Event
 
 from prefect_ml.entities import AuditEntry, ModelVersion, PromotionRequest, RequestStatus, Run
 from prefect_ml.errors import NotFoundError
+from prefect_ml.flowruns import endpoint_events
 from prefect_ml.lineage import tags
 from prefect_ml.store.contract import Store
 from prefect_ml.store.prompts import PROMPT_TAG
@@ -63,6 +64,9 @@ def events_of(store: Store, row: AuditEntry) -> list[Event]:
         return [_created(store, row)]
     if row.action in _OF_ALIASES:
         return [_alias_event(store, row, _OF_ALIASES[row.action])]
+    if row.action in endpoint_events.ACTIONS:
+        kind, about = endpoint_events.ACTIONS[row.action], endpoint_events
+        return [_event(row, kind, about.resource_of(row), about.related_of(row), dict(about.payload_of(row)))]
     if row.action.startswith("request-") and "request" in row.after:
         return list(_request_events(store, row))
     return []

@@ -127,7 +127,7 @@ def _serve(
     ready: Callable[[ServedModels], None],
     parent: int | None = None,
 ) -> None:
-    with opened_models(wanted, settings) as opened:
+    with opened_models(wanted, settings, url_of(listener)) as opened:
         process = serving_process(opened, listener, settings, lambda: ready(opened), parent=parent)
         with stopped_in_order(process):
             process.run(sockets=[listener])

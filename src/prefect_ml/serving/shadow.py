@@ -9,6 +9,7 @@ import time
 from queue import Full, Queue
 from typing import TYPE_CHECKING, Any
 
+from prefect_ml.http.refusal import RefusedError
 from prefect_ml.serving.tally import predictions_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Shadows:
         routes = self._routes()
         if routes is None or not routes.shadows or request.status != _ANSWERED or self._closing:
             return
+        if request.accept:  # an answer in another form than JSON is not compared
+            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="prefect-ml-shadow", daemon=True)
             self._thread.start()
@@ -71,6 +74,8 @@ class Shadows:
         began = time.perf_counter()
         try:
             answer = shadow.replica.answer(request.content_type, request.body)
+        except RefusedError:  # asked in a form of another protocol
+            return
         except Exception as error:  # noqa: BLE001  whatever it does, the request was answered already
             shadow.tally.count(0.0, None)
             self._differs(shadow, request, f"it fails: {type(error).__name__}")
