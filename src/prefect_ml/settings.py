@@ -113,6 +113,14 @@ class Settings(BaseSettings):
     serve_drain: int = Field(
         default=20, gt=0, description="Seconds that a server told to stop goes on answering what it has in hand."
     )
+    serve_batch_rows: int = Field(
+        default=0, ge=0, description="Rows of several requests that a served model predicts at once; 0 for one request."
+    )
+    serve_batch_wait: float = Field(
+        default=0.005,
+        gt=0,
+        description="Seconds that a request waits at most to be predicted with others, while others are predicted.",
+    )
     serve_rate: float = Field(
         default=0.0,
         ge=0,

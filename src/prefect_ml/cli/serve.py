@@ -13,6 +13,8 @@ def serve(
     port: int = 5001,
     workers: int = 1,
     supervised: Annotated[bool, Parameter(negative="")] = False,
+    batch_rows: int | None = None,
+    batch_wait: float | None = None,
     parent: int | None = None,
 ) -> None:
     """Serve models over HTTP, by MLflow's scoring protocol, until it is told to stop.
@@ -26,13 +28,17 @@ def serve(
         port: Port to listen on.
         workers: Processes that serve; each that dies is replaced.
         supervised: Replace a single worker too when it dies.
+        batch_rows: Rows of several requests that are predicted at once; one request at a time when absent.
+        batch_wait: Seconds that a request waits at most for others, while others are predicted.
         parent: Number of the process that starts this one; the server stops in order when that one has ended.
     """
+    from prefect_ml.serving import run_server  # noqa: PLC0415 (loads the web server)
+    from prefect_ml.settings import Settings  # noqa: PLC0415
+
+    given = {"serve_batch_rows": batch_rows, "serve_batch_wait": batch_wait}
+    settings = Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
     if parent is not None:
         from prefect_ml.http.parent import end_with  # noqa: PLC0415
-        from prefect_ml.settings import Settings  # noqa: PLC0415
 
-        end_with(parent, within=Settings().serve_drain + 10)
-    from prefect_ml.serving import run_server  # noqa: PLC0415 (loads the web server)
-
-    run_server(*models, host=host, port=port, workers=workers, supervised=supervised)
+        end_with(parent, within=settings.serve_drain + 10)
+    run_server(*models, host=host, port=port, workers=workers, supervised=supervised, settings=settings)

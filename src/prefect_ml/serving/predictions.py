@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.http.bodies import Bodies, GoneError
 from prefect_ml.http.lanes import Lane
 from prefect_ml.http.refusal import RefusedError
+from prefect_ml.serving.batching import Batcher
 from prefect_ml.serving.failure import ModelFailedError
 from prefect_ml.serving.forms import JSON, Answer
 from prefect_ml.serving.observing import Answered, Observers
@@ -18,12 +19,15 @@ from prefect_ml.serving.observing import Answered, Observers
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from prefect_ml.serving.decoding import Request
     from prefect_ml.serving.forms import Form
     from prefect_ml.serving.metrics import ModelMetrics
     from prefect_ml.serving.picking import ServedModel
     from prefect_ml.serving.replica import Replica
     from prefect_ml.settings import Settings
 
+# Bytes of a body that is read on the event loop where requests are gathered.
+_SMALL = 8 << 10
 _NOTHING = Answer(b"", 0)
 _log = logging.getLogger("prefect_ml.serving")
 
@@ -37,17 +41,27 @@ class Limits:
         threads: predictions that each model makes at a time.
         waiting: requests to a model that wait for a thread; one more is answered 503 with Retry-After.
         body_seconds: without progress of a body, after which the request is answered 408.
+        batch_rows: rows of several requests that are predicted at once; 0 for none.
+        batch_wait: seconds that a request waits for others at most, while others are predicted.
     """
 
     body: int
     threads: int
     waiting: int
     body_seconds: float = 30.0
+    batch_rows: int = 0
+    batch_wait: float = 0.0
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
         """Those that the settings name."""
-        return cls(body=settings.serve_max_body, threads=settings.serve_threads, waiting=settings.serve_waiting)
+        return cls(
+            body=settings.serve_max_body,
+            threads=settings.serve_threads,
+            waiting=settings.serve_waiting,
+            batch_rows=settings.serve_batch_rows,
+            batch_wait=settings.serve_batch_wait,
+        )
 
 
 class Predictions:
@@ -61,6 +75,15 @@ class Predictions:
         self._observers = Observers((*observers.each, *model.observers))
         self._in_flight = metrics.in_flight(model.name)
         self._lane = Lane("predict", limits.threads, limits.waiting)
+        self._batcher: Batcher | None = None
+        if limits.batch_rows:
+            self._batcher = Batcher(
+                self._lane,
+                rows=limits.batch_rows,
+                wait=limits.batch_wait,
+                waiting=limits.waiting,
+                sizes=metrics.batches(model.name),
+            )
 
     def close(self) -> None:
         """Give the threads back; one that still predicts is not waited for."""
@@ -133,6 +156,8 @@ class Predictions:
             ModelFailedError: the model failed on it.
             RefusedError: it asks for what is not supported, or as many wait as may.
         """
+        if self._batcher is not None and not (replica.model.signature and replica.model.signature.params):
+            return await self._ask_together(self._batcher, replica, headers, body, form)
         pace = replica.pace
         if not pace.quick(len(body)):
             return await self._lane.run(self._answered, replica, headers, body, form)
@@ -142,9 +167,28 @@ class Predictions:
         finally:
             pace.took(time.perf_counter() - began)
 
+    async def _ask_together(
+        self, batcher: Batcher, replica: Replica, headers: dict[bytes, bytes], body: bytes, form: Form
+    ) -> Answer:
+        small = len(body) <= _SMALL
+        request, data = (
+            _fitted(replica, headers, body, form)
+            if small
+            else await self._lane.run(_fitted, replica, headers, body, form)
+        )
+        predictions = await batcher.predict(replica, data)
+        if small:
+            return form.write(self._model.name, replica, request, predictions)
+        return await self._lane.run(form.write, self._model.name, replica, request, predictions)
+
     def _answered(self, replica: Replica, headers: dict[bytes, bytes], body: bytes, form: Form) -> Answer:
         request = form.read(replica, headers, body)
         return form.write(self._model.name, replica, request, replica.predict(request))
+
+
+def _fitted(replica: Replica, headers: dict[bytes, bytes], body: bytes, form: Form) -> tuple[Request, Any]:
+    request = form.read(replica, headers, body)
+    return request, replica.fit(request)
 
 
 async def _refuse(send: Send, refused: RefusedError, form: Form) -> None:

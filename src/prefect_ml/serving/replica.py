@@ -85,9 +85,31 @@ class Replica:
         except InvalidInputError:
             raise
         except Exception as error:
-            raise ModelFailedError(
-                f"The model failed on this data, which may not be what it expects: {_shown(error)}"
-            ) from error
+            raise _failed(error) from error
+
+    def fit(self, request: Request) -> Any:
+        """The data of a request as the model takes them, for `predict_fitted`.
+
+        Raises:
+            InvalidInputError: the data does not fit the model's signature.
+        """
+        signature = self.model.signature
+        if signature is None or (self.matrix is not None and data_kind(request.data) == "array"):
+            return request.data
+        return signature.enforce(request.data)
+
+    def predict_fitted(self, data: Any) -> Any:
+        """What the model predicts without parameters for what `fit` gave, or for several of them stacked.
+
+        Raises:
+            ModelFailedError: the model raised; its exception is the cause.
+        """
+        try:
+            if self.matrix is not None and data_kind(data) == "array":
+                return self.matrix(data)
+            return self.model.flavor.predict(self.model.native, data, None)
+        except Exception as error:
+            raise _failed(error) from error
 
     def again_as(self, resolved: ResolvedModel) -> Replica:
         """The same loaded model, found under another resolution, such as a later generation of its alias."""
@@ -150,6 +172,10 @@ def _headers(resolved: ResolvedModel) -> tuple[tuple[bytes, bytes], ...]:
     name = resolved.name.encode("ascii", "backslashreplace").replace(b"\n", b" ").replace(b"\r", b" ")
     version = b"" if resolved.version is None else b"%d" % resolved.version
     return (b"x-model-name", name), (b"x-model-version", version)
+
+
+def _failed(error: Exception) -> ModelFailedError:
+    return ModelFailedError(f"The model failed on this data, which may not be what it expects: {_shown(error)}")
 
 
 def _shown(error: Exception) -> str:

@@ -65,6 +65,8 @@ def run_server(
     wanted = wanted_models(models)
     if workers < 1:
         raise InvalidInputError(f"{workers} processes cannot serve; use --workers 1 or more.")
+    if settings.serve_batch_rows < 0 or settings.serve_batch_wait <= 0:
+        raise InvalidInputError("A batch has 0 rows or more, and is waited for more than 0 seconds.")
     log_as(settings.serve_log)
     guarded = bool(settings.serve_token) or "*" in settings.serve_hosts
     with listening(host, port, guarded=guarded, setting="PREFECT_ML_SERVE_TOKEN") as listener:
