@@ -18,6 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 
 import prefect_ml as ml
+from prefect_ml.cli import app
 from prefect_ml.entities import RunStatus
 from prefect_ml.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from prefect_ml.flows.batch_score import batch_score
@@ -247,6 +248,16 @@ def test_data_in_a_bucket_are_scored_into_a_bucket(model_folder, parquet_folder,
         found = [pq.read_table(f"{root}/{part['name']}", filesystem=system) for part in manifest["parts"]]
     ids = [value for table in found for value in table.column("id").to_pylist()]
     assert ids == rows_of(ROWS)["id"].tolist()
+
+
+def test_the_command_scores_and_says_what_is_wrong(given, capsys):
+    main = ["batch-score", given["model_uri"], given["input"], given["output"]]
+    app([*main, "--keep", "id", "--rows-per-chunk", "500", "--json"], exit_on_error=False, result_action="return_value")
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["rows"] == ROWS
+    assert printed["options"]["keep"] == ["id"]
+    with pytest.raises(NotFoundError, match="no Parquet or CSV"):
+        app(["batch-score", given["model_uri"], "nowhere", given["output"]], exit_on_error=False)
 
 
 def start(model, input, output, rows_per_chunk, **environment):
