@@ -17,7 +17,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from prefect_ml.deploying.container import Context, _refuse_other_files, build_command, write_context
-from prefect_ml.deploying.dockerfile import ENVIRONMENT, dockerfile
+from prefect_ml.deploying.dockerfile import ENVIRONMENT, dockerfile, system_packages
 from prefect_ml.deploying.kubernetes import manifests
 from prefect_ml.deploying.needs import needs_of
 from prefect_ml.errors import CorruptArtifactError, InvalidInputError, NotFoundError
@@ -88,6 +88,17 @@ def test_no_secret_enters_a_layer(context):
 
 def test_the_linter_of_dockerfiles_finds_nothing(context):
     done = subprocess.run([HADOLINT, context / "Dockerfile"], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_libraries_that_a_wheel_does_not_hold_are_installed(context, tmp_path):
+    assert system_packages((context / "requirements.lock").read_text()) == []
+    assert "apt-get" not in (context / "Dockerfile").read_text()
+    system = system_packages("lightgbm==4.7.0 \\\n    --hash=sha256:0\nnumpy==2.4.6\n")
+    text = dockerfile(python="3.12", uv="1.0", system=system)
+    assert "--no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*\nRUN useradd" in text
+    (tmp_path / "Dockerfile").write_text(text)
+    done = subprocess.run([HADOLINT, tmp_path / "Dockerfile"], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0, "")
 
 

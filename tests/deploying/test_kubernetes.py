@@ -11,6 +11,7 @@ import pytest
 import yaml
 from kubernetes_validate.utils import all_versions
 
+from prefect_ml.cli import app
 from prefect_ml.deploying.inside import command
 from prefect_ml.deploying.kubernetes import Place, manifests, to_yaml
 from prefect_ml.errors import InvalidInputError
@@ -98,6 +99,8 @@ def test_the_arguments_are_those_of_the_command_and_nothing_in_them_is_expanded(
         "models:/a$$(PREFECT_ML_SERVE_TOKEN)@b",
     ]
     assert command(arguments) == arguments
+    function, given, _ = app.parse_args(arguments, exit_on_error=False)
+    assert (function.__name__, given.args, given.arguments["workers"]) == ("serve", (arguments[-1],), 3)
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,8 @@ def test_a_replica_answers_below_its_prefix_and_starts_and_ends_in_order(store, 
     replica = Replica(["models:/line/1"], Settings(home=home, serve_hosts=("ray.example",)))
     for path, prefix in (("/lines/ping", "/lines"), ("/ping", "")):
         assert call(replica, scope(path, prefix))[0]["status"] == 200
+    elsewhere = scope("/lines/health", "/lines") | {"headers": [(b"host", b"other.example")]}
+    assert call(replica, elsewhere)[0]["status"] == 403
     assert life(replica) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 

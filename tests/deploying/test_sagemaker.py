@@ -26,6 +26,7 @@ from prefect_ml.deploying.sagemaker import Capacity, deploy
 from prefect_ml.errors import ArtifactError, InvalidInputError, InvalidNameError, NotFoundError
 from prefect_ml.models.digest import folder_digest
 from prefect_ml.models.folder import save_model
+from prefect_ml.serving import run_server
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
 
@@ -234,6 +235,12 @@ def test_a_packed_model_has_the_same_bytes_everywhere_and_no_links(models, tmp_p
     (copy / "link").symlink_to("/etc/passwd")
     with pytest.raises(InvalidNameError, match="link"):
         pack(copy, tmp_path / "c.tar.gz")
+
+
+def test_only_where_every_name_is_served_a_server_without_a_token_is_reached_from_elsewhere(models):
+    settings = Settings(serve_hosts=("model.example",))
+    with pytest.raises(InvalidInputError, match="set PREFECT_ML_SERVE_TOKEN"):
+        run_server(str(models / "times-2"), host="0.0.0.0", port=0, settings=settings)  # noqa: S104 - of this test
 
 
 def test_the_container_answers_as_sagemaker_asks(deployed, bucket, tmp_path):

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from prefect_ml.deploying.dockerfile import LOCK_FILE, MODEL, WHEELS, dockerfile
+from prefect_ml.deploying.dockerfile import LOCK_FILE, MODEL, WHEELS, dockerfile, system_packages
 from prefect_ml.deploying.names import image_reference
 from prefect_ml.deploying.needs import extras_of, needs_of
 from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidInputError, NotFoundError
@@ -90,16 +90,17 @@ def write_context(
     model = fetch(resolved, settings.cache_folder)
     info = read_info(model)
     python = ".".join((info.python_version or "").split(".")[:2])
-    text = dockerfile(python=python, uv=_release_of(uv))
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".prefect-ml-") as beside:
         folder = Path(beside) / "context"
         (folder / WHEELS).mkdir(parents=True)
-        (folder / "Dockerfile").write_text(text)
         shutil.copytree(model, folder / MODEL, copy_function=shutil.copyfile)
         ours = _ourselves(uv, folder / WHEELS, wheel, {*extras, *extras_of(info)})
         _lock(uv, folder, [*needs_of(folder / MODEL, folder / WHEELS), ours], python)
-        _refuse_other_files((folder / LOCK_FILE).read_text(), folder / MODEL)
+        lock = (folder / LOCK_FILE).read_text()
+        _refuse_other_files(lock, folder / MODEL)
+        text = dockerfile(python=python, uv=_release_of(uv), system=system_packages(lock))
+        (folder / "Dockerfile").write_text(text)
         _readable(folder)
         if output.exists():
             output.rmdir()
@@ -124,13 +125,14 @@ def find_engine() -> str | None:
 
 
 def build_image(engine: str, context: Context, tag: str) -> None:
-    """Build the image; what the engine says goes to this process's output.
+    """Build the image; what the engine says goes to this process's error output.
 
     Raises:
         InvalidInputError: the tag is none, or moves.
         ArtifactError: the engine failed.
     """
-    done = subprocess.run(build_command(engine, context, tag), check=False)  # noqa: S603 - no shell, after `--`
+    command = build_command(engine, context, tag)
+    done = subprocess.run(command, check=False, stdout=sys.stderr)  # noqa: S603 - no shell, what is named after `--`
     if done.returncode != 0:
         raise ArtifactError(
             f"{Path(engine).name} could not build the image ({done.returncode}), as it says above; the build context "

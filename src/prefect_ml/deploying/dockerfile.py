@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from prefect_ml.deploying.inside import MODEL_FOLDER, PORT, USER
 from prefect_ml.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 ENVIRONMENT = "/opt/venv"
 LOCK_FILE = "requirements.lock"
@@ -21,7 +25,22 @@ VENV_STEP = ("uv", "venv", ENVIRONMENT)
 INSTALL_STEP = ("uv", "pip", "install", "--python", ENVIRONMENT, "--require-hashes", "-r", LOCK_FILE)
 
 
-def dockerfile(*, python: str, uv: str) -> str:
+# The release of Debian says which version it is, and gets repairs of it alone.
+_INSTALL = """\
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends {} && rm -rf /var/lib/apt/lists/*
+"""
+# Shared libraries that a distribution's wheels neither hold nor find in Python's slim image.
+_SYSTEM = {"lightgbm": "libgomp1"}
+
+
+def system_packages(lock: str) -> list[str]:
+    """The packages of Debian that the distributions of a lock need beside themselves."""
+    names = set(re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.MULTILINE))
+    return sorted({package for name, package in _SYSTEM.items() if name in names})
+
+
+def dockerfile(*, python: str, uv: str, system: Collection[str] = ()) -> str:
     """The text of the Dockerfile.
 
     No argument and no secret enters a layer: the token and the URL of a store come from the environment of the
@@ -30,12 +49,14 @@ def dockerfile(*, python: str, uv: str) -> str:
     Args:
         python: minor version, for example `"3.12"`; the base image is Python's own slim one.
         uv: release of uv that builds the environment.
+        system: packages of Debian that distributions of the lock need beside themselves, see `system_packages`.
 
     Raises:
         InvalidInputError: one of them is no version.
     """
     if not _PYTHON.fullmatch(python) or not _RELEASE.fullmatch(uv):
         raise InvalidInputError(f"{python!r} or {uv!r} is no version; write them like '3.12' and '0.9.2'.")
+    installed = _INSTALL.format(" ".join(sorted(system))) if system else ""
     return f"""\
 # The environment is built in one stage, and what built it stays there.
 FROM python:{python}-slim AS environment
@@ -47,7 +68,7 @@ COPY {LOCK_FILE} ./
 RUN {" ".join(VENV_STEP)} && {" ".join(INSTALL_STEP)}
 
 FROM python:{python}-slim
-RUN useradd --uid {USER} --user-group --no-create-home --shell /usr/sbin/nologin model
+{installed}RUN useradd --uid {USER} --user-group --no-create-home --shell /usr/sbin/nologin model
 COPY --from=environment {ENVIRONMENT} {ENVIRONMENT}
 COPY {MODEL}/ {MODEL_FOLDER}/
 ENV PATH="{ENVIRONMENT}/bin:$PATH" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \\
