@@ -65,6 +65,52 @@ def test_what_mlflow_saved_predicts_the_same_without_mlflow(opened, folder):
     assert answer["refused"] is (folder.name in PICKLED)
 
 
+ALONE = """
+import json, sys
+from pathlib import Path
+for name in sys.argv[1].split(","):
+    sys.modules[name] = None
+from prefect_ml.errors import ArtifactError
+from prefect_ml.models.folder import load_model
+said = {}
+for folder in sys.argv[2:]:
+    try:
+        load_model(Path(folder), origin="theirs", trusted_origins=["theirs"])
+    except ArtifactError as error:
+        said[Path(folder).name] = str(error)
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.parametrize(
+    ("missing", "hints"),
+    [
+        (
+            "catboost,lightgbm,onnxruntime,sklearn,skops,statsmodels,xgboost",
+            {
+                "catboost_classifier": "prefect-ml[catboost]",
+                "lightgbm_booster": "prefect-ml[lightgbm]",
+                "onnx_one_file": "needs onnxruntime; pip install 'prefect-ml[onnx]'",
+                "sklearn_pickle": "ModuleNotFoundError(\"No module named 'sklearn",
+                "sklearn_skops": "needs skops; pip install 'prefect-ml[sklearn]'",
+                "statsmodels_glm": "prefect-ml[statsmodels]",
+                "xgboost_booster": "prefect-ml[xgboost]",
+            },
+        ),
+        ("sklearn", {"xgboost_classifier": "needs scikit-learn", "lightgbm_classifier": "sklearn"}),
+    ],
+    ids=["all", "scikit-learn"],
+)
+def test_a_library_that_is_missing_is_named_with_what_installs_it(missing, hints):
+    folders = [str(KEPT / "3.17.2" / name) for name in hints]
+    command = [sys.executable, "-B", "-c", ALONE, missing, *folders]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout)
+    assert said.keys() == hints.keys()
+    assert {name: hints[name] for name in hints if hints[name] not in said[name]} == {}, said
+
+
 def ours(cancer):
     """Models of each kind, in the formats in which they are saved here."""
     x, y = cancer

@@ -55,7 +55,7 @@ class LightgbmFlavor:
         try:
             import lightgbm  # noqa: PLC0415 - only for models of LightGBM
         except ModuleNotFoundError as error:
-            raise ArtifactError(f"{trust.origin!r} needs LightGBM; pip install lightgbm.") from error
+            raise ArtifactError(f"{trust.origin!r} needs LightGBM; pip install 'prefect-ml[lightgbm]'.") from error
         if conf.get("model_class", _BOOSTER) != _BOOSTER:
             # What MLflow pickled before it knew skops does not say so.
             format_ = conf.get("serialization_format") or "cloudpickle"

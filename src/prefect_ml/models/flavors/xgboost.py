@@ -71,8 +71,14 @@ class XgboostFlavor:
         try:
             import xgboost  # noqa: PLC0415 - only for models of XGBoost
         except ModuleNotFoundError as error:
-            raise ArtifactError(f"{trust.origin!r} needs XGBoost; pip install xgboost.") from error
-        model = getattr(xgboost, class_)()
+            raise ArtifactError(f"{trust.origin!r} needs XGBoost; pip install 'prefect-ml[xgboost]'.") from error
+        try:
+            model = getattr(xgboost, class_)()
+        except ImportError as error:
+            raise ArtifactError(
+                f"{trust.origin!r} is an estimator of XGBoost, which needs scikit-learn; pip install "
+                "'prefect-ml[xgboost,sklearn]'."
+            ) from error
         try:
             model.load_model(path)
         except (xgboost.core.XGBoostError, OSError, TypeError, ValueError) as error:
