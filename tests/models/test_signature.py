@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_ml.errors import InvalidInputError, SignatureError
@@ -124,6 +124,7 @@ params = st.lists(st.text(max_size=5), max_size=3, unique=True).map(
 )
 
 
+@settings(deadline=None)
 @given(st.builds(Signature, schemas, schemas, params))
 def test_written_and_read_again_it_is_the_same(signature):
     assert Signature.from_mlmodel(json.loads(json.dumps(signature.to_mlmodel()))) == signature
@@ -136,6 +137,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["inputs", "outputs", "params"]), json_values | json_values.map(json.dumps)))
 def test_nonsense_in_its_place_is_read_or_refused_by_an_error_of_ours(data):
     with contextlib.suppress(InvalidInputError):
@@ -498,6 +500,7 @@ cells = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_si
 scalars = st.sampled_from(["boolean", "integer", "long", "float", "double", "string", "binary", "datetime"])
 
 
+@settings(deadline=None)
 @given(scalars, st.lists(cells, max_size=4), st.booleans())
 def test_a_frame_and_a_list_of_the_same_values_fare_alike(type_, values, required):
     signature = Signature(inputs=(Column(type_, "a", required),))

@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_ml.errors import SignatureError
@@ -153,6 +153,7 @@ ARROW = {
 }  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from(sorted(cells)), st.booleans())
 def test_values_survive_and_nulls_stay_nulls(data, type_, gaps):
     values = data.draw(st.lists(st.none() | cells[type_] if gaps else cells[type_], min_size=1, max_size=5))

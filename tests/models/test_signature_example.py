@@ -129,7 +129,7 @@ cells = {
 }
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(sorted(cells)), min_size=1, max_size=4, unique=True), st.integers(1, 3), st.data())
 def test_whatever_a_frame_holds_is_read_back(tmp_path_factory, names, rows, data):
     folder = tmp_path_factory.mktemp("example")

@@ -291,6 +291,7 @@ COLUMNS = {"a": "double", "b": "string", "c": "long"}
 OPTIONAL = Signature((*(Column(t, n) for n, t in COLUMNS.items()), Column("double", "d", required=False)))
 
 
+@settings(deadline=None)
 @given(st.permutations([*COLUMNS, "d", "extra"]), st.sets(st.sampled_from([*COLUMNS, "d", "extra"])))
 def test_columns_in_any_order_with_more_or_fewer(order, absent):
     values = {"a": [1.5, 2.0], "b": ["x", "y"], "c": [1, 2], "d": [None, 0.5], "extra": ["?", "!"]}

@@ -63,8 +63,13 @@ def to_frame(data: Any) -> Any:
         return {name: _plain(table.column(name)) for name in names}
     import pandas as pd  # noqa: PLC0415 - only when a frame is made
 
-    columns = {name: _series(table.column(name)) for name in names}
-    return pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows), copy=False)
+    plain = [i for i, column in enumerate(table.columns) if not _needs_care(column)]
+    frame = table.select(plain).to_pandas(date_as_object=True, ignore_metadata=True)
+    if len(plain) == len(names):
+        return frame
+    apart = {name: _series(column) for name, column in zip(names, table.columns, strict=True) if _needs_care(column)}
+    whole = pd.concat([frame, pd.DataFrame(apart, index=pd.RangeIndex(table.num_rows))], axis=1)
+    return whole[names]
 
 
 def _table(data: Any) -> tuple[Any, bool]:
@@ -156,6 +161,14 @@ def _has_map(type_: Any) -> bool:
     return bool(t.is_map(type_)) or any(_has_map(type_.field(i).type) for i in range(type_.num_fields))
 
 
+def _needs_care(column: Any) -> bool:
+    """Whether pandas' own conversion would change the values: whole numbers with gaps, nested ones."""
+    import pyarrow.types as t  # noqa: PLC0415 - only for tables of Arrow and polars
+
+    type_ = column.type
+    return bool(t.is_nested(type_) or ((t.is_integer(type_) or t.is_boolean(type_)) and column.null_count))
+
+
 def _series(column: Any) -> Any:
     import pandas as pd  # noqa: PLC0415 - only when a frame is made
     import pyarrow.types as t  # noqa: PLC0415 - only for tables of Arrow and polars
@@ -163,9 +176,5 @@ def _series(column: Any) -> Any:
     type_ = column.type
     if t.is_nested(type_):
         return pd.Series(_plain(column), dtype="object")
-    if t.is_integer(type_) and column.null_count:
-        width = f"{'U' if t.is_unsigned_integer(type_) else ''}Int{type_.bit_width}"
-        return column.to_pandas(types_mapper={type_: pd.api.types.pandas_dtype(width)}.get)
-    if t.is_boolean(type_) and column.null_count:
-        return column.to_pandas(types_mapper={type_: pd.BooleanDtype()}.get)
-    return column.to_pandas(date_as_object=True)
+    width = f"{'U' if t.is_unsigned_integer(type_) else ''}Int{type_.bit_width}" if t.is_integer(type_) else "boolean"
+    return column.to_pandas(types_mapper={type_: pd.api.types.pandas_dtype(width)}.get)

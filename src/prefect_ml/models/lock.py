@@ -106,7 +106,8 @@ def _locked(pins: tuple[str, ...], *, offline: bool) -> str | None:
         argv = [uv, "pip", "compile", "--no-deps", "--no-header", "--quiet", "--format", FILE]
         argv += ["--python", sys.executable, *(["--offline"] if offline else []), "-o", str(found), str(wanted)]
         try:
+            # In this folder, whose project may name an index.
             code, _ = run_until(argv, env=uv_environment(), cwd=Path.cwd(), until=time.monotonic() + _SECONDS)
-        except TimeoutError:
+        except (TimeoutError, FileNotFoundError):  # too slow, or this folder is gone
             return None
         return _USER_INFO.sub("", found.read_text()) if code == 0 and found.is_file() else None

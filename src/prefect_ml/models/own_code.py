@@ -37,9 +37,9 @@ def place_of(module: str) -> Path | None:
     if spec is None:
         return None
     folders = list(spec.submodule_search_locations or ())
-    if folders:
-        return Path(folders[0])
-    return Path(spec.origin) if spec.has_location and spec.origin else None
+    place = folders[0] if folders else spec.origin if spec.has_location else None
+    # What is imported out of an archive has no files of its own.
+    return Path(place) if place and Path(place).exists() else None
 
 
 def imported_by(module: str) -> set[str]:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import SignatureError
+from prefect_ml.models.assembly import make_frame
 from prefect_ml.models.casts import cast_many
 from prefect_ml.models.frames import Glance
 from prefect_ml.models.infer import data_kind
-from prefect_ml.models.series import fit_series, fit_values, make_series
+from prefect_ml.models.series import fit_series, fit_values
 from prefect_ml.models.values import Mismatch
 
 if TYPE_CHECKING:
@@ -158,11 +159,9 @@ class Table:
         return [[row[i] for row in cells] for i in range(len(self._columns))]
 
     def _frame_of(self, fitted: Sequence[Sequence[Any]], length: int) -> Any:
-        import pandas as pd  # noqa: PLC0415 - only when a frame is made
-
-        series = _each(lambda column, values: make_series(values, column.type), self._columns, fitted)
-        frame = pd.concat(series, axis=1) if series else pd.DataFrame(index=range(length))
-        frame.columns = self._names if self._named else range(len(series))
+        frame, wrong = make_frame(self._columns, fitted, length)
+        _refuse([_wrong(position, self._columns[position], mismatch) for position, mismatch in wrong.items()])
+        frame.columns = self._names if self._named else range(len(fitted))
         return frame
 
 
@@ -173,11 +172,19 @@ def _each(fitter: Callable[[Column, Any], Any], columns: Sequence[Column], data:
         try:
             fitted.append(fitter(column, values))
         except Mismatch as mismatch:
-            wrong.append(f"column {position if column.name is None else column.name!r}: {mismatch}")
+            wrong.append(_wrong(position, column, mismatch))
+    _refuse(wrong)
+    return fitted
+
+
+def _wrong(position: int, column: Column, mismatch: Mismatch) -> str:
+    return f"column {position if column.name is None else column.name!r}: {mismatch}"
+
+
+def _refuse(wrong: Sequence[str]) -> None:
     if wrong:
         more = f"; and {len(wrong) - _SHOWN} more columns" if len(wrong) > _SHOWN else ""
         raise SignatureError("; ".join(wrong[:_SHOWN]) + more)
-    return fitted
 
 
 def _plain(value: Any) -> Any:
