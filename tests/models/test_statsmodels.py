@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from functools import partial
 
 import mlflow
@@ -138,7 +139,7 @@ def test_what_has_more_than_parameters_says_how_to_pickle_it(tmp_path, others, n
     assert not (tmp_path / "m").exists()
 
 
-@pytest.mark.parametrize("name", ["formula", "several classes", "time series", "data removed"])
+@pytest.mark.parametrize("name", OTHERS)
 def test_pickles_open_from_trusted_origins_and_in_mlflow(tmp_path, data, others, name, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
     model, x = others[name], data[0]
@@ -150,7 +151,7 @@ def test_pickles_open_from_trusted_origins_and_in_mlflow(tmp_path, data, others,
         load_model(folder, origin="of a stranger")
     loaded = load_model(folder, origin="ours", trusted_origins=["ours"])
     assert np.array_equal(loaded.predict(rows), expected)
-    assert type(loaded.native) is type(model)
+    assert type(loaded.native).__name__ == type(model).__name__
     assert np.array_equal(mlflow.pyfunc.load_model(str(folder)).predict(rows), expected)
     assert type(mlflow.statsmodels.load_model(str(folder))) is type(model)
 
@@ -163,12 +164,11 @@ def test_a_time_series_says_what_it_takes(tmp_path, data, others):
 
 
 def test_what_cannot_be_pickled_is_said(tmp_path, data):
-    class Local(sm.OLS):
-        pass
-
     x, y = data
+    fitted = sm.OLS(y, x).fit()
+    fitted.model.lock = threading.Lock()
     with pytest.raises(InvalidInputError, match="cannot be pickled"):
-        save_model(Local(y, x).fit(), tmp_path / "m", allow_pickle=True)
+        save_model(fitted, tmp_path / "m", allow_pickle=True)
     with pytest.raises(InvalidInputError, match="what `fit` gave"):
         save_model(sm.OLS(y, x), tmp_path / "m", flavor="statsmodels")
 

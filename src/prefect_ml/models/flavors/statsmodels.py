@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError
-from prefect_ml.models.environment import modules_of
 from prefect_ml.models.flavors.contract import FlavorInfo
 from prefect_ml.models.flavors.own_loaders import add_loader
 from prefect_ml.models.flavors.statsmodels_linear import read_linear, write_linear
+from prefect_ml.models.pickling import carried
 from prefect_ml.models.trust import Trust, unpickle
 
 if TYPE_CHECKING:
@@ -45,13 +44,10 @@ class StatsmodelsFlavor:
             )
         conf: dict[str, Any] = {"statsmodels_version": statsmodels.__version__, "code": None}
         if allow_pickle:
-            try:
-                model.save(str(folder / _PICKLE_FILE))
-            except (pickle.PicklingError, TypeError, AttributeError, NotImplementedError) as error:
-                raise InvalidInputError(f"This {type(model).__name__} cannot be pickled: {error}.") from error
+            modules = _pickle(model, folder / _PICKLE_FILE)
             conf |= {"data": _PICKLE_FILE, "serialization_format": "pickle"}
             pyfunc = {"loader_module": "mlflow.statsmodels", "data": _PICKLE_FILE}
-            return FlavorInfo(conf, pyfunc, {"statsmodels", "numpy", "pandas", *modules_of(model)})
+            return FlavorInfo(conf, pyfunc, {"statsmodels", "cloudpickle", *modules})
         problem = write_linear(model, folder / _JSON_FILE)
         if problem is not None:
             raise InvalidInputError(
@@ -92,6 +88,18 @@ class StatsmodelsFlavor:
                 "positions or dates."
             )
         return native.predict(start=data["start"].iloc[0], end=data["end"].iloc[0], **(params or {}))
+
+
+def _pickle(model: Any, path: Path) -> frozenset[str]:
+    """Pickle as `Results.save` does, and classes of one's own with it; returns the modules that it needs."""
+    import cloudpickle  # noqa: PLC0415 - only where a pickle is asked for
+
+    with carried(model) as modules, path.open("wb") as stream:
+        try:
+            cloudpickle.dump(model, stream)
+        except Exception as error:
+            raise InvalidInputError(f"This {type(model).__name__} cannot be pickled: {error!r}.") from error
+    return modules
 
 
 def _is_time_series(native: Any) -> bool:
