@@ -16,7 +16,7 @@ ORDER: list[tuple[str, ...]] = [
     ("entities", "errors", "settings"),
     ("query", "http"),
     ("store", "artifacts"),
-    ("models", "registry"),
+    ("models", "registry", "starter"),
     ("tracking", "serving", "protocol"),
     ("lineage", "sweeps", "moving", "deploying", "scoring", "drift", "projects"),
     ("flowruns",),

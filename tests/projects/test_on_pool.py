@@ -17,6 +17,7 @@ from orchestrator import until
 from prefect_ml.store import open_store
 
 COMMAND = Path(sys.executable).with_name("prefect-ml")
+PREFECT = COMMAND.with_name("prefect")
 POOL = "projects"
 
 
@@ -123,6 +124,32 @@ def test_a_cancelled_run_leaves_no_process(orchestrator, place, project, tmp_pat
     store = open_store(f"sqlite:///{place['PREFECT_ML_HOME']}/store.db")
     until(lambda: store.get_run(told["run_id"]).status == "KILLED", "the end of the run")
     store.close()
+
+
+def test_a_new_project_is_deployed_and_trained_and_asks_for_the_alias(orchestrator, place, tmp_path):
+    folder = tmp_path / "fresh"
+    subprocess.run([COMMAND, "init", "fresh", "--folder", folder, "--work-pool", POOL], env=place, check=True)
+    subprocess.run([COMMAND, "policies", "save", folder / "policy.yaml"], env=place, check=True, timeout=60)
+    done = subprocess.run(
+        [PREFECT, "--no-prompt", "deploy", "--all"],
+        cwd=folder, env=place, capture_output=True, text=True, timeout=150, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    pools = {"work_pools": {"name": {"any_": [POOL]}}, "deployments": {"tags": {"all_": ["fresh"]}}}
+    found = {each["name"]: each["id"] for each in orchestrator.api.post("/deployments/filter", pools)}
+    assert sorted(found) == ["deploy", "promote", "serve", "train"]
+    run = orchestrator.api.post(f"/deployments/{found['train']}/create_flow_run", {"parameters": {"alpha": 0.1}})
+    path = f"/flow_runs/{run['id']}"
+    until(lambda: orchestrator.api.get(path)["state"]["type"] == "COMPLETED", "the end of the training", 120)
+    store = open_store(f"sqlite:///{place['PREFECT_ML_HOME']}/store.db")
+    assert store.get_model_version("fresh", 1).run_id == run["id"].replace("-", "")
+    [request] = until(lambda: store.list_requests(name="fresh"), "the request of the promotion", 120)
+    assert (request.status, request.alias, [each.passed for each in request.evidence]) == (
+        "PENDING", "champion", [True] * 3,
+    )  # fmt: skip
+    store.close()
+    for deployment in found.values():
+        orchestrator.api.client.delete(f"/deployments/{deployment}").raise_for_status()
 
 
 @pytest.mark.long

@@ -45,6 +45,7 @@ app.command(
 )
 app.command("prefect_ml.cli.sagemaker:app", name="sagemaker", help="Serve models by Amazon SageMaker.")
 app.command("prefect_ml.cli.server:server", name="server", help="Serve the store to a team and to MLflow clients.")
+app.command("prefect_ml.cli.init:init", name="init", help="Write a project that trains, tests, deploys and serves.")
 app.command("prefect_ml.cli.run:run", name="run", help="Run an entry point of a project, here or on a work pool.")
 app.command(
     "prefect_ml.cli.reproduce:reproduce", name="reproduce", help="Run a project again, and show what is equal."
