@@ -19,6 +19,7 @@ _FILE = "model.cbm"
 _CLASSES = ("CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker")
 # What CatBoost itself can read of what it writes (https://catboost.ai/docs/en/concepts/python-reference_catboost_load_model).
 _FORMATS = ("cbm", "json", "onnx", "coreml")
+_UNCHECKED = ("onnx", "coreml")
 
 
 class CatboostFlavor:
@@ -55,6 +56,9 @@ class CatboostFlavor:
                 f"{trust.origin!r} is a {class_!r} in the format {format_!r}; CatBoost models of the classes "
                 f"{', '.join(_CLASSES)} in the formats {', '.join(_FORMATS)} can be loaded."
             )
+        if format_ in _UNCHECKED:
+            # An empty file ends the process by SIGSEGV.
+            trust.require(f"CatBoost's reader of {format_}, which does not check what it reads,")
         path = resolve(folder, str(conf.get("data", _FILE)))
         if not path.is_file():
             raise ArtifactError(f"The weights {path.name!r} of {trust.origin!r} are missing; download the model again.")
