@@ -200,6 +200,7 @@ CALLS = {
     ("private_modules.py", "loader.exec_module"),
     ("private_modules.py", "importlib.util.spec_from_file_location"),
     ("private_modules.py", "builtins.__import__"),
+    ("private_modules.py", "importlib.import_module"),
     # installed modules that the folder names, behind `trust.require`
     ("flavors/keras.py", "importlib.import_module"),
     ("flavors/pyfunc.py", "importlib.import_module"),
