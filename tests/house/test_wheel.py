@@ -17,6 +17,7 @@ def tree() -> set[str]:
     package = {p.relative_to(ROOT / "src") for p in (ROOT / "src" / "prefect_ml").rglob("*.py")}
     for room in ("flows", "blocks"):
         package |= {Path("prefect_ml") / p.relative_to(ROOT) for p in (ROOT / room).rglob("*.py")}
+    package |= {p.relative_to(ROOT / "src") for p in (ROOT / "src" / "prefect_ml" / "starter").glob("*.jinja")}
     return {p.as_posix() for p in package if "__pycache__" not in p.parts} | {"prefect_ml/py.typed"}
 
 
