@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import threading
 import time
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from prometheus_client import CollectorRegistry
@@ -15,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from prefect_ml.artifacts.local import LocalArtifactStore
 from prefect_ml.models.folder import save_model
 from prefect_ml.registry.resolve import ResolvedModel
+from prefect_ml.serving.columnar_bodies import FILE, PARQUET, STREAM
 from prefect_ml.serving.decoding import Decoder
 from prefect_ml.serving.inference_files import read_log
 from prefect_ml.serving.inference_log import InferenceLog
@@ -68,16 +71,29 @@ def test_a_served_model_keeps_what_was_asked_when_it_is_told_to_stop(model_folde
             client.post("/invocations", content=ASKED, headers=json),
             client.post("/invocations", content=b"age,income\n50,4\n", headers={"Content-Type": "text/csv"}),
         ]
+        sink = io.BytesIO()
+        pq.write_table(pa.table({"age": [60.0], "income": [5.0]}), sink)
+        for media in (STREAM, FILE, PARQUET):
+            headers = {"Content-Type": PARQUET, "Accept": media}
+            client.post("/invocations", content=sink.getvalue(), headers=headers).raise_for_status()
+        tensors = [
+            {"name": name, "datatype": "FP64", "shape": [1], "data": [value]}
+            for name, value in (("age", 70.0), ("income", 6.0))
+        ]
+        for parameters in ({}, {"parameters": {"binary_data_output": True}}):
+            client.post("/v2/models/income/infer", json={"inputs": tensors, **parameters}).raise_for_status()
         assert client.post("/invocations", content=b'{"inputs": []', headers=json).status_code == 400
         assert 'prefect_ml_inference_log_dropped_total{reason="full"} 0.0' in client.get("/metrics").text
         assert not logged(folder)
     [table] = logged(folder)
     assert table.column_names == ["_at", "_request_id", "_row", "_seconds", "input.age", "output.prediction"]
-    assert table.column("input.age").to_pylist() == [30.0, 40.0, 50.0]
+    assert table.column("input.age").to_pylist() == [30.0, 40.0, 50.0, 60.0, 60.0, 60.0, 70.0, 70.0]
     predicted = [value for answer in answers for value in answer.json()["predictions"]]
-    assert table.column("output.prediction").to_pylist() == predicted
-    assert table.column("_row").to_pylist() == [0, 1, 0]
-    assert set(table.column("_request_id").to_pylist()) == {answer.headers["X-Request-ID"] for answer in answers}
+    assert table.column("output.prediction").to_pylist() == pytest.approx([*predicted, 70.0, 70.0, 70.0, 82.0, 82.0])
+    assert table.column("_row").to_pylist() == [0, 1, 0, 0, 0, 0, 0, 0]
+    ids = table.column("_request_id").to_pylist()
+    assert ids[:3] == [answers[0].headers["X-Request-ID"]] * 2 + [answers[1].headers["X-Request-ID"]]
+    assert len(set(ids)) == 7
     assert table.schema.metadata[b"prefect_ml.model"] == b"income"
     assert [path.relative_to(folder).parts[:2] for path in files_of(folder)] == [("income", "0")]
 

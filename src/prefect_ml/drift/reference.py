@@ -12,8 +12,9 @@ from prefect_ml.errors import InvalidInputError, NotFoundError
 from prefect_ml.models.infer import data_kind
 from prefect_ml.models.prediction_columns import prediction_columns
 from prefect_ml.scoring.places import find_inputs, kind_of, open_files
+from prefect_ml.serving.inference_answers import PREDICTION
 from prefect_ml.serving.inference_files import read_log
-from prefect_ml.serving.inference_rows import INPUT, OUTPUT, PREDICTION
+from prefect_ml.serving.inference_rows import INPUT, OUTPUT
 from prefect_ml.store.places import open_place
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import queue
 import random
 import threading
@@ -36,6 +37,8 @@ _MOST_WAITING = 1000
 _MOST_BYTES = 64 << 20
 # Rows that are held while the place of the files is away; the oldest go first.
 _MOST_HELD = 10
+# Seconds between two complaints in the log.
+_SILENCE = 60.0
 
 
 class InferenceLog:
@@ -65,6 +68,7 @@ class InferenceLog:
         self._queue: queue.Queue[Answered | None] = queue.Queue(_MOST_WAITING)
         self._random = random.Random()  # noqa: S311  a sample is no secret
         self._waiting_bytes = 0
+        self._complained_at = -math.inf
         self._gathered: dict[tuple[str, str], Gathered] = {}
         self._kept: Counter | None = None
         self._dropped: Counter | None = None
@@ -143,11 +147,17 @@ class InferenceLog:
             try:
                 self._gather(request)
             except Exception as error:  # noqa: BLE001  whatever a body holds, the log goes on
-                _log.warning("Request %s cannot be kept in the inference log: %s", request.request_id, error)
+                self._complain(request, error)
                 self._drop("unread")
             finally:
                 self._release(len(request.body) + len(request.answer))
             self._write(time.monotonic())
+
+    def _complain(self, request: Answered, error: Exception) -> None:
+        """Once in a while: one client can send many of a kind."""
+        if time.monotonic() - self._complained_at >= _SILENCE:
+            self._complained_at = time.monotonic()
+            _log.warning("Request %s cannot be kept in the inference log: %s", request.request_id, error)
 
     def _until_due(self) -> float:
         due = min((each.due for each in self._gathered.values()), default=time.monotonic() + self._seconds)

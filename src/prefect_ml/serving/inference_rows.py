@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from prefect_ml.errors import InvalidInputError
 from prefect_ml.models.infer import data_kind
-from prefect_ml.models.prediction_columns import prediction_columns
+from prefect_ml.serving.inference_answers import answer_columns
+from prefect_ml.serving.kserve import KSERVE, MEDIA_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 AT, REQUEST, ROW, SECONDS = "_at", "_request_id", "_row", "_seconds"
 INPUT, OUTPUT = "input.", "output."
-PREDICTION = "prediction"
 _MATRIX = 2
 
 
@@ -49,7 +48,7 @@ def rows_of(request: Answered, leave_out: Collection[str] = ()) -> pa.Table:
     else:
         rows = len(next(iter(given.values()))) if given else 0
         kept = {f"{INPUT}{name}": values for name, values in given.items() if name not in leave_out}
-        predicted = _outputs(request, rows)
+        predicted = answer_columns(request, rows)
         columns = kept | {f"{OUTPUT}{name}": values for name, values in predicted.items() if name not in leave_out}
     about = {
         AT: pa.array([request.at] * rows, pa.timestamp("ms", "UTC")),
@@ -64,14 +63,17 @@ def _inputs(request: Answered, replica: Replica) -> Mapping[str, Any] | None:
     """The columns that the model took; None when it took no table."""
     import pyarrow as pa  # noqa: PLC0415
 
-    data = replica.decoder.decode(request.content_type, request.body).data
+    if request.content_type == MEDIA_TYPE:
+        data = KSERVE.read(replica, request.headers, request.body).data
+    else:
+        data = replica.decoder.decode(request.content_type, request.body).data
     signature = replica.model.signature
     # An array of plain numbers has been compared with the signature by the decoder.
     if data_kind(data) != "array" and signature is not None:
         data = signature.enforce(data)
     kind = data_kind(data)
-    if kind == "frame":
-        table = pa.Table.from_pandas(data, preserve_index=False)
+    if kind == "frame" or isinstance(data, pa.Table):
+        table = data if isinstance(data, pa.Table) else pa.Table.from_pandas(data, preserve_index=False)
         return {str(name): table.column(at).combine_chunks() for at, name in enumerate(table.column_names)}
     if kind == "array" and data.ndim == _MATRIX:
         specs = () if signature is None or signature.inputs is None else signature.inputs
@@ -79,34 +81,6 @@ def _inputs(request: Answered, replica: Replica) -> Mapping[str, Any] | None:
         names = named if len(named) == data.shape[1] else [str(at) for at in range(data.shape[1])]
         return {name: pa.array(data[:, at]) for at, name in enumerate(names)}
     return None
-
-
-def _outputs(request: Answered, rows: int) -> Mapping[str, pa.Array]:
-    import pyarrow as pa  # noqa: PLC0415
-
-    if "arrow" in request.accept:
-        opened = pa.ipc.open_stream if "stream" in request.accept else pa.ipc.open_file
-        with opened(pa.BufferReader(request.answer)) as reader:
-            table = reader.read_all()
-        return {name: table.column(name).combine_chunks() for name in table.column_names}
-    answer = orjson.loads(request.answer)
-    predictions = answer["predictions"] if isinstance(answer, dict) and "predictions" in answer else answer
-    try:
-        return prediction_columns(_matrix(predictions), rows, PREDICTION)
-    except InvalidInputError:
-        # Not one for each row: the whole answer, with each of them.
-        return {PREDICTION: pa.array([orjson.dumps(predictions).decode()] * rows, pa.string())}
-
-
-def _matrix(predictions: Any) -> Any:
-    """Lists of equally many numbers as columns: what was an array of shape (rows, k) before it was JSON."""
-    if not isinstance(predictions, list) or not predictions or not all(isinstance(row, list) for row in predictions):
-        return predictions
-    width = len(predictions[0])
-    if not width or any(len(row) != width for row in predictions):
-        return predictions
-    columns = {f"{PREDICTION}_{at}": [row[at] for row in predictions] for at in range(width)}
-    return {PREDICTION: columns[f"{PREDICTION}_0"]} if width == 1 else columns
 
 
 def _text(body: bytes, leave_out: Collection[str]) -> str:
