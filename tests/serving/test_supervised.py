@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from prefect_ml.http.workers import Workers
 from prefect_ml.models.folder import save_model
 
 COMMAND = str(Path(sys.executable).with_name("prefect-ml"))
@@ -136,6 +137,29 @@ def test_a_worker_that_cannot_come_back_is_tried_with_growing_pauses_until_it_ca
     process.terminate()
     assert process.wait(40) == 0
     process.stdout.close()
+
+
+def test_workers_that_serve_and_die_at_once_are_started_with_growing_pauses(tmp_path, monkeypatch):
+    monkeypatch.setattr("prefect_ml.http.workers._PAUSE", 0.2)
+
+    def serve(ready):
+        (tmp_path / str(os.getpid())).touch()
+        ready()
+        until((tmp_path / "all serve").exists)
+
+    def stop():
+        (tmp_path / "all serve").touch()
+        until(lambda: len(list(tmp_path.iterdir())) >= 6)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ended, begun = [], time.monotonic()
+    workers = Workers(1, serve, drain=5, ended=ended.append)
+    stopping = threading.Thread(target=stop)
+    workers.run(socket.create_server(("127.0.0.1", 0)), stopping.start)
+    stopping.join(30)
+    # the second at once, the others after 0.2, 0.4 and 0.8 s
+    assert time.monotonic() - begun > 1.4
+    assert len(set(ended)) >= 5
 
 
 @pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("prefect_ml.http")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Seconds until a worker that ended before it served is replaced; the pause doubles as long as none comes to serve.
+# Seconds until a worker is replaced that ended before it served, or soon after; the pause doubles until one lasts.
 _PAUSE = 1.0
+# Seconds of serving after which a worker has lasted; the first that has not is replaced at once all the same.
+_LASTING = 10.0
 _LONGEST_PAUSE = 30.0
 # Seconds beyond the drain after which a worker that does not end is killed.
 _GRACE = 5.0
@@ -68,9 +70,9 @@ class Workers:
         self._alive: dict[int, ForkProcess] = {}
         self._due: list[float] = [0.0] * count
         self._told, self._tell = os.pipe()
-        self._ready: set[int] = set()
+        self._ready: dict[int, float] = {}
         self._stopping = False
-        self._pause = 0.0
+        self._pause: float | None = None
 
     def run(self, listener: socket.socket, announce: Callable[[], None]) -> None:
         """Start all, call `announce` once when all serve, and return when all have drained.
@@ -153,22 +155,28 @@ class Workers:
 
     def _note_ready(self) -> None:
         told = os.read(self._told, 4096)
-        self._ready |= {int.from_bytes(told[at : at + 4], "little") for at in range(0, len(told), 4)} & {*self._alive}
+        pids = (int.from_bytes(told[at : at + 4], "little") for at in range(0, len(told), 4))
+        self._ready |= {pid: time.monotonic() for pid in pids if pid in self._alive}
 
     def _note_death(self, process: ForkProcess, *, announced: bool) -> None:
         process.join()
         pid = process.pid or 0
         del self._alive[pid]
-        served = pid in self._ready
-        self._ready.discard(pid)
+        since = self._ready.pop(pid, None)
         self._ended(pid)
         if self._stopping:
             return
         if not announced:
             raise WorkersFailedError(f"A worker ended with {process.exitcode} before it served; its log says why.")
         _log.error("Worker %d ended with %s; another takes its place.", pid, process.exitcode)
-        self._pause = 0.0 if served else min(max(_PAUSE, 2 * self._pause), _LONGEST_PAUSE)
-        self._due.append(time.monotonic() + self._pause)
+        now = time.monotonic()
+        if since is not None and now - since >= _LASTING:
+            self._pause = None
+        elif since is not None and self._pause is None:
+            self._pause = 0.0
+        else:
+            self._pause = min(max(_PAUSE, 2 * (self._pause or 0.0)), _LONGEST_PAUSE)
+        self._due.append(now + (self._pause or 0.0))
 
     def _end_all(self) -> None:
         for process in self._alive.values():
