@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError, InvalidInputError
@@ -91,13 +92,24 @@ class XgboostFlavor:
         import xgboost  # noqa: PLC0415 - the model's own library, imported already
 
         booster = native if isinstance(native, xgboost.Booster) else native.get_booster()
-        # Since XGBoost 3.1 a model keeps its categories; before, each frame's own were taken by their order.
-        if hasattr(booster, "get_categories"):
-            types = booster.feature_types or []
-            data = as_categories(data, {at: None for at, type_ in enumerate(types) if type_ == "c"})
+        data = as_categories(data, _categories(booster))
         if native is booster:
             data = xgboost.DMatrix(data, enable_categorical=True)
         return native.predict(data, **(params or {}))
+
+
+# Asking a booster for its columns takes longer with each of them.
+_known: WeakKeyDictionary[Any, dict[int, None]] = WeakKeyDictionary()
+
+
+def _categories(booster: Any) -> dict[int, None]:
+    """The positions of the columns that were trained on as categories."""
+    found = _known.get(booster)
+    if found is None:
+        # Since XGBoost 3.1 a model keeps its categories; before, each frame's own were taken by their order.
+        types = (booster.feature_types or []) if hasattr(booster, "get_categories") else []
+        found = _known[booster] = {at: None for at, type_ in enumerate(types) if type_ == "c"}
+    return found
 
 
 def _class_of(model: object) -> str | None:
