@@ -78,11 +78,14 @@ def packages(tmp_path, monkeypatch):
         cached.cache_clear()
 
 
+# Modules of the test `test_wheels_of_...`; functions refer to modules in both ways.
+wheelpack = numbers = None
+
+
 def triple(data):
     import sourcepack
-    import wheelpack
 
-    return [value * sourcepack.FACTOR * wheelpack.FACTOR for value in data]
+    return [value * sourcepack.FACTOR * wheelpack.FACTOR * numbers.FACTOR for value in data]
 
 
 def double(data):
@@ -98,6 +101,8 @@ def model(tmp_path):
 def test_wheels_of_a_folder_and_code_of_ones_own_are_restored(check, packages, monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_FIND_LINKS", str(packages))
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)
+    monkeypatch.setitem(globals(), "wheelpack", importlib.import_module("wheelpack"))
+    monkeypatch.setitem(globals(), "numbers", importlib.import_module("sourcepack.numbers"))
     save_model(triple, tmp_path / "m", input_example=[1.0, 2.0])
     assert (tmp_path / "m" / "code" / "sourcepack" / "numbers.py").is_file()
     code, said = check(tmp_path / "m", "--json")

@@ -8,6 +8,8 @@ find them as well, in every thread; `importlib.import_module("features")` does n
 from __future__ import annotations
 
 import builtins
+import functools
+import importlib
 import importlib.machinery
 import importlib.util
 import sys
@@ -61,6 +63,8 @@ class PrivateModules:
         Raises:
             LookupError: the module is none of these, or has no such name.
         """
+        if module == "cloudpickle.cloudpickle" and name in ("_make_function", "subimport"):
+            return getattr(self, name)
         if not self.has(module):
             raise LookupError(module)
         found: Any = self.load(module)
@@ -74,7 +78,14 @@ class PrivateModules:
     def has(self, module: str) -> bool:
         """Whether a module, by its whole name, is one of these."""
         top = module.split(".", maxsplit=1)[0]
-        return top in self._given or self._place(top, self._folders) is not None
+        return top in self._given or (top in self._tops and self._place(top, self._folders) is not None)
+
+    @functools.cached_property
+    def _tops(self) -> frozenset[str]:
+        """What may be a module, by its name: an import in a body that runs often looks at no folder."""
+        return frozenset(
+            entry.name.removesuffix(".py") for folder in self._folders if folder.is_dir() for entry in folder.iterdir()
+        )
 
     def load(self, module: str) -> types.ModuleType:
         """A module by its whole name, run when it is first asked for.
@@ -99,6 +110,15 @@ class PrivateModules:
             if parent:
                 setattr(self._modules[parent], last, made)
             return made
+
+    def _make_function(self, code: types.CodeType, globals_: dict[str, Any], *rest: Any) -> types.FunctionType:
+        """A function that cloudpickle carried by its value: imports in its body find these modules as well."""
+        globals_["__builtins__"] = self._builtins
+        return types.FunctionType(code, globals_, *rest)
+
+    def subimport(self, name: str) -> types.ModuleType:
+        """A module that a function carried by cloudpickle has among its globals."""
+        return self.load(name) if self.has(name) else importlib.import_module(name)
 
     def run(self, path: Path, name: str) -> types.ModuleType:
         """Run a file, or the `__init__.py` of a folder, as the module of this name."""
