@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 
 import pytest
+from sqlalchemy import Engine, event
 
 from prefect_ml.errors import InvalidInputError, InvalidNameError, NotFoundError
 
@@ -81,3 +82,23 @@ def test_where_it_pointed_at_a_time(model):
     assert model.alias_at("m", "blue", gone + 10_000) is None
     model.set_alias("m", "blue", 3)
     assert model.alias_at("m", "blue", 2**62).version == 3
+
+
+def test_a_move_is_few_ways_to_the_database_and_its_statements_are_made_once(model):
+    """A team's database is behind a network, and a statement that is compiled each time costs more than the way."""
+    found = []
+
+    def note(_connection, _cursor, statement, _parameters, context, _many):
+        if any(table in statement for table in ("alias", "audit", "registered_models", "policies", "model_versions")):
+            found.append((statement.split()[0], context.cache_hit.name))
+
+    for version in (1, 2, 3, 1):
+        model.set_alias("m", "blue", version)
+    event.listen(Engine, "after_cursor_execute", note)
+    try:
+        model.set_alias("m", "blue", 2)
+    finally:
+        event.remove(Engine, "after_cursor_execute", note)
+    assert len(found) <= (3 if model.database.dialect == "postgresql" else 7), found
+    assert {hit for _, hit in found} == {"CACHE_HIT"}, found
+    assert model.verify_audit() == len(model.audit())

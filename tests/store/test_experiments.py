@@ -35,6 +35,12 @@ def test_created_with_tags_and_read_back(store):
     assert found.artifact_location.endswith(f"/artifacts/{made}")
 
 
+def test_tags_come_in_the_order_of_their_keys(store):
+    made = store.create_experiment("a", tags={"ä": "1", "b/c": "2", "B": "3", "a": "4"})
+    store.set_experiment_tag(made, "a", "5")
+    assert list(store.get_experiment(made).tags) == ["B", "a", "b/c", "ä"]
+
+
 def test_a_name_is_taken_also_by_a_deleted_one(store):
     made = store.create_experiment("churn")
     store.delete_experiment(made)

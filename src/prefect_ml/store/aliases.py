@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, insert, select, update
 
 from prefect_ml.entities import Alias, AliasMove
 from prefect_ml.errors import NotFoundError
-from prefect_ml.store.audit import record
+from prefect_ml.store.audit import APPENDED, AuditHead, record
 from prefect_ml.store.canonical import canonical
 from prefect_ml.store.names import check_text
 from prefect_ml.store.origin import here
 from prefect_ml.store.policies import refuse_protected
-from prefect_ml.store.registry_names import check_alias, check_words, is_text
+from prefect_ml.store.registry_names import check_alias, check_version, check_words, is_text
 from prefect_ml.store.registry_rows import RegistryRows, find_model, find_version, touch_model
-from prefect_ml.store.registry_tables import alias_moves, aliases, registered_models
+from prefect_ml.store.registry_tables import alias_moves, aliases, audit_head, model_versions, registered_models
 from prefect_ml.store.requests import alias_subject
 from prefect_ml.store.rows import now
-from prefect_ml.store.statements import upsert
-from prefect_ml.store.webhook_outbox import alias_changed
+from prefect_ml.store.statements import Together, values_of
+from prefect_ml.store.webhook_outbox import ANYBODY, alias_changed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,38 @@ _NAMED = (
 _HIGHEST = select(func.max(alias_moves.c.generation)).where(
     alias_moves.c.name == bindparam("name"), alias_moves.c.alias == bindparam("alias")
 )
+# How an alias stands, asked in one way to the database and back.
+_STANDING = (
+    select(
+        registered_models.c.id.label("of"),
+        _HIGHEST.scalar_subquery().label("highest"),
+        audit_head.c.sequence.label("head_sequence"),
+        audit_head.c.hash.label("head_hash"),
+        ANYBODY.label("anybody"),
+        aliases,
+    )
+    .select_from(
+        registered_models.join(audit_head, audit_head.c.id == 1).outerjoin(
+            aliases, and_(aliases.c.model == registered_models.c.id, aliases.c.alias == bindparam("alias"))
+        )
+    )
+    .where(registered_models.c.name == bindparam("name"))
+)
+_STANDING_BEFORE_VERSION = _STANDING.where(
+    exists().where(model_versions.c.model == registered_models.c.id, model_versions.c.version == bindparam("number"))
+)
 _MOVE = insert(alias_moves)
+_HERE = and_(aliases.c.model == bindparam("alias_model"), aliases.c.alias == bindparam("alias_alias"))
+_BESIDE: dict[str, Any] = {
+    "move": _MOVE.values(values_of("move", alias_moves.c.keys())),
+    "model": update(registered_models)
+    .where(registered_models.c.id == bindparam("model_id"))
+    .values(values_of("model", ["last_updated_timestamp"])),
+    **APPENDED,
+}
+# A move of an alias that is not set, and of one that is.
+_SET = Together(alias=insert(aliases).values(values_of("alias", aliases.c.keys())), **_BESIDE)
+_MOVED = Together(alias=update(aliases).where(_HERE).values(values_of("alias", _VALUES)), **_BESIDE)
 
 
 class AliasRows(RegistryRows):
@@ -50,14 +81,14 @@ class AliasRows(RegistryRows):
         check_words("The reason", reason)
 
         def work(connection: Connection) -> Alias:
-            found = find_version(connection, name, version)
+            standing = _standing_before(connection, name, alias, version)
             refuse_protected(connection, name, version, alias=[alias])
-            current = current_alias(connection, found.model, alias)
-            if current is not None and current.version == version:
-                return _alias(name, current)
-            moved = move_alias(connection, name, found.model, alias, version, actor=actor, reason=reason)
-            record_move(connection, "alias-set", current, moved, reason=reason)
-            return moved
+            if standing.current is not None and standing.current.version == version:
+                return _alias(name, standing.current)
+            return move_alias(
+                connection, name, standing.model, alias, version,
+                action="alias-set", actor=actor, reason=reason, standing=standing,
+            )  # fmt: skip
 
         return self.change(work)
 
@@ -117,6 +148,44 @@ def aliases_on(connection: Connection, model: int, version: int | None = None) -
     return list(connection.execute(query.order_by(aliases.c.alias)))
 
 
+class Standing(NamedTuple):
+    """How an alias stands before it moves.
+
+    Attributes:
+        model: the number of its model.
+        current: its row; None when it is not set.
+        generation: the highest that this name and alias ever had, also before it was deleted.
+        head: the end of the audit log.
+        anybody: whether there are webhooks.
+    """
+
+    model: int
+    current: Row[Any] | None
+    generation: int
+    head: AuditHead
+    anybody: bool
+
+
+def standing_of(connection: Connection, name: str, alias: str) -> Standing:
+    """How an alias of a model that is there stands."""
+    return _standing(connection.execute(_STANDING, {"name": name, "alias": alias}).one())
+
+
+def _standing_before(connection: Connection, name: str, alias: str, version: int) -> Standing:
+    """The same, where it is to be moved to a version; `NotFoundError` when there is no such version."""
+    asked = {"name": name, "alias": alias, "number": check_version(version)}
+    row = connection.execute(_STANDING_BEFORE_VERSION, asked).first() if is_text(name) else None
+    if row is None:
+        find_version(connection, name, version)
+        raise AssertionError("unreachable: a version that is there has a model")
+    return _standing(row)
+
+
+def _standing(row: Row[Any]) -> Standing:
+    head = AuditHead(row.head_sequence, row.head_hash)
+    return Standing(row.of, row if row.model is not None else None, row.highest or 0, head, row.anybody)
+
+
 def move_alias(
     connection: Connection,
     name: str,
@@ -124,15 +193,19 @@ def move_alias(
     alias: str,
     version: int,
     *,
+    action: str,
     actor: str,
     reason: str,
+    evidence_digest: str = "",
     request_id: str | None = None,
     key: str | None = None,
+    stage: str | None = None,
     stages: Stages | None = None,
+    standing: Standing | None = None,
 ) -> Alias:
-    """Point an alias at a version: the next generation, the version before kept, one row of history.
+    """Point an alias at a version: the next generation, the version before kept, its rows of history and audit log.
 
-    Whoever calls it has made sure that the alias may move, and writes the audit row.
+    Whoever calls it has made sure that the alias may move.
 
     Args:
         connection: of the transaction.
@@ -140,31 +213,63 @@ def move_alias(
         model: its number.
         alias: that moves.
         version: where to.
+        action: of the audit row.
         actor: who moves it.
         reason: why.
+        evidence_digest: of what it rests on.
         request_id: of the promotion request that is carried out.
         key: names the move, so that it is made once.
+        stage: that the version enters with it.
         stages: what the move changed besides.
+        standing: how the alias stands, where that was asked in this transaction and nothing was written since.
     """
-    current = current_alias(connection, model, alias)
+    _, current, generation, head, anybody = standing or standing_of(connection, name, alias)
     previous = None
     if current is not None:
         previous = current.previous_version if current.version == version else current.version
     values = {
         "version": version,
-        "generation": _next_generation(connection, name, alias),
+        "generation": generation + 1,
         "previous_version": previous,
         "moved_at": now(),
         "moved_by": actor or here().who,
         "request_id": request_id,
     }
-    row = {"model": model, "alias": alias, **values}
-    connection.execute(upsert(connection, aliases, ["model", "alias"], _VALUES).values(row))
+    moved = Alias(name=name, alias=alias, **values)  # type: ignore[arg-type]  # the values are typed by their names
     besides = {"key": key, "stages": stages_text(stages)}
-    connection.execute(_MOVE, {"name": name, "alias": alias, "reason": reason, **values, **besides})
-    touch_model(connection, model)
-    alias_changed(connection, model, name, alias, version)
-    return Alias(name=name, alias=alias, **values)  # type: ignore[arg-type]  # the values are typed by their names
+    if anybody:
+        alias_changed(connection, model, name, alias, version)
+    record(
+        connection,
+        action,
+        alias_subject(name, alias),
+        actor=moved.moved_by,
+        reason=reason,
+        before={} if current is None else {"version": current.version, "generation": current.generation},
+        after=_told(moved, {"stage": stage, "stages": stages or None, "key": key}),
+        evidence_digest=evidence_digest,
+        head=head,
+        together=_SET if current is None else _MOVED,
+        beside={
+            "alias": {"model": model, "alias": alias, **values},
+            "move": {"name": name, "alias": alias, "reason": reason, **values, **besides},
+            "model": {"id": model, "last_updated_timestamp": values["moved_at"]},
+        },
+    )
+    return moved
+
+
+def _told(moved: Alias, more: dict[str, Any]) -> dict[str, Any]:
+    """What the audit row says of a move."""
+    after = {
+        "version": moved.version,
+        "generation": moved.generation,
+        "previous": moved.previous_version,
+        "moved_at": moved.moved_at,
+        "request": moved.request_id,
+        **more,
+    }
+    return {key: value for key, value in after.items() if value is not None}
 
 
 def stages_text(stages: Stages | None) -> str | None:
@@ -191,41 +296,6 @@ def drop_alias(connection: Connection, name: str, row: Row[Any], *, actor: str, 
         reason=reason,
         before=before,
         after={"generation": generation, "previous": row.version, "moved_at": at},
-    )
-
-
-def record_move(
-    connection: Connection,
-    action: str,
-    before: Row[Any] | None,
-    moved: Alias,
-    *,
-    reason: str,
-    evidence_digest: str = "",
-    stage: str | None = None,
-    stages: Stages | None = None,
-    key: str | None = None,
-) -> None:
-    """The audit row of a move."""
-    after = {
-        "version": moved.version,
-        "generation": moved.generation,
-        "previous": moved.previous_version,
-        "moved_at": moved.moved_at,
-        "request": moved.request_id,
-        "stage": stage,
-        "stages": stages or None,
-        "key": key,
-    }
-    record(
-        connection,
-        action,
-        alias_subject(moved.name, moved.alias),
-        actor=moved.moved_by,
-        reason=reason,
-        before={} if before is None else {"version": before.version, "generation": before.generation},
-        after={key: value for key, value in after.items() if value is not None},
-        evidence_digest=evidence_digest,
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, Insert, RowMapping, Update, insert, select, update
 
 from prefect_ml.entities import AuditEntry
 from prefect_ml.errors import CorruptArtifactError
@@ -17,11 +18,27 @@ from prefect_ml.store.origin import here
 from prefect_ml.store.paging import check_page_size
 from prefect_ml.store.registry_tables import audit, audit_head
 from prefect_ml.store.rows import Rows, now
+from prefect_ml.store.statements import Together, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 AUDIT_HEAD = select(audit_head.c.sequence, audit_head.c.hash).where(audit_head.c.id == 1)
+
+
+class AuditHead(NamedTuple):
+    """The end of the log: the number of its last row, and its hash."""
+
+    sequence: int
+    hash: str
+
+
+# What appends a row, as parts of statements that are sent together.
+APPENDED: dict[str, Insert | Update] = {
+    "audit": insert(audit).values(values_of("audit", audit.c.keys())),
+    "head": update(audit_head).where(audit_head.c.id == 1).values(values_of("head", ["sequence", "hash"])),
+}
+_APPEND = Together(**APPENDED)
 _COVERED = tuple(column.name for column in audit.c if column.name != "hash")
 _DOCUMENTS = ("before", "after", "origin")
 _BLOCK = 1000
@@ -67,6 +84,9 @@ def record(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
     evidence_digest: str = "",
+    head: AuditHead | None = None,
+    together: Together | None = None,
+    beside: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> None:
     """Append one row, within a change of the registry.
 
@@ -79,10 +99,13 @@ def record(
         before: what was there.
         after: what is there now.
         evidence_digest: the digest of what it rests on.
+        head: the end of the log, where it was read in this change and nothing was recorded since; read by default.
+        together: `APPENDED` and other writes of the change, which are sent along.
+        beside: the parameters of those.
     """
-    head = connection.execute(AUDIT_HEAD.with_for_update()).one()
+    end = head or AuditHead(*connection.execute(AUDIT_HEAD.with_for_update()).one())
     row: dict[str, Any] = {
-        "sequence": head.sequence + 1,
+        "sequence": end.sequence + 1,
         "at": now(),
         "actor": actor or here().who,
         "action": action,
@@ -91,13 +114,13 @@ def record(
         "before": canonical("The audit row", dict(before or {})),
         "after": canonical("The audit row", dict(after or {})),
         "evidence_digest": evidence_digest,
-        "previous_hash": head.hash,
+        "previous_hash": end.hash,
         "origin": canonical("The origin", dict(here().facts)),
     }
     row["hash"] = hash_of(row)
-    connection.execute(insert(audit), row)
-    moved = update(audit_head).where(audit_head.c.id == 1)
-    connection.execute(moved.values(sequence=row["sequence"], hash=row["hash"]))
+    (together or _APPEND).execute(
+        connection, audit=row, head={"sequence": row["sequence"], "hash": row["hash"]}, **beside
+    )
 
 
 def _block(connection: Connection, after: int) -> list[RowMapping]:

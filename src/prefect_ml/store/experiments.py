@@ -25,6 +25,8 @@ DEFAULT = "0"
 
 # Within the number of parameters that both databases take.
 _CHUNK = 10_000
+# In the order of their keys: without one, each plan of a database may have its own.
+_TAGS = select(experiment_tags).order_by(experiment_tags.c.experiment, experiment_tags.c.key)
 
 _EXPERIMENT_ID = re.compile(r"[0-9]{1,18}")
 
@@ -164,7 +166,7 @@ def load_experiments(connection: Connection, rows: Sequence[Row[Any]], artifact_
     numbers = list(tags)
     for first in range(0, len(numbers), _CHUNK):
         wanted = experiment_tags.c.experiment.in_(numbers[first : first + _CHUNK])
-        for number, key, value in connection.execute(select(experiment_tags).where(wanted)):
+        for number, key, value in connection.execute(_TAGS.where(wanted)):
             tags[number][key] = value
     return [_experiment(row, artifact_root, tags[row.id]) for row in rows]
 

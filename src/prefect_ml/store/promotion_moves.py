@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from prefect_ml.entities import Alias, RequestKind, RequestStatus, Stage
 from prefect_ml.errors import NotFoundError, PromotionError, StaleRequestError
-from prefect_ml.store.aliases import current_alias, existing_alias, move_alias, record_move
+from prefect_ml.store.aliases import current_alias, existing_alias, move_alias
 from prefect_ml.store.audit_proof import refuse_unproven
 from prefect_ml.store.canonical import digest
 from prefect_ml.store.names import check_text
@@ -166,21 +166,16 @@ def _back(connection: Connection, row: Row[Any], actor: str) -> Alias:
 
 def _forward(connection: Connection, row: Row[Any], actor: str) -> Alias:
     model = find_version(connection, row.name, row.version).model
-    before = current_alias(connection, model, row.alias)
     reason, stages = f"promotion request {row.request_id}", {}
     if row.stage:
         stage, archive = Stage(row.stage), Stage(row.stage) in ACTIVE
         stages = enter_stage(
             connection, row.name, model, row.version, stage, archive_existing=archive, actor=actor, reason=reason
         )
-    request = row.request_id
     moved = move_alias(
         connection, row.name, model, row.alias, row.version,
-        actor=actor, reason=reason, request_id=request, stages=stages,
-    )  # fmt: skip
-    record_move(
-        connection, "promoted", before, moved,
-        reason=reason, evidence_digest=row.evidence_digest, stage=row.stage, stages=stages,
+        action="promoted", actor=actor, reason=reason, evidence_digest=row.evidence_digest,
+        request_id=row.request_id, stage=row.stage, stages=stages,
     )  # fmt: skip
     supersede_others(connection, moved)
     return moved

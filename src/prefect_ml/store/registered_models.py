@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from prefect_ml.entities import RegisteredModel
 from prefect_ml.errors import AlreadyExistsError
 from prefect_ml.store import registry_names as names
-from prefect_ml.store.aliases import aliases_on, drop_alias, move_alias, record_move
+from prefect_ml.store.aliases import aliases_on, drop_alias, move_alias
 from prefect_ml.store.audit import record
 from prefect_ml.store.policies import refuse_protected
 from prefect_ml.store.prompts import PROMPT_TAG, is_prompt
@@ -83,8 +83,9 @@ class RegisteredModelRows(RegistryRows):
             versions = update(model_versions).where(model_versions.c.model == model)
             connection.execute(versions.values(last_updated_timestamp=now()))
             for row in pointing:
-                moved = move_alias(connection, new_name, model, row.alias, row.version, actor="", reason=reason)
-                record_move(connection, "alias-set", None, moved, reason=reason)
+                move_alias(
+                    connection, new_name, model, row.alias, row.version, action="alias-set", actor="", reason=reason
+                )
             before, after = {"name": name}, {"name": new_name}
             record(connection, "model-renamed", f"models:/{new_name}", before=before, after=after)
             return load_model(connection, new_name)

@@ -16,7 +16,7 @@ from prefect_ml.errors import (
     ProtectedError,
     StaleRequestError,
 )
-from prefect_ml.store.aliases import Stages, existing_alias, move_alias, record_move
+from prefect_ml.store.aliases import Stages, existing_alias, move_alias
 from prefect_ml.store.audit_proof import refuse_unmoved, refuse_unproven
 from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.evidence import recorded_gates, trial_key
@@ -158,11 +158,9 @@ def carry_back(
             )  # fmt: skip
     moved = move_alias(
         connection, name, current.model, current.alias, target,
-        actor=actor, reason=reason, request_id=request_id, key=key, stages=stages,
+        action=action, actor=actor, reason=reason, evidence_digest=evidence_digest,
+        request_id=request_id, key=key, stages=stages,
     )  # fmt: skip
-    record_move(
-        connection, action, current, moved, reason=reason, evidence_digest=evidence_digest, stages=stages, key=key
-    )
     supersede_others(connection, moved)
     return moved
 

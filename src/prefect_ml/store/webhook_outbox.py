@@ -10,7 +10,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, exists, insert, select
 
 from prefect_ml.entities import DeliveryStatus, WebhookAction, WebhookEntity, WebhookStatus
 from prefect_ml.store.prompts import PROMPT_TEXT, is_internal, is_prompt
@@ -69,6 +69,10 @@ def version_tag_changed(
     entity = _entity(connection, model, WebhookEntity.MODEL_VERSION_TAG)
     if entity is WebhookEntity.MODEL_VERSION_TAG or not is_internal(key):
         _tell_tag(connection, entity, {"name": name, "version": str(version)}, key, value)
+
+
+# Whether anybody wants to be told of anything.
+ANYBODY = exists(select(webhooks.c.id))
 
 
 def alias_changed(connection: Connection, model: int, name: str, alias: str, version: int | None) -> None:
