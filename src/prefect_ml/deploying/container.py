@@ -95,8 +95,9 @@ def write_context(
         folder = Path(beside) / "context"
         (folder / WHEELS).mkdir(parents=True)
         shutil.copytree(model, folder / MODEL, copy_function=shutil.copyfile)
+        needs = needs_of(folder / MODEL, folder / WHEELS)
         ours = _ourselves(uv, folder / WHEELS, wheel, {*extras, *extras_of(info)})
-        _lock(uv, folder, [*needs_of(folder / MODEL, folder / WHEELS), ours], python)
+        _lock(uv, folder, [*needs, ours], python)
         lock = (folder / LOCK_FILE).read_text()
         _refuse_other_files(lock, folder / MODEL)
         text = dockerfile(python=python, uv=_release_of(uv), system=system_packages(lock))
