@@ -28,7 +28,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import Ridge
 
 from prefect_ml.models.folder import save_model
 from prefect_ml.registry.register import register_model
@@ -66,11 +66,11 @@ def main() -> None:
 
 
 def registered(store: Store, folder: Path) -> bytes:
-    """Two versions of a forest, the alias on the first; the body of a request of one row."""
+    """Two versions of a linear model, the alias on the first; the body of a request of one row."""
     random = np.random.default_rng(0)
     frame = pd.DataFrame(random.normal(size=(500, len(COLUMNS))), columns=COLUMNS)
     for number in (1, 2):
-        model = RandomForestRegressor(20, random_state=number, n_jobs=1).fit(frame, frame.sum(axis=1) * number)
+        model = Ridge().fit(frame, frame.sum(axis=1) * number)
         save_model(model, folder / f"model-{number}", input_example=frame[:3])
         register_model(store, str(folder / f"model-{number}"), "swap")
     store.set_alias("swap", "champion", 1)

@@ -19,9 +19,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from sklearn.linear_model import LinearRegression
 
+from prefect_ml.cli import app
 from prefect_ml.entities import EndpointAction, RequestStatus, Route
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.flowruns.promotions import carry_promotions_on
+from prefect_ml.flowruns.telling import tell_events
 from prefect_ml.flows import endpoint_rollout
 from prefect_ml.flows.approval import Answer, approvals_from
 from prefect_ml.flows.canary import canary
@@ -36,6 +38,8 @@ from prefect_ml.store import open_store
 
 sys.path.append(str(Path(__file__).parent))
 from promoting import MODEL, Killed, artifacts_of, execute, promoted, protect
+
+from orchestrator import until
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -293,6 +297,29 @@ def test_a_policy_that_names_the_endpoint_asks_for_its_versions(store, version):
     assert state.result()["routes"] == {f"models:/{MODEL}/2": 100.0}
     assert store.get_alias(MODEL, "endpoint.live").version == two
     assert deploy(two)[1].is_completed()  # approved already, and there
+
+
+def test_the_command_rolls_out_and_prefect_is_told(store, version, capsys):
+    store.create_endpoint("told", [Route(MODEL, version(), weight=100)])
+    arguments = ["endpoints", "deploy", "told", f"models:/{MODEL}/{version()}", "--seconds", "0", "--replicas", "0"]
+    for more in (["--canary", "30", "100", "--patience", "0"], []):
+        app([*arguments, *more, "--json"], result_action="return_value", exit_on_error=False)
+    last = capsys.readouterr().out.rpartition('{\n  "endpoint"')[2]
+    assert f'"models:/{MODEL}/2": 100.0' in last
+    store.roll_back_endpoint("told", to_revision=1, expected_revision=5, reason="bad")
+    tell_events(store)
+
+    def told():
+        with get_client(sync_client=True) as client:
+            query = {"event": {"prefix": ["prefect-ml.endpoint."]}, "order": "ASC"}
+            found = client.request("POST", "/events/filter", json={"filter": query, "limit": 50}).json()["events"]
+        mine = [each for each in found if each["payload"]["name"] == "told"]
+        return sorted(mine, key=lambda each: each["payload"]["revision"]) if len(mine) == 6 else None
+
+    events = until(told, "what Prefect was told", 60)
+    assert [each["event"].rpartition(".")[2] for each in events] == [*["changed"] * 5, "rolled-back"]
+    assert events[2]["payload"]["routes"] == {f"models:/{MODEL}/1": 70.0, f"models:/{MODEL}/2": 30.0}
+    assert events[2]["related"][0]["prefect.resource.id"].startswith("prefect.flow-run.")
 
 
 def test_a_process_that_serves_is_rolled_over_without_a_failed_request(store, version):

@@ -51,6 +51,7 @@ def deploy(
     *,
     canary: Annotated[list[float] | None, Parameter(consume_multiple=True)] = None,
     seconds: float | None = None,
+    patience: float = 3600.0,
     replicas: int = 1,
     timeout: float = 600.0,
     requester: str | None = None,
@@ -65,6 +66,7 @@ def deploy(
         model_uri: `models:/churn/4`, or an alias that replicas then follow.
         canary: Percentages of the requests that it gets one after the other, such as 5 25 50 100.
         seconds: How long each step is watched; 30 by default, and 300 for a canary.
+        patience: Seconds beyond its own that a step of a canary waits for enough requests; 0 goes on without them.
         replicas: How many replicas must be there at least.
         timeout: Seconds until all replicas have loaded it.
         requester: Who asks; the system's user name by default.
@@ -78,7 +80,7 @@ def deploy(
     if canary is None:
         state: Any = deploy_model(name, model_uri, **given, return_state=True)
     else:
-        state = canary_flow(name, model_uri, weights=canary, **given, return_state=True)
+        state = canary_flow(name, model_uri, weights=canary, patience=patience, **given, return_state=True)
     done = _outcome(cast("State[Any]", state))
     if json:
         print_json(done)
