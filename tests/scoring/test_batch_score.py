@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from prefect.blocks.system import Secret
@@ -260,11 +261,11 @@ def test_the_command_scores_and_says_what_is_wrong(given, capsys):
         app(["batch-score", given["model_uri"], "nowhere", given["output"]], exit_on_error=False)
 
 
-def start(model, input, output, rows_per_chunk, **environment):
+def start(model, input, output, rows_per_chunk, runner="threads"):
     """A scoring in a process of its own, on the same Prefect API; it prints its peak memory in KiB."""
-    command = [sys.executable, SCRIPT, model, input, output, str(rows_per_chunk)]
+    command = [sys.executable, SCRIPT, model, input, output, str(rows_per_chunk), runner]
     # What the fixture set for this process, for that one.
-    inherited = {**os.environ, **environment, "PREFECT_API_URL": PREFECT_API_URL.value()}
+    inherited = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
     log = Path(output).with_suffix(".log")
     with log.open("wb") as written_to:
         return subprocess.Popen(command, env=inherited, stdout=written_to, stderr=subprocess.STDOUT)
@@ -305,3 +306,22 @@ def test_memory_does_not_grow_with_the_data(model_folder, tmp_path):
         peaks[times] = int(printed.splitlines()[-1])
     # Of the rest of the data, the tables that are read and those that are written are 140 MB.
     assert peaks[8] < peaks[1] + 40 * 1024, peaks
+
+
+@pytest.mark.long
+def test_a_scoring_whose_worker_was_killed_says_so_and_goes_on(model_folder, parquet_folder, tmp_path):
+    output = tmp_path / "scores"
+    given = (str(model_folder), str(parquet_folder), str(output))
+    process = start(*given, 10, "processes")
+    try:
+        until(lambda: len(written(output)) > 4 or process.poll() is not None, "some parts")
+        workers = [each for each in psutil.Process(process.pid).children() if "spawn_main" in " ".join(each.cmdline())]
+        workers[0].kill()
+        assert process.wait(60) == 1
+    finally:
+        process.kill()
+        process.wait(10)
+    assert "A process of the pool died" in output.with_suffix(".log").read_text()
+    assert len(written(output)) < 100
+    batch_score(*given, rows_per_chunk=10)
+    assert scores_at(output)["id"].tolist() == rows_of(ROWS)["id"].tolist()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -14,15 +17,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_ml.errors import ArtifactError, InvalidInputError, NotFoundError, SignatureError
+from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidInputError, NotFoundError, SignatureError
 from prefect_ml.models.folder import load_model, save_model
 from prefect_ml.models.prediction_columns import prediction_columns
 from prefect_ml.models.signature import Signature
 from prefect_ml.scoring.features import Features
+from prefect_ml.scoring.job import model_of, settle_model
 from prefect_ml.scoring.places import find_inputs
 from prefect_ml.scoring.plan import _cuts, plan_parquet
 from prefect_ml.scoring.reading import read_chunk
 from prefect_ml.scoring.scores import BadRowsError, score_table
+from prefect_ml.settings import Settings
 
 sys.path.append(str(Path(__file__).parent))
 from customers import ROWS, rows_of
@@ -167,3 +172,31 @@ def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(InvalidInputError, match=r"a\.parquet is no Parquet file"):
         plan_parquet(find_inputs(str(tmp_path)), 10)
+
+
+def test_a_model_is_loaded_once_in_a_process_whoever_asks_first(model_folder):
+    wanted, _, _ = settle_model(str(model_folder), Settings())
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: model_of(wanted), range(16)))
+    assert all(each is found[0] for each in found)
+    with pytest.raises(CorruptArtifactError, match="has changed since the scoring began"):
+        model_of(replace(wanted, digest="sha256:of another"))
+
+
+def test_files_of_any_cloud_that_artifacts_may_lie_in_are_read(parquet_folder):
+    files = fsspec.filesystem("memory")
+    files.put(str(parquet_folder), "/lake/", recursive=True)
+    try:
+        found = find_inputs("memory://lake/**/*.parquet")
+        assert [file.size for file in found] == [path.stat().st_size for path in sorted(parquet_folder.iterdir())]
+        plan = plan_parquet(found, 300)
+        tables = [read_chunk(chunk, ["id"], plan.schema) for chunk in plan.chunks]
+        assert pa.concat_tables(tables).column("id").to_pylist() == rows_of(ROWS)["id"].tolist()
+        before = [file.digest for file in found]
+        files.put(str(parquet_folder / "a.parquet"), found[1].path)
+        assert [file.digest == old for file, old in zip(find_inputs("memory://lake/**"), before, strict=True)] == [
+            True,
+            False,
+        ]
+    finally:
+        files.rm("/lake", recursive=True)
