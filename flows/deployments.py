@@ -160,6 +160,18 @@ def shipped(pool: str = POOL, models: str = "*") -> list[dict[str, Any]]:
             **_at("hourly", "10 * * * *", active=False),
         ),
         _of(
+            "run-project",
+            "run_project.run_project",
+            "Run an entry point of a project, from a repository at a commit or a bundle of a folder.",
+            "projects",
+        ),
+        _of(
+            "map-project",
+            "map_project.map_project",
+            "Run an entry point of a project with many parameter sets, each a child run.",
+            "projects",
+        ),
+        _of(
             "sweep",
             "sweep.sweep",
             "Train a function with many parameters, each trial a child run, and find the best.",
