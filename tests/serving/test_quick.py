@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from prefect_ml.models.flavors.skops_types import estimators_among
 from prefect_ml.models.folder import save_model
 from prefect_ml.registry.resolve import ResolvedModel
 from prefect_ml.serving.pace import Pace
@@ -115,3 +118,38 @@ def test_after_a_slow_answer_threads_answer_for_a_while_and_longer_each_time():
             clock.now += 1
         pauses.append(clock.now - began)
     assert pauses == [5, 10, 20]
+
+
+LEAN = """
+import sys
+from prefect_ml.models.flavors.skops_types import be_lean
+from prefect_ml.models.folder import load_model
+be_lean()
+model = load_model(sys.argv[1], origin=sys.argv[1])
+assert "sklearn.gaussian_process" not in sys.modules, "all of scikit-learn is loaded"
+print(model.predict([{"a": 1.0, "b": 0.0, "c": 0.0}])[0])
+"""
+
+
+def test_a_serving_process_loads_no_more_of_scikit_learn_than_its_model_needs(tmp_path):
+    save_model(MODELS["pipeline"], tmp_path / "model", input_example=TABLE[:4])
+    command = [sys.executable, "-c", LEAN, str(tmp_path / "model")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "yes"), done.stderr
+
+
+def test_what_counts_as_an_estimator_without_skops_own_list_is_what_is_on_it():
+    import skops.io  # noqa: F401  makes the list
+    from skops.io import _trusted_types
+
+    listed = set(_trusted_types.SKLEARN_ESTIMATOR_TYPE_NAMES)
+    others = {
+        "sklearn.base.BaseEstimator",
+        "sklearn.utils.Bunch",
+        "sklearn.tree._tree.Tree",
+        "sklearn.linear_model._base.LinearModel",
+        "sklearn.externals.joblib.Memory",
+        "sklearn.nowhere.Nothing",
+        "os.system",
+    }
+    assert estimators_among(listed | others) == listed

@@ -32,9 +32,11 @@ def serve(
         batch_wait: Seconds that a request waits at most for others, while others are predicted.
         parent: Number of the process that starts this one; the server stops in order when that one has ended.
     """
+    from prefect_ml.models.flavors.skops_types import be_lean  # noqa: PLC0415
     from prefect_ml.serving import run_server  # noqa: PLC0415 (loads the web server)
     from prefect_ml.settings import Settings  # noqa: PLC0415
 
+    be_lean()
     given = {"serve_batch_rows": batch_rows, "serve_batch_wait": batch_wait}
     settings = Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
     if parent is not None:

@@ -2,8 +2,7 @@
 
 A scikit-learn model that was fitted on a table looks at the columns' names in each of its steps, which takes longer
 than many a small model's arithmetic. The signature has compared the names already, so a copy that knows none may be
-asked instead. Whether it may is not reasoned but tried, on the model's own input example: it must predict the same,
-bit by bit, and warn of nothing.
+asked instead, where it is made of what treats both alike, or does so on the model's own input example.
 """
 
 from __future__ import annotations
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
     from prefect_ml.models.folder import LoadedModel
 
 _log = logging.getLogger("prefect_ml.serving")
-_NAMES = "feature_names_in_"
+_FITTED_NAMES = "feature_names_in_"
+# Those that choose columns by their names, or hand the table on.
+_BY_NAME = ("sklearn.compose", "sklearn.preprocessing._function_transformer")
 _MATRIX_TYPES = {"double": "float64", "long": "int64"}
 
 
@@ -38,27 +39,28 @@ def matrix_type(model: LoadedModel) -> str | None:
     return _MATRIX_TYPES.get(types.pop())
 
 
-def matrix_predict(model: LoadedModel) -> Callable[[Any], Any] | None:
-    """How to predict from an array of shape (rows, columns) in the signature's order, or None where it must be a table.
+def matrix_by_construction(model: LoadedModel) -> Callable[[Any], Any] | None:
+    """How to predict from an array of shape (rows, columns) in the signature's order, where no trial is needed.
 
-    What is returned gives what `model.predict` gives for a table of the same numbers.
+    scikit-learn's own estimators make the same array of a table themselves, and look at its names only to compare them;
+    those that choose columns, call a function of the user's, or predict tables are left out, and what holds estimators
+    in another way than a pipeline. None for any other model.
     """
-    dtype = matrix_type(model)
+    if not _is_candidate(model) or not _makes_arrays(model.native):
+        return None
+    return _predict_by(model, _nameless(model.native))
+
+
+def matrix_by_trial(model: LoadedModel) -> Callable[[Any], Any] | None:
+    """The same, where the model predicts the same of its own input example in both ways, and warns of nothing."""
     example = model.input_example
-    if dtype is None or model.flavor.name != "sklearn" or data_kind(example) != "frame" or not len(example):
+    if not _is_candidate(model) or data_kind(example) != "frame" or not len(example):
         return None
-    names = [spec.name for spec in model.signature.inputs or ()] if model.signature is not None else []
-    if list(getattr(model.native, _NAMES, names)) != names:
-        return None
-    nameless = _nameless(model.native)
-
-    def predict(rows: Any) -> Any:
-        return model.flavor.predict(nameless, rows, None)
-
+    predict = _predict_by(model, _nameless(model.native))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            matrix = example[names].to_numpy(dtype=dtype)
+            matrix = example[_names(model)].to_numpy(dtype=matrix_type(model))
             if all(_same(model.predict(example.iloc[:n]), predict(matrix[:n])) for n in {1, len(example)}):
                 return predict
     except Exception as error:  # noqa: BLE001  whatever stands in the way of the short cut, the long way works
@@ -66,12 +68,43 @@ def matrix_predict(model: LoadedModel) -> Callable[[Any], Any] | None:
     return None
 
 
+def _is_candidate(model: LoadedModel) -> bool:
+    names = _names(model)
+    return (
+        matrix_type(model) is not None
+        and model.flavor.name == "sklearn"
+        and list(getattr(model.native, _FITTED_NAMES, names)) == names
+    )
+
+
+def _names(model: LoadedModel) -> list[Any]:
+    return [spec.name for spec in model.signature.inputs or ()] if model.signature is not None else []
+
+
+def _predict_by(model: LoadedModel, native: Any) -> Callable[[Any], Any]:
+    def predict(rows: Any) -> Any:
+        return model.flavor.predict(native, rows, None)
+
+    return predict
+
+
+def _makes_arrays(estimator: Any) -> bool:
+    module = type(estimator).__module__
+    if not module.startswith("sklearn.") or module.startswith(_BY_NAME) or hasattr(estimator, "_sklearn_output_config"):
+        return False
+    if hasattr(estimator, "steps"):
+        return all(step == "passthrough" or _makes_arrays(step) for _, step in estimator.steps)
+    return not any(
+        hasattr(value, "fit") or isinstance(value, (list, dict)) for value in estimator.get_params(False).values()
+    )
+
+
 def _nameless(estimator: Any) -> Any:
     """A copy that shares what was fitted, and knows no column's name, neither itself nor the steps of a pipeline."""
     bare = copy.copy(estimator)
     if hasattr(bare, "steps"):
         bare.steps = [(name, _nameless(step)) for name, step in bare.steps]
-    vars(bare).pop(_NAMES, None)
+    vars(bare).pop(_FITTED_NAMES, None)
     return bare
 
 

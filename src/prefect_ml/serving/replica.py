@@ -14,8 +14,8 @@ from prefect_ml.registry.resolve import load_resolved, settled
 from prefect_ml.serving.decoding import Decoder, Request
 from prefect_ml.serving.encoding import encode
 from prefect_ml.serving.failure import ModelFailedError
-from prefect_ml.serving.matrix import matrix_predict
 from prefect_ml.serving.pace import Pace
+from prefect_ml.serving.warming import shown, warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from prefect_ml.settings import Settings
 
 _log = logging.getLogger("prefect_ml.serving")
-_SHOWN = 300
 
 
 @dataclass(frozen=True)
@@ -124,15 +123,14 @@ def load_replica(resolved: ResolvedModel, settings: Settings) -> Replica:
     """
     resolved = _settled(resolved, settings)
     model = load_resolved(resolved, settings)
-    _warm(model)
-    matrix = matrix_predict(model)
+    warmed = warm(model)
     return Replica(
         model=model,
         resolved=resolved,
         loaded_at=time.time_ns() // 1_000_000,
-        decoder=Decoder(model.signature, as_matrix=matrix is not None),
-        matrix=matrix,
-        pace=Pace(model.flavor.name, _one_row(model)),
+        decoder=Decoder(model.signature, as_matrix=warmed.matrix is not None),
+        matrix=warmed.matrix,
+        pace=Pace(model.flavor.name, warmed.one_row),
         headers=_headers(resolved),
     )
 
@@ -148,23 +146,6 @@ def _settled(resolved: ResolvedModel, settings: Settings) -> ResolvedModel:
         return resolved
 
 
-def _warm(model: LoadedModel) -> None:
-    try:
-        if model.input_example is not None:
-            encode(model.predict(model.input_example))
-    except Exception as error:
-        raise ModelFailedError(f"The model fails on its own input example: {_shown(error)}") from error
-
-
-def _one_row(model: LoadedModel) -> Callable[[], object] | None:
-    """Predicts the first row of the example, which does not fail: the whole example has been predicted."""
-    example = model.input_example
-    if data_kind(example) not in ("frame", "array") or not len(example):
-        return None
-    row = example[:1]
-    return lambda: encode(model.predict(row))
-
-
 def _headers(resolved: ResolvedModel) -> tuple[tuple[bytes, bytes], ...]:
     """Which model answers; a folder's path stays on this side."""
     if resolved.name is None:
@@ -175,9 +156,4 @@ def _headers(resolved: ResolvedModel) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _failed(error: Exception) -> ModelFailedError:
-    return ModelFailedError(f"The model failed on this data, which may not be what it expects: {_shown(error)}")
-
-
-def _shown(error: Exception) -> str:
-    text = f"{type(error).__name__}: {error}"
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    return ModelFailedError(f"The model failed on this data, which may not be what it expects: {shown(error)}")

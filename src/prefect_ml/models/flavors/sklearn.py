@@ -11,6 +11,7 @@ from prefect_ml.errors import ArtifactError, InvalidInputError
 from prefect_ml.models.flavors.contract import FlavorInfo
 from prefect_ml.models.flavors.own_loaders import add_loader
 from prefect_ml.models.flavors.sklearn_types import TRUSTED_TYPES
+from prefect_ml.models.flavors.skops_types import estimators_among, import_skops
 from prefect_ml.models.pickling import carried
 from prefect_ml.models.trust import Trust, unpickle
 
@@ -128,17 +129,17 @@ def _dump_skops(model: Any, path: Path) -> tuple[str | None, list[str]]:
 def _load_skops(path: Path, trust: Trust) -> Any:
     """Load what is made of known types alone; more only from a trusted origin."""
     try:
-        import skops.io  # noqa: PLC0415 - only for scikit-learn models
+        skops_io = import_skops()
     except ModuleNotFoundError as error:
         raise ArtifactError(f"{trust.origin!r} needs skops; pip install 'prefect-ml[sklearn]'.") from error
     try:
-        types = set(skops.io.get_untrusted_types(file=path))
+        types = set(skops_io.get_untrusted_types(file=path))
     except Exception as error:
         raise ArtifactError(f"The skops file {path.name!r} of {trust.origin!r} is damaged: {error!r}.") from error
-    unknown = sorted(types - TRUSTED_TYPES)
+    unknown = sorted(types - TRUSTED_TYPES - estimators_among(types))
     if unknown:
         trust.require(f"types that are not known to be safe ({', '.join(unknown)})")
     try:
-        return skops.io.load(path, trusted=sorted(types))
+        return skops_io.load(path, trusted=sorted(types))
     except Exception as error:
         raise ArtifactError(f"The skops file {path.name!r} of {trust.origin!r} cannot be loaded: {error!r}.") from error
