@@ -39,8 +39,11 @@ def make_frame(
     wrong: dict[int, Mismatch] = {}
     parts, order = [], []
     for type_, positions in groups.items():
-        parts.append(_block(type_, [fitted[i] for i in positions], length))
-        order += positions
+        try:
+            parts.append(_block(type_, [fitted[i] for i in positions], length))
+            order += positions
+        except UnicodeEncodeError:
+            alone += positions  # where the one that has it is named
     for position in alone:
         try:
             parts.append(make_series(fitted[position], columns[position].type).to_frame())

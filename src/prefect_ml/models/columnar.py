@@ -72,6 +72,11 @@ def to_frame(data: Any) -> Any:
     return whole[names]
 
 
+def to_list(data: Any) -> list[Any]:
+    """The values of a column as Python has them."""
+    return _plain(_table(data)[0].column(0))
+
+
 def _table(data: Any) -> tuple[Any, bool]:
     """An Arrow table, and whether its columns have names."""
     if importlib.util.find_spec("pyarrow") is None:

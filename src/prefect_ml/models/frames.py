@@ -54,8 +54,8 @@ class Glance:
             return [i for i, (got, want) in enumerate(zip(dtypes, self._exact, strict=True)) if i in odd or got != want]
         for block in blocks:
             values = block.values
-            if values.dtype.kind in "iufb" and not hasattr(values, "isna"):
-                continue
+            if not hasattr(values, "isna") and values.dtype.kind != "O":
+                continue  # numbers, whose type says all
             odd.update(self._odd_of(block.mgr_locs.as_array.tolist(), values))
         return sorted(odd)
 

@@ -37,7 +37,7 @@ def infer_schema(data: Any) -> Schema:
     """
     kind = data_kind(data)
     if kind == "frame":
-        return tuple(_series_column(data[name], _name(name)) for name in data.columns)
+        return _frame_schema(data)
     if kind == "series":
         return (_series_column(data, None if data.name is None else _name(data.name)),)
     if kind == "array":
@@ -103,6 +103,8 @@ def common_type(types: Iterable[ValueType], where: str) -> ValueType:
 def _scalar_type(value: Any) -> ValueType | None:
     if value is None:
         return AnyType()
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return None
     dtype = getattr(value, "dtype", None)
     if dtype is not None:
         return _dtype_type(dtype)
@@ -122,6 +124,16 @@ def _scalar_type(value: Any) -> ValueType | None:
 def _dtype_type(dtype: Any) -> str | None:
     kind = getattr(dtype, "kind", "")
     return _NUMBERS.get((kind, getattr(dtype, "itemsize", 0))) or _BY_KIND.get(kind)
+
+
+def _frame_schema(frame: Any) -> Schema:
+    names = [_name(name) for name in frame.columns]
+    if not names:
+        raise SignatureError("Cannot infer a signature from a DataFrame without columns.")
+    twice = sorted({str(name) for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise SignatureError(f"The data has columns of the same name ({', '.join(twice)}); rename them.")
+    return tuple(_series_column(frame[label], name) for label, name in zip(frame.columns, names, strict=True))
 
 
 def _series_column(series: Any, name: str | int | None) -> Column:
@@ -162,6 +174,8 @@ def _list_schema(data: Sequence[Any]) -> Schema:
     if data and all(isinstance(item, Mapping) for item in data):
         merged = common_type((value_type(item, "the rows") for item in data), "the rows")
         assert isinstance(merged, ObjectType)  # noqa: S101 - objects meet in an object
+        if not merged.properties:
+            raise SignatureError("Cannot infer a signature from empty dicts; give an example with something in it.")
         return tuple(Column(_known(p.type, f"column {n!r}"), n, p.required) for n, p in merged.properties)
     return (Column(_known(common_type((value_type(item, "the list") for item in data), "the list"), "the list")),)
 

@@ -28,8 +28,13 @@ def make_series(values: Sequence[Any], type_: ValueType) -> Any:
     """A Series of fitted values, in the dtype that MLflow gives the type."""
     import pandas as pd  # noqa: PLC0415 - only when a frame is made
 
-    if not isinstance(type_, str) or type_ in ("string", "binary"):
-        return pd.Series(list(values), dtype="str" if type_ == "string" else "object")
+    if type_ == "string":
+        try:
+            return pd.Series(list(values), dtype="str")
+        except UnicodeEncodeError as error:  # half of a surrogate pair, which is no character
+            raise Mismatch(type_, error.object) from error
+    if not isinstance(type_, str) or type_ == "binary":
+        return pd.Series(list(values), dtype="object")
     if type_ == "datetime":
         try:
             return pd.to_datetime(pd.Series(list(values), dtype="object"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_ml.errors import SignatureError
 from prefect_ml.models.assembly import make_frame
 from prefect_ml.models.casts import cast_many
+from prefect_ml.models.columnar import is_columnar, to_list
 from prefect_ml.models.frames import Glance
 from prefect_ml.models.infer import data_kind
 from prefect_ml.models.series import fit_series, fit_values
@@ -89,6 +90,8 @@ class Table:
             if len(frame.columns) < len(self._columns):
                 raise SignatureError(f"expected {len(self._columns)} columns, got {len(frame.columns)}.")
             return frame.iloc[:, : len(self._columns)]
+        if frame.columns.nlevels > 1:
+            raise SignatureError("The data has columns of several levels; give them plain names.")
         labels = frame.columns.tolist()
         if len(set(labels)) < len(labels):
             twice = sorted({str(label) for label in labels if labels.count(label) > 1})
@@ -188,4 +191,6 @@ def _refuse(wrong: Sequence[str]) -> None:
 
 
 def _plain(value: Any) -> Any:
+    if is_columnar(value):
+        return to_list(value)
     return value.tolist() if data_kind(value) in ("array", "series") else value
