@@ -56,6 +56,7 @@ NAMES = [
     "request_promotion",
     "request_rollback",
     "rollback",
+    "run_project",
     "search_runs",
     "set_tag",
     "set_tags",
