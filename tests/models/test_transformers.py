@@ -245,3 +245,11 @@ def test_a_model_of_ones_own_class_is_not_saved(tokenizer, tmp_path):
     model = Mine(transformers.BertConfig(vocab_size=len(WORDS), **SIZES))
     with pytest.raises(InvalidInputError, match="no class of Transformers"):
         save_model(transformers.pipeline("text-classification", model=model, tokenizer=tokenizer), tmp_path / "m")
+
+
+def test_a_model_with_adapters_is_not_saved(tokenizer, tmp_path):
+    made = pipeline("text-classification", tokenizer)
+    # Transformers' own mark; such a model's save_pretrained writes the adapters alone.
+    made.model._hf_peft_config_loaded = True
+    with pytest.raises(InvalidInputError, match="merge"):
+        save_model(made, tmp_path / "m")

@@ -46,6 +46,8 @@ class TransformersFlavor:
 
         parts = {name: part for name in _PARTS if (part := getattr(model, name, None)) is not None}
         _refuse_foreign({_MODEL: model.model, **parts})
+        if getattr(model.model, "_hf_peft_config_loaded", False):
+            raise InvalidInputError("The model has adapters (PEFT); merge them into it before it is saved.")
         model.model.save_pretrained(folder / _MODEL, safe_serialization=True)
         for name, part in parts.items():
             part.save_pretrained(folder / _COMPONENTS / name)
