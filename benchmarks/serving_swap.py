@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import Ridge
@@ -94,49 +93,57 @@ def serving(folder: Path) -> Iterator[tuple[str, int]]:
 
 async def measure(store: Store, address: str, pid: int, body: bytes, chosen: argparse.Namespace) -> None:
     load, stop = Load(), asyncio.Event()
-    limits = httpx.Limits(max_connections=chosen.connections, max_keepalive_connections=chosen.connections)
-    async with httpx.AsyncClient(base_url=address, limits=limits, timeout=30) as client:
-        began = time.perf_counter()
-        tasks = [
-            asyncio.create_task(
-                _ask(client, body, load, stop, due=began + n / chosen.rate, pause=chosen.connections / chosen.rate)
-            )
-            for n in range(chosen.connections)
-        ]
-        await asyncio.sleep(2)
-        quiet = len(load.latencies)
-        before = _megabytes(pid)
-        swaps = []
-        for number in range(chosen.swaps):
-            version = 2 - number % 2
-            await asyncio.to_thread(store.set_alias, "swap", "champion", version)
-            swaps.append((time.perf_counter(), str(version)))
-            await asyncio.sleep(4)
-        after = _megabytes(pid)
-        stop.set()
-        await asyncio.gather(*tasks)
-        seconds = time.perf_counter() - began
-    _tell(load, swaps, seconds, quiet, (before, after))
+    began = time.perf_counter()
+    pause = chosen.connections / chosen.rate
+    tasks = [
+        asyncio.create_task(_ask(address, body, load, stop, due=began + n / chosen.rate, pause=pause))
+        for n in range(chosen.connections)
+    ]
+    await asyncio.sleep(2)
+    quiet = len(load.latencies)
+    before = _megabytes(pid)
+    swaps = []
+    for number in range(chosen.swaps):
+        version = 2 - number % 2
+        await asyncio.to_thread(store.set_alias, "swap", "champion", version)
+        swaps.append((time.perf_counter(), str(version)))
+        await asyncio.sleep(4)
+    after = _megabytes(pid)
+    stop.set()
+    await asyncio.gather(*tasks)
+    _tell(load, swaps, time.perf_counter() - began, quiet, (before, after))
 
 
-async def _ask(
-    client: httpx.AsyncClient, body: bytes, load: Load, stop: asyncio.Event, *, due: float, pause: float
-) -> None:
-    headers = {"content-type": "application/json"}
+async def _ask(address: str, body: bytes, load: Load, stop: asyncio.Event, *, due: float, pause: float) -> None:
+    host, _, port = address.removeprefix("http://").rpartition(":")
+    head = f"POST /invocations HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    reader, writer = await asyncio.open_connection(host, int(port))
     while not stop.is_set():
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         try:
-            answer = await client.post("/invocations", content=body, headers=headers)
-        except httpx.HTTPError as error:
+            status, version = await _exchange(reader, writer, request)
+        except (OSError, asyncio.IncompleteReadError) as error:
             load.failures.append(f"{type(error).__name__}: {error}")
+            reader, writer = await asyncio.open_connection(host, int(port))
         else:
-            if answer.status_code == httpx.codes.OK:
+            if status == b"200":
                 now = time.perf_counter()
-                load.answers.append((now, answer.headers["x-model-version"]))
+                load.answers.append((now, version))
                 load.latencies.append(now - due)
             else:
-                load.failures.append(f"{answer.status_code} {answer.text[:200]}")
+                load.failures.append(status.decode())
         due += pause
+    writer.close()
+
+
+async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> tuple[bytes, str]:
+    """The status of the answer, and the version that it names."""
+    writer.write(request)
+    lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+    headers = dict(line.lower().split(b": ", 1) for line in lines[1:] if line)
+    await reader.readexactly(int(headers[b"content-length"]))
+    return lines[0].split()[1], headers.get(b"x-model-version", b"").decode()
 
 
 def _tell(load: Load, swaps: list[tuple[float, str]], seconds: float, quiet: int, memory: tuple[float, float]) -> None:
