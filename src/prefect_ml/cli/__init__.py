@@ -30,9 +30,7 @@ app.command("prefect_ml.cli.audit:app", name="audit", help="Read and verify the 
 app.command(
     "prefect_ml.cli.deploy_flows:deploy_flows", name="deploy-flows", help="Make the deployments of all shipped flows."
 )
-app.command(
-    "prefect_ml.cli.batch_score:batch_score", name="batch-score", help="Score a whole data set with a model."
-)
+app.command("prefect_ml.cli.batch_score:batch_score", name="batch-score", help="Score a whole data set with a model.")
 app.command("prefect_ml.cli.endpoints:app", name="endpoints", help="Models behind a name, with weights and rollouts.")
 app.command("prefect_ml.cli.serve:serve", name="serve", help="Serve a model over HTTP.")
 app.command(
@@ -47,9 +45,7 @@ app.command("prefect_ml.cli.sagemaker:app", name="sagemaker", help="Serve models
 app.command("prefect_ml.cli.server:server", name="server", help="Serve the store to a team and to MLflow clients.")
 app.command("prefect_ml.cli.init:init", name="init", help="Write a project that trains, tests, deploys and serves.")
 app.command("prefect_ml.cli.run:run", name="run", help="Run an entry point of a project, here or on a work pool.")
-app.command(
-    "prefect_ml.cli.reproduce:reproduce", name="reproduce", help="Run a project again, and show what is equal."
-)
+app.command("prefect_ml.cli.reproduce:reproduce", name="reproduce", help="Run a project again, and show what is equal.")
 app.command("prefect_ml.cli.sweep:sweep", name="sweep", help="Train with many parameters and find the best.")
 app.command("prefect_ml.cli.sync:sync", name="sync", help="Deliver what dead processes left in their journals.")
 app.command("prefect_ml.cli.reconcile:reconcile", name="reconcile", help="Make the record true after processes died.")
