@@ -15,6 +15,7 @@ import pytest
 
 from deep import need
 from prefect_ml.errors import ArtifactError, InvalidInputError, SignatureError, UntrustedModelError
+from prefect_ml.models.flavors import torch_program
 from prefect_ml.models.flavors.torch_program import unsafe_part
 from prefect_ml.models.flavors.torch_state import TorchState
 from prefect_ml.models.folder import load_model, save_model
@@ -269,6 +270,63 @@ def test_torch_itself_would_have_run_it(exported, bomb, tmp_path, attack):
     with contextlib.suppress(Exception):  # torch may fail once the bomb is off
         torch.export.load(target).module()(torch.from_numpy(ROWS))
     assert (tmp_path / "exploded").exists()
+
+
+def places(value, path=()):
+    """Each text in JSON, the names of entries as well, by the way to it."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield (*path, ("name", name))
+            yield from places(each, (*path, name))
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from places(each, (*path, number))
+    elif isinstance(value, str):
+        yield path
+
+
+def put(content, path, text):
+    *way, last = path
+    for step in way:
+        content = content[step]
+    if isinstance(last, tuple):
+        content[text] = content.pop(last[1])
+    else:
+        content[last] = text
+
+
+def test_code_in_any_place_of_a_graph_is_seen(exported, tmp_path):
+    """Wherever a text stands, one that is code needs trust; but for what tells of a node, which torch does not run."""
+    code = f"__import__('pathlib').Path({str(tmp_path / 'exploded')!r}).touch()"
+    with zipfile.ZipFile(exported / "data/model.pt2") as archive:
+        name = next(n for n in archive.namelist() if n.endswith("models/model.json"))
+        text = archive.read(name)
+    found = list(places(json.loads(text)))
+    assert len(found) > 100
+    about = [path for path in found if "metadata" in path and not isinstance(path[-1], tuple)]
+    for path in found:
+        content = json.loads(text)
+        put(content, path, code)
+        if path in about:
+            torch_program._graph(content)
+            continue
+        with pytest.raises((torch_program._UnknownError, ValueError)):  # either is told as unsafe
+            torch_program._graph(content)
+    everywhere = in_json("models/model.json", lambda content: [put(content, path, code) for path in about])
+    with contextlib.suppress(Exception):  # torch may miss what it expected there
+        torch.export.load(rewritten(exported / "data/model.pt2", tmp_path / "m.pt2", everywhere)).module()(
+            torch.from_numpy(ROWS)
+        )
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_the_scanner_finds_nothing_dangerous_in_a_graph(exported):
+    from prefect_ml.models.pickle_files import scan_folder
+    from prefect_ml.registry.scan_gate import SAFE
+
+    found = scan_folder(exported)
+    assert found.unread == {}
+    assert {each.what for each in found.imports} <= SAFE
 
 
 def test_writing_an_archive_anew_is_no_attack(exported, tmp_path):
