@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -45,6 +47,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.svm import SVC
 
 from prefect_ml.errors import ArtifactError, InvalidInputError, UntrustedModelError
+from prefect_ml.models import flavors
 from prefect_ml.models.flavors.sklearn_types import TRUSTED_TYPES
 from prefect_ml.models.flavors.table import flavor_for
 from prefect_ml.models.folder import load_model, save_model
@@ -233,6 +236,16 @@ class TableFlavor:
 
 FLAVOR = TableFlavor()
 '''
+
+
+@pytest.mark.parametrize("name", ["skops_loader", "statsmodels_loader"])
+def test_loaders_that_go_along_with_a_model_need_nothing_of_ours(name):
+    source = Path(flavors.__file__).with_name(f"{name}.py").read_text()
+    nodes = list(ast.walk(ast.parse(source)))
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert imported
+    assert not [module for module in imported if module.startswith("prefect_ml")]
 
 
 def distribution(path, name, entries, **modules):
