@@ -22,6 +22,7 @@ from prefect_ml.models.keys import make_key, parse_public, read_key
 from prefect_ml.models.signing import sign_folder, signed_by
 from prefect_ml.registry.resolve import load
 from prefect_ml.settings import Settings
+from served import TrackingServer
 
 
 def double(data):
@@ -173,6 +174,27 @@ def test_a_version_is_signed_after_it_was_registered_and_cached(folder, key, pub
     cached = next((Settings().cache_folder / "models").glob("[0-9a-f]*"))
     (cached / SIGNATURE_FILE).unlink()
     assert ml.load_model("models:/doubling/1").predict([4, 5]) == [8, 10]
+
+
+def test_a_version_whose_files_are_behind_a_server_is_signed_there(key, public, tmp_path, monkeypatch):
+    with TrackingServer(tmp_path / "server") as server:
+        monkeypatch.setenv("PREFECT_ML_STORE_URL", server.url)
+        monkeypatch.setenv("PREFECT_ML_TRUSTED_SIGNERS", public)
+        with ml.start_run("training"):
+            ml.log_model(double, "model", input_example=[1, 2], register="served")
+        with pytest.raises(UntrustedModelError):
+            ml.load_model("models:/served/1")
+        ml.sign_model("models:/served/1", key)
+        monkeypatch.setenv("PREFECT_ML_HOME", str(tmp_path / "another machine"))
+        assert ml.load_model("models:/served/1").predict([3, 4]) == [6, 8]
+        # Signed again where the files lie, past the server, which goes on to give them out.
+        monkeypatch.setenv("PREFECT_ML_STORE_URL", server.store)
+        monkeypatch.setenv("PREFECT_ML_ARTIFACT_ROOT", str(server.artifacts))
+        monkeypatch.setenv("PREFECT_ML_TRUSTED_SIGNERS", make_key(tmp_path / "other.pem"))
+        ml.sign_model("models:/served/1", tmp_path / "other.pem")
+        monkeypatch.setenv("PREFECT_ML_STORE_URL", server.url)
+        monkeypatch.setenv("PREFECT_ML_HOME", str(tmp_path / "a third machine"))
+        assert ml.load_model("models:/served/1").predict([3, 4]) == [6, 8]
 
 
 def test_a_gate_runs_what_a_trusted_signer_signed(folder, key, public, monkeypatch):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prefect_ml.artifacts.contract import ArtifactStore
 from prefect_ml.artifacts.durable import write_text
 from prefect_ml.artifacts.local import LocalArtifactStore
+from prefect_ml.artifacts.names import HIDDEN
 from prefect_ml.models.digest import SIGNATURE_FILE
 from prefect_ml.models.signing import ModelSigned, sign_folder, signed_by
 from prefect_ml.models.uri import ModelUri, UriKind
@@ -32,13 +34,7 @@ def sign_model(uri: str, key: str | Path) -> ModelSigned:
     resolved = resolve(open_store(), uri)
     folder = fetch(resolved, Settings().cache_folder)
     signed = sign_folder(folder, Path(key))
-    artifacts, name = place_of(resolved)
-    if isinstance(artifacts, LocalArtifactStore):
-        # No digest beside it: that would lie in the model's own folder, where it is one more file.
-        source = Path(artifacts.uri, name)
-        write_text(source / SIGNATURE_FILE, (folder / SIGNATURE_FILE).read_text(), source.parent)
-    else:
-        artifacts.put(f"{name}/{SIGNATURE_FILE}" if name else SIGNATURE_FILE, folder / SIGNATURE_FILE)
+    _keep(folder / SIGNATURE_FILE, *place_of(resolved))
     return signed
 
 
@@ -61,3 +57,17 @@ def local_folder(uri: str) -> Path:
     folder = fetch(resolved, Settings().cache_folder)
     fetch_signature(resolved, folder)
     return folder
+
+
+def _keep(signature: Path, artifacts: ArtifactStore, name: str) -> None:
+    """Write the signature beside the files that it signs."""
+    if not isinstance(artifacts, LocalArtifactStore):
+        artifacts.put(f"{name}/{SIGNATURE_FILE}" if name else SIGNATURE_FILE, signature)
+        return
+    folder = Path(artifacts.uri, name)
+    # The store that notes the digests of these files. In the model's own folder notes would be files of the model.
+    root = next((above for above in folder.parents if (above / HIDDEN).is_dir()), None)
+    if root is None:
+        write_text(folder / SIGNATURE_FILE, signature.read_text(), folder.parent)
+    else:
+        LocalArtifactStore(root).put(f"{folder.relative_to(root).as_posix()}/{SIGNATURE_FILE}", signature)
