@@ -5,6 +5,7 @@ A serving process follows its alias by itself; this flow waits until it has, or 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -157,7 +158,10 @@ def _child(target: ServingTarget) -> Iterator[subprocess.Popen[bytes]]:
     if command is None:
         raise DeploymentError(f"There is no command `prefect-ml` beside {sys.executable}; install prefect-ml there.")
     child = subprocess.Popen(  # noqa: S603 - our own command, no shell; a URI is never read as an option after `--`
-        [command, "serve", "--host", target.host, "--port", str(target.port), "--", target.model_uri]
+        [
+            *(command, "serve", "--host", target.host, "--port", str(target.port)),
+            *("--parent", str(os.getpid()), "--", target.model_uri),
+        ]
     )
     try:
         yield child

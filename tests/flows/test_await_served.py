@@ -136,6 +136,13 @@ def test_a_started_process_that_dies_fails_the_flow(model, port, running, tmp_pa
     assert "ended with exit code -9" in (tmp_path / "process.log").read_text()
 
 
+def test_a_started_process_ends_with_a_flow_that_is_killed(model, port, running, tmp_path):
+    process = started_flow(running, model, port)
+    process.kill()
+    process.wait(30)
+    until(lambda: not healthy(port))
+
+
 def test_a_port_that_is_taken_fails_the_start_at_once(model, port):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
