@@ -12,11 +12,13 @@ from http.client import HTTPConnection
 import numpy as np
 import psutil
 import pytest
+from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsRegressor
 
-from prefect_ml.models.folder import save_model
+from prefect_ml.models.folder import LoadedModel, save_model
 from prefect_ml.registry.register import register_model
 from prefect_ml.registry.resolve import resolve
+from prefect_ml.serving import memory
 from prefect_ml.serving.follow import Follower, Served
 from prefect_ml.serving.replica import load_replica
 from prefect_ml.settings import Settings
@@ -229,6 +231,28 @@ def test_memory_returns_however_often_a_model_is_swapped(store, tmp_path, monkey
     # the least of the last ones, since a swap that has just been made holds both for a moment
     grown = min(sizes[-4:]) - min(sizes[2:6])
     assert grown < 2 * rows.nbytes, [size // 2**20 for size in sizes]
+
+
+def test_a_model_that_holds_itself_is_collected_and_others_stop_nobody(monkeypatch):
+    collected, original = [], gc.collect
+    monkeypatch.setattr(memory, "_FIRST", 0.2)
+    monkeypatch.setattr(gc, "collect", lambda *args: collected.append(1) or original(*args))
+    leaving = memory.Leaving()
+    plain, round_ = (LoadedModel(LinearRegression(), None, None, None) for _ in range(2))
+    round_.native.itself = round_.native
+    kept = weakref.ref(round_.native)
+    leaving.add(plain)
+    del plain
+    leaving.look()
+    assert collected == []
+    leaving.add(round_)
+    del round_
+    leaving.look()
+    assert kept() is not None
+    until(lambda: leaving.look() or kept() is None)
+    assert collected == [1]
+    leaving.look()
+    assert collected == [1]
 
 
 def until(wanted, seconds=60):

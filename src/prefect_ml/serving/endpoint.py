@@ -13,7 +13,7 @@ from prefect_ml.errors import NotFoundError
 from prefect_ml.http.refusal import RefusedError
 from prefect_ml.registry.resolve import resolve
 from prefect_ml.serving.follow import Problem, moment
-from prefect_ml.serving.memory import give_back
+from prefect_ml.serving.memory import Leaving
 from prefect_ml.serving.refused import Refused
 from prefect_ml.serving.replica import load_replica
 from prefect_ml.serving.routing import Loaded, Routes
@@ -65,6 +65,7 @@ class ServedEndpoint:
         self._problem: Problem | None = None
         self._unreachable: Problem | None = None
         self._refused = Refused(settings.serve_poll_interval)
+        self._leaving = Leaving()
         self._stopping = threading.Event()
         self._news = threading.Event()
         self._threads = [
@@ -140,6 +141,7 @@ class ServedEndpoint:
     def _follow(self) -> None:
         while not self._stopping.wait(self._settings.serve_poll_interval):
             self._look()
+            self._leaving.look()
 
     def _look(self) -> None:
         try:
@@ -175,9 +177,15 @@ class ServedEndpoint:
             self._problem = None
             self._refused.clear()
             _log.info("%s answers by revision %d: %s.", self.uri, endpoint.revision, _shown(self.routes))
-            del before
-            give_back()
+            self._dismiss(before)
         self._news.set()
+
+    def _dismiss(self, before: Routes | None) -> None:
+        kept = {id(each.replica.model) for each in (self.routes.loaded if self.routes is not None else ())}
+        models = {id(each.replica.model): each.replica.model for each in (before.loaded if before is not None else ())}
+        for key, model in models.items():
+            if key not in kept:
+                self._leaving.add(model)
 
     def _load(self, endpoint: Endpoint, resolved: Sequence[ResolvedModel] | None = None) -> None:
         """Load what a revision needs beside what is there, and put it in force."""
@@ -225,7 +233,8 @@ class ServedEndpoint:
         except NotFoundError:
             if not self._deleted:
                 _log.error("The endpoint %s was deleted; requests are refused from now on.", self._endpoint)
-            self._deleted, self.routes = True, None
+            before, self._deleted, self.routes = self.routes, True, None
+            self._dismiss(before)
             self._problem = Problem(str(error), moment())
             return
         except Exception as unreachable:  # noqa: BLE001 - as above

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.registry.resolve import resolve
-from prefect_ml.serving.memory import give_back
+from prefect_ml.serving.memory import Leaving
 from prefect_ml.serving.refused import Refused
 from prefect_ml.serving.replica import load_replica
 
@@ -73,6 +73,7 @@ class Follower:
         self._settings = settings
         self._uri = served.current.resolved.uri
         self._refused = Refused(settings.serve_poll_interval)
+        self._leaving = Leaving()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prefect-ml-follow", daemon=True)
 
@@ -87,6 +88,7 @@ class Follower:
     def _run(self) -> None:
         while not self._stopping.wait(self._settings.serve_poll_interval):
             self._look()
+            self._leaving.look()
 
     def _look(self) -> None:
         try:
@@ -121,8 +123,8 @@ class Follower:
             wanted.generation,
             old.version,
         )
-        del old
-        give_back()  # memory for two is only needed while both answer
+        if replica.model is not old.model:
+            self._leaving.add(old.model)
 
     def _refuse(self, wanted: ResolvedModel, error: Exception) -> None:
         news = self._refused.note(wanted)
