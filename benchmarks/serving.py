@@ -1,10 +1,13 @@
-"""Serving one scikit-learn model: prefect-ml, `mlflow models serve` and a bare ASGI application, in one run.
+"""Serving one scikit-learn model: prefect-ml, its peers and a bare ASGI application, in one run.
 
-    python benchmarks/serving.py [--seconds 4]
+    python benchmarks/serving.py [--seconds 4] [--rounds 3] [--only prefect-ml,mlflow]
 
-The bare application parses the same JSON and calls the model's own `predict`: the floor for a server in Python.
-All three are loaded by the same generator over keep-alive connections, one after the other, round by round, so that
-a busy machine slows all of them. Requests per second are the median of the rounds.
+The peers are `mlflow models serve`, LitServe, BentoML and MLServer, one process each that predicts, each with an
+environment of its own; the bare application parses the same JSON and calls the model's own `predict`. All have the same
+fitted model and are loaded by the same generator over keep-alive connections, one after the other, round by round, so
+that a busy machine slows all of them. Requests per second and latencies are the medians of the rounds. A start is the
+time from the command to the first prediction, with files in the cache; memory is what the server's processes use of
+their own and their part of what they share (PSS), after the load.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ import signal
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -28,33 +30,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-BARE = """
-import pickle, sys
-import orjson, pandas as pd, uvicorn
-
-model = pickle.load(open(sys.argv[1], "rb"))
-
-
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        return
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body, more = body + message.get("body", b""), message.get("more_body", False)
-    answer = b""
-    if body:
-        split = orjson.loads(body)["dataframe_split"]
-        frame = pd.DataFrame(split["data"], columns=split["columns"])
-        answer = orjson.dumps({"predictions": model.predict(frame)}, option=orjson.OPT_SERIALIZE_NUMPY)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": answer})
-
-
-uvicorn.run(app, port=int(sys.argv[2]), log_level="error", lifespan="off")
-"""
-OURS = "import sys; from prefect_ml.serving import run_server; run_server(sys.argv[1], port=int(sys.argv[2]))"
+import psutil
+from serving_peers import Server, servers
 
 
 @dataclass(frozen=True)
@@ -82,15 +59,16 @@ class Load:
         return self.latencies[min(int(q * len(self.latencies)), len(self.latencies) - 1)]
 
 
-async def load(port: int, body: bytes, connections: int, seconds: float) -> Load:
+async def load(server: Server, rows: int, connections: int, seconds: float) -> Load:
     """Send the body over keep-alive connections, one request at a time on each; any answer but 200 ends it."""
-    head = f"POST /invocations HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    body = server.bodies[rows]
+    head = f"POST {server.path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     latencies: list[float] = []
     started = time.perf_counter()
 
     async def connection() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1 << 22)
         while (sent := time.perf_counter()) - started < seconds:
             writer.write(request)
             answer = await reader.readuntil(b"\r\n\r\n")
@@ -133,92 +111,112 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def started(name: str, command: list[str], port: int, log: Path) -> Iterator[float]:
-    """The server as a process group of its own, until the block ends; yields the seconds until its first answer."""
+def started(server: Server, log: Path) -> Iterator[tuple[psutil.Process, float]]:
+    """The server in a session of its own until the block ends; yields it and the seconds until its first prediction."""
     begin = time.perf_counter()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}{server.path}", server.bodies[1], {"Content-Type": "application/json"}
+    )
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            server.command,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env={**os.environ, **server.env},
+            cwd=server.folder,
+        )
         try:
             while True:
-                with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
+                with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=30):  # noqa: S310  of this machine
                     break
-                if process.poll() is not None or time.perf_counter() - begin > 60:
-                    raise SystemExit(f"{name} did not start:\n{log.read_text()}")
-                time.sleep(0.05)
-            yield time.perf_counter() - begin
+                if process.poll() is not None or time.perf_counter() - begin > 120:
+                    raise SystemExit(f"{server.name} did not start:\n{log.read_text()[-3000:]}")
+                time.sleep(0.02)
+            yield psutil.Process(process.pid), time.perf_counter() - begin
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait(30)
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
 
 
-def resident(port: int) -> float:
-    """MB of memory that the processes listening on a port use, by /proc."""
-    total = 0
-    inodes = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == "0A" and int(fields[1].split(":")[1], 16) == port:
-            inodes.add(f"socket:[{fields[9]}]")
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if any(str(fd.readlink()) in inodes for fd in (process / "fd").iterdir()):
-                pages = int((process / "statm").read_text().split()[1])
-                total += pages * os.sysconf("SC_PAGE_SIZE")
-    return total / 1e6
+def memory(process: psutil.Process) -> float:
+    """MB that a process and its descendants use."""
+    return sum(each.memory_full_info().pss for each in (process, *process.children(recursive=True))) / 1e6
 
 
-def report(results: dict[tuple[str, str], list[Load]], servers: list[str]) -> None:
-    print(f"{'requests/s (p50, p99 ms)':28}" + "".join(f"{name:>26}" for name in servers))
+def own_predict(folder: Path) -> Load:
+    """The model's own `predict` of one row, by the same model fitted without names, which is quickest."""
+    from sklearn.base import clone
+    from sklearn.datasets import load_breast_cancer
+
+    data, target = load_breast_cancer(return_X_y=True)
+    model = clone(pickle.loads((folder / "bare.pkl").read_bytes())).fit(data, target)  # noqa: S301  made above
+    times = []
+    for _ in range(1000):
+        begin = time.perf_counter()
+        model.predict(data[:1])
+        times.append((time.perf_counter() - begin) * 1000)
+    return Load(0.0, sorted(times))
+
+
+def report(results: dict[tuple[str, str], list[Load]], names: list[str], own: Load) -> None:
     for work in WORK:
-        rates = {}
-        line = f"{work.name:28}"
-        for name in servers:
-            loads = results[name, work.name]
-            rates[name] = statistics.median(run.rate for run in loads)
-            p50, p99 = (statistics.median(run.quantile(q) for run in loads) for q in (0.5, 0.99))
-            line += f"{rates[name]:>11.0f} ({p50:5.2f}, {p99:6.2f})"
-        print(line)
-        print(
-            f"{'':28}prefect-ml is {rates['prefect-ml'] / rates['mlflow']:.1f} times mlflow, "
-            f"{rates['prefect-ml'] / rates['bare ASGI']:.0%} of bare ASGI"
-        )
+        print(f"{work.name}: requests/s (p50, p99 ms), and how many times as many prefect-ml answers")
+        rates = {name: statistics.median(run.rate for run in results[name, work.name]) for name in names}
+        for name in names:
+            p50, p99 = (statistics.median(run.quantile(q) for run in results[name, work.name]) for q in (0.5, 0.99))
+            print(f"  {name:12}{rates[name]:>8.0f} ({p50:7.2f}, {p99:7.2f}) {rates['prefect-ml'] / rates[name]:>7.1f}")
+    runs = results["prefect-ml", WORK[0].name]
+    p50, p99 = (statistics.median(run.quantile(q) for run in runs) - own.quantile(q) for q in (0.5, 0.99))
+    print(
+        f"over the model's own predict of one row ({own.quantile(0.5):.2f} ms, p99 {own.quantile(0.99):.2f}): "
+        f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one load")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", help="comma-separated servers; all by default")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         os.environ["PREFECT_ML_HOME"] = str(folder / "home")
-        # mlflow starts uvicorn by its name.
-        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         bodies = make_models(folder)
-        python, mlflow = sys.executable, str(Path(sys.executable).with_name("mlflow"))
-        ports = {"prefect-ml": free_port(), "bare ASGI": free_port(), "mlflow": free_port()}
-        commands = {
-            "prefect-ml": [python, "-c", OURS, str(folder / "ours"), str(ports["prefect-ml"])],
-            "bare ASGI": [python, "-c", BARE, str(folder / "bare.pkl"), str(ports["bare ASGI"])],
-            "mlflow": [
-                *(mlflow, "models", "serve", "--env-manager", "local"),
-                *("-m", str(folder / "theirs"), "-p", str(ports["mlflow"])),
-            ],
-        }
+        names = ("prefect-ml", "bare ASGI", "mlflow", "litserve", "bentoml", "mlserver")
+        wanted = options.only.split(",") if options.only else names
+        ports = {name: free_port() for name in names}
+        chosen = [server for server in servers(folder, ports, bodies) if server.name in wanted]
+        print(f"load of the machine: {os.getloadavg()[0]:.1f}, on {os.cpu_count()} processors")
+        processes: dict[str, psutil.Process] = {}
+        starts: dict[str, float] = {}
+        for server in chosen:
+            with started(server, folder / "first.log"):
+                pass  # its files are in the cache now
+            processes[server.name], starts[server.name] = stack.enter_context(
+                started(server, folder / f"{server.name}.log")
+            )
         results: dict[tuple[str, str], list[Load]] = {}
-        for server, command in commands.items():
-            took = stack.enter_context(started(server, command, ports[server], folder / f"{server}.log"))
-            print(f"{server}: first answer after {took:.1f} s, {resident(ports[server]):.0f} MB")
-        for body in bodies.values():
-            for port in ports.values():
-                asyncio.run(load(port, body, 1, 0.5))
+        for server in chosen:
+            for rows in bodies:
+                asyncio.run(load(server, rows, 1, 0.5))
         for _ in range(options.rounds):
             for work in WORK:
-                for server, port in ports.items():
-                    run = asyncio.run(load(port, bodies[work.rows], work.connections, options.seconds))
-                    results.setdefault((server, work.name), []).append(run)
-        report(results, list(ports))
+                for server in chosen:
+                    run = asyncio.run(load(server, work.rows, work.connections, options.seconds))
+                    results.setdefault((server.name, work.name), []).append(run)
+        used = {name: memory(process) for name, process in processes.items()}
+        print("seconds until the first prediction, and MB; as a part of mlflow's")
+        for server in chosen:
+            parts = ""
+            if "mlflow" in starts:
+                parts = f"{starts[server.name] / starts['mlflow']:>7.0%} {used[server.name] / used['mlflow']:>5.0%}"
+            print(f"  {server.name:12}{starts[server.name]:>8.1f} {used[server.name]:>8.0f} {parts}")
+        report(results, [server.name for server in chosen], own_predict(folder))
 
 
 if __name__ == "__main__":
