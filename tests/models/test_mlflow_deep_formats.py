@@ -35,7 +35,7 @@ ROWS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
 @pytest.fixture(scope="module")
 def opened():
-    command = [sys.executable, "-B", str(HERE / "without_mlflow.py"), *map(str, FOLDERS)]
+    command = [sys.executable, str(HERE / "without_mlflow.py"), *map(str, FOLDERS)]
     # Keras takes the backend that the model was saved with.
     env = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200, check=False)

@@ -7,10 +7,10 @@ import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from prefect_ml.errors import ArtifactError, InvalidInputError, SignatureError, UntrustedModelError
@@ -243,9 +243,6 @@ def test_links_and_caches_do_not_go_along(tmp_path):
     assert {path.name for path in (tmp_path / "m/code").iterdir()} == {"model.py", "prefect_ml_python_loader.py"}
 
 
-SAVED = Path(__file__).with_name("saved_by_mlflow")
-
-
 def test_a_model_goes_away_with_its_modules(tmp_path):
     """What a hot swap leaves is freed."""
     script = f"""
@@ -262,3 +259,22 @@ def test_a_model_goes_away_with_its_modules(tmp_path):
     save_model(code(tmp_path / "source", 1), tmp_path / "m", input_example=[1])
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "None", done.stderr
+
+
+def test_a_signed_folder_stays_as_it_was_signed_when_its_code_is_imported(tmp_path):
+    """A pickle that names a module of the folder: importing it leaves no bytecode behind."""
+    from prefect_ml.models.keys import make_key
+    from prefect_ml.models.signing import sign_folder
+
+    public = make_key(tmp_path / "key.pem")
+    (tmp_path / "m/code/steps_of_mine").mkdir(parents=True)
+    (tmp_path / "m/code/steps_of_mine/__init__.py").write_text("from .inner import clip\n")
+    (tmp_path / "m/code/steps_of_mine/inner.py").write_text("def clip(data):\n    return data.clip(0, 1)\n")
+    (tmp_path / "m/model.pkl").write_bytes(b"csteps_of_mine\nclip\n.")
+    conf = {"pickled_model": "model.pkl", "serialization_format": "pickle"}
+    (tmp_path / "m/MLmodel").write_text(yaml.safe_dump({"flavors": {"sklearn": conf}}))
+    sign_folder(tmp_path / "m", tmp_path / "key.pem")
+    for _ in range(2):
+        model = load_model(tmp_path / "m", origin="x", trusted_signers=[public])
+        assert model.native(pd.Series([-1, 3])).tolist() == [0, 1]
+    assert not list((tmp_path / "m").rglob("*.pyc"))

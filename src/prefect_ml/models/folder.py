@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.durable import make_folder, sync_folder
 from prefect_ml.errors import AlreadyExistsError, InvalidInputError, PrefectMLError
+from prefect_ml.models.code_imports import make_importable
 from prefect_ml.models.environment import CONDA_FILE, PYTHON_ENV_FILE, write_environment
 from prefect_ml.models.example import read_example, write_example
 from prefect_ml.models.flavors.code import CodeFlavor
@@ -26,7 +27,7 @@ from prefect_ml.models.flavors.table import flavor_for, flavor_of
 from prefect_ml.models.infer import data_kind
 from prefect_ml.models.mlmodel import ModelInfo, read_info, write_info
 from prefect_ml.models.outputs import write_outputs
-from prefect_ml.models.own_code import CODE, make_importable
+from prefect_ml.models.own_code import CODE
 from prefect_ml.models.schema import Column
 from prefect_ml.models.signature import Signature
 from prefect_ml.models.trust import Trust, trust_in

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import importlib
 import importlib.util
 import shutil
 import sys
@@ -15,8 +14,6 @@ from prefect_ml.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from prefect_ml.models.trust import Trust
 
 CODE = "code"
 # Code is small; what is larger is data that lies beside it, and would be copied with each model.
@@ -80,14 +77,6 @@ def copy_code(modules: Iterable[str], target: Path) -> None:
             copy = target / path.relative_to(place.parent)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
-
-
-def make_importable(folder: Path, trust: Trust) -> None:
-    """Let what is below `code/` of a trusted model folder be imported, after everything that is installed."""
-    code = folder / CODE
-    if trust.given and code.is_dir() and not code.is_symlink() and str(code) not in sys.path:
-        sys.path.append(str(code))
-        importlib.invalidate_caches()
 
 
 def _files(module: str) -> list[Path]:

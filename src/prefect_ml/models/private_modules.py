@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 import functools
 import importlib
-import importlib.machinery
 import importlib.util
 import sys
 import threading
@@ -19,16 +18,12 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefect_ml.models.code_imports import SourceLoader
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from prefect_ml.models.trust import Trust
-
-
-class _SourceLoader(importlib.machinery.SourceFileLoader):
-    def path_stats(self, path: str) -> Mapping[str, Any]:
-        """Bytecode is neither read nor left behind: it would be one more file of the model."""
-        raise OSError(path)
 
 
 class PrivateModules:
@@ -147,7 +142,7 @@ class PrivateModules:
 
     @staticmethod
     def _execute(file: Path, name: str, module: types.ModuleType) -> None:
-        loader = _SourceLoader(name, str(file))
+        loader = SourceLoader(name, str(file))
         module.__spec__ = importlib.util.spec_from_file_location(name, file, loader=loader)
         loader.exec_module(module)
 
