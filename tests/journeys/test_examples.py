@@ -167,3 +167,20 @@ def test_a_model_whose_customers_change_and_the_version_that_is_trained_for_that
     assert module["train_spending"](module["OLD"], because="drift") == 2
     asked = module["newer_than"](1)
     assert (asked.version, asked.status) == (2, "PENDING")
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_pipeline_of_a_project_runs_only_what_has_changed(tmp_path):
+    pipeline = example("wine_pipeline/pipeline.py")["pipeline"]
+
+    def steps():
+        runs = ml.search_runs("wine pipeline", "tags.`mlflow.project.entryPoint` != ''")
+        return sorted(run.tags["mlflow.project.entryPoint"] for run in runs)
+
+    first = pipeline(str(tmp_path))
+    assert first["accuracy"] > 0.9
+    assert steps() == ["judge", "prepare", "train"]
+    assert pipeline(str(tmp_path)) == first
+    assert steps() == ["judge", "prepare", "train"]
+    pipeline(str(tmp_path), depth=1)
+    assert steps() == ["judge", "judge", "prepare", "train", "train"]

@@ -15,13 +15,13 @@ from prefect_ml.artifacts import open_artifacts
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.http.listener import listening, url_of
 from prefect_ml.store import open_store
-from prefect_ml.store.sql import SqlStore
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
     from prefect_ml.settings import Settings
+    from prefect_ml.store.sql import SqlStore
 
 _log = logging.getLogger("prefect_ml.server")
 _LOOK_SECONDS = 0.2
@@ -37,6 +37,8 @@ def served_beside(settings: Settings) -> Iterator[tuple[str, str]]:
     Raises:
         InvalidInputError: the store is behind a server already.
     """
+    from prefect_ml.store.sql import SqlStore  # noqa: PLC0415
+
     store = open_store(settings.resolved_store_url)
     if not isinstance(store, SqlStore):
         raise InvalidInputError("The store is behind a tracking server already; clients speak to that.")
