@@ -46,24 +46,23 @@ def packages(tmp_path, monkeypatch):
     for folder in (site, wheels):
         folder.mkdir()
     monkeypatch.syspath_prepend(str(site))
-    for name, direct_url in (
-        ("wheelpack", None),
-        ("sourcepack", '{"url": "file:///x", "dir_info": {"editable": true}}'),
-    ):
+    editable = '{"url": "file:///x", "dir_info": {"editable": true}}'
+    # No public index takes a version with a local part, so none can have this one.
+    for name, version, direct_url in (("wheelpack", "1.0+test", None), ("sourcepack", "1.0", editable)):
         files = {
             f"{name}/__init__.py": f"from {name}.numbers import FACTOR\n",
             f"{name}/numbers.py": "FACTOR = 3.0\n",
-            f"{name}-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-            f"{name}-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            f"{name}-1.0.dist-info/top_level.txt": name,
+            f"{name}-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+            f"{name}-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{name}-{version}.dist-info/top_level.txt": name,
         }
         if direct_url is None:
-            with zipfile.ZipFile(wheels / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+            with zipfile.ZipFile(wheels / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
                 for path, text in files.items():
                     wheel.writestr(path, text)
-                wheel.writestr(f"{name}-1.0.dist-info/RECORD", "".join(f"{path},,\n" for path in files))
+                wheel.writestr(f"{name}-{version}.dist-info/RECORD", "".join(f"{path},,\n" for path in files))
         else:
-            files[f"{name}-1.0.dist-info/direct_url.json"] = direct_url
+            files[f"{name}-{version}.dist-info/direct_url.json"] = direct_url
         for path, text in files.items():
             (site / path).parent.mkdir(exist_ok=True)
             (site / path).write_text(text)
@@ -108,7 +107,7 @@ def test_wheels_of_a_folder_and_code_of_ones_own_are_restored(check, packages, m
     code, said = check(tmp_path / "m", "--json")
     found = json.loads(said)
     assert (code, found["passed"]) == (0, True), said
-    assert "wheelpack==1.0" in found["installed"]
+    assert "wheelpack==1.0+test" in found["installed"]
     assert not any(line.startswith("sourcepack") for line in found["installed"])
     assert found["pins"] == found["with_digests"] == 2
     assert {line.partition("==")[0] for line in found["not_pinned"]} >= {"pydantic", "pyyaml"}

@@ -41,6 +41,8 @@ def installed(tmp_path, monkeypatch):
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
+    # No index is asked for what it cannot have.
+    monkeypatch.setenv("UV_OFFLINE", "1")
 
     def add(name, files, *, requires=(), direct_url=None):
         for path, text in files.items():
@@ -93,6 +95,16 @@ def test_extras_are_followed_and_markers_hold_here(installed):
     assert needed.further == {"base-pack": "1.0", "extra-pack": "1.0"}
     assert needed.absent == {"not-here>=2"}
     assert needed_for(["basepack"]).further == {}
+
+
+def test_what_is_required_and_not_there_is_a_comment(installed, tmp_path):
+    installed("lone-pack", {"lonepack.py": ""}, requires=["not-here>=2"])
+    write_environment(tmp_path, ["lonepack"])
+    assert (tmp_path / "requirements.txt").read_text().splitlines() == [
+        "# imported by the model",
+        "lone-pack==1.0",
+        "# required by these, and not installed here: not-here>=2",
+    ]
 
 
 def test_what_is_imported_and_required_counts_as_imported(installed):

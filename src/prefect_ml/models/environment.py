@@ -97,6 +97,7 @@ def _requirements_text(needed: Needed) -> str:
     for title, versions in parts:
         if versions:
             lines += [f"# {title}", *sorted(f"{name}=={pinned}" for name, pinned in versions.items())]
+    lines += [f"# required by these, and not installed here: {line}" for line in sorted(needed.absent)]
     return "".join(f"{line}\n" for line in lines)
 
 
