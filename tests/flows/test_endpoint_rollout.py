@@ -311,10 +311,9 @@ def test_the_command_rolls_out_and_prefect_is_told(store, version, capsys):
 
     def told():
         with get_client(sync_client=True) as client:
-            query = {"event": {"prefix": ["prefect-ml.endpoint."]}, "order": "ASC"}
+            query = {"resource": {"id": ["prefect-ml.endpoint.told"]}, "order": "ASC"}
             found = client.request("POST", "/events/filter", json={"filter": query, "limit": 50}).json()["events"]
-        mine = [each for each in found if each["payload"]["name"] == "told"]
-        return sorted(mine, key=lambda each: each["payload"]["revision"]) if len(mine) == 6 else None
+        return sorted(found, key=lambda each: each["payload"]["revision"]) if len(found) == 6 else None
 
     events = until(told, "what Prefect was told", 60)
     assert [each["event"].rpartition(".")[2] for each in events] == [*["changed"] * 5, "rolled-back"]
