@@ -97,12 +97,18 @@ def test_requests_go_by_the_revision_in_force(store, version, serving_process):
         refused = client.post("/invocations", content=b"{", headers={**HEADERS, "X-Request-Key": "a"})
         assert refused.status_code == 400
 
+        # a version by its path, but no shadow
+        tensors = [{"name": name, "shape": [1], "datatype": "FP64", "data": [30.0]} for name in ("age", "income")]
+        chosen = client.post(f"/v2/models/live/versions/{two}/infer", json={"inputs": tensors})
+        assert (chosen.status_code, chosen.headers["x-model-version"]) == (200, "2")
+        assert client.post(f"/v2/models/live/versions/{three}/infer", json={"inputs": tensors}).status_code == 404
+
         # what was counted is in the store, of the shadow as well
         def counted():
             found = store.list_endpoint_replicas("live")
             traffic = {each.uri: traffic_of(found, [each.uri], 2) for each in split}
             compared = traffic["models:/linear/3"].compared
-            return traffic if sum(t.requests for t in traffic.values()) == 226 + compared and compared else None
+            return traffic if sum(t.requests for t in traffic.values()) == 227 + compared and compared else None
 
         traffic = until(counted)
         assert traffic["models:/linear@champion"].errors + traffic["models:/linear/2"].errors == 1
