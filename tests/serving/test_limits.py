@@ -130,6 +130,35 @@ def test_a_body_one_byte_too_large_is_refused_at_once(port):
         assert time.monotonic() - begin < 0.4  # and not only when the time for the body is over
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * (66 << 10), 431),
+        (b"NO HTTP\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_request_is_refused_and_the_connection_closed(port, sent, status):
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(sent)
+        answer = b""
+        while part := client.recv(4096):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error_code"] == "BAD_REQUEST"
+
+
+def test_a_request_that_is_refused_before_its_body_came_leaves_the_connection_usable(port):
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    for _ in range(2):
+        connection.request("POST", "/nowhere", b"x" * 900, HEADERS)
+        answer = connection.getresponse()
+        assert (answer.status, bool(answer.read())) == (404, True)
+    connection.request("POST", "/invocations", json.dumps({"inputs": [0.02]}), HEADERS)
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
 def test_a_client_that_goes_away_leaves_no_request_behind(port):
     for _ in range(6):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as client:

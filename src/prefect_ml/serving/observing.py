@@ -30,7 +30,7 @@ class Answered:
         replica: that answered (`replica.version`, `replica.resolved`); None when the request was refused before one
             was picked.
         headers: of the request, names in lower case.
-        content_type: of `body`.
+        content_type: of `body`; "application/vnd.kserve.v2" for a request by KServe's protocol.
         body: of the request as it came; empty when it was refused before it was read.
         accept: the media type that the answer was asked in; "" for JSON.
         answer: the body of the answer; empty when `error` is set.
