@@ -79,6 +79,7 @@ NULLS = pa.RecordBatch.from_arrays([pa.nulls(1 << 25)], ["nothing"])
         (STREAM, written(pa.Table.from_batches([NULLS]), STREAM), "cells"),
         (PARQUET, written(pa.table({"x": pa.nulls(1 << 25, pa.int8())}), PARQUET), "cells"),
         (STREAM, written(pa.table({"x": pa.array([[None] * 3])}), STREAM), "send values"),
+        (STREAM, written(ROWS, STREAM).replace(b"income", b"inc\xffme"), "no table"),
         (STREAM, b"", "no table"),
         (FILE, b"ARROW1\0\0", "no table"),
         (FILE, b"PAR1", "begins with"),

@@ -49,11 +49,14 @@ def read_table(media_type: str, body: bytes) -> pa.Table:
     try:
         table = _parquet(body) if media_type == PARQUET else _arrow(media_type, body)
         table.validate(full=True)
-    except (pa.ArrowException, OSError, struct.error, IndexError) as error:
+        _bound(table.num_rows, table.num_columns)
+        for field in table.schema:
+            _check_type(field.type, field.name)
+    except InvalidInputError:
+        raise
+    # A name that is no UTF-8 is a ValueError.
+    except (pa.ArrowException, OSError, ValueError, struct.error, IndexError) as error:
         raise InvalidInputError(f"Invalid input. The body is no table of {media_type}: {error}.") from error
-    _bound(table.num_rows, table.num_columns)
-    for field in table.schema:
-        _check_type(field.type, field.name)
     return table
 
 
