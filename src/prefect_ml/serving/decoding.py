@@ -155,10 +155,16 @@ class Decoder:
 
     def _table(self, media_type: str, body: bytes) -> Any:
         table = columnar_bodies.read_table(media_type, body)
-        if self._layout.tensors and not self._layout.names:
-            return to_frame(table).to_numpy()
         matrix = self._layout.of_table(table)
-        return to_frame(table) if matrix is None else matrix
+        if matrix is not None:
+            return matrix
+        try:
+            frame = to_frame(table)
+        except InvalidInputError:
+            raise
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise InvalidInputError(f"Invalid input. The table of {media_type} is no DataFrame: {error}.") from error
+        return frame.to_numpy() if self._layout.tensors and not self._layout.names else frame
 
     def _csv(self, body: bytes) -> Any:
         try:
