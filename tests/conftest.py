@@ -92,10 +92,14 @@ def what_prefect_leaves() -> None:
 
 @pytest.fixture(autouse=True)
 def _collected(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Collect what Prefect left after the test that did it, so that it is not collected in another one."""
+    """Collect what Prefect left after the test that did it, so that it is not collected in another one.
+
+    What lives on is not looked at again: among the millions of objects of all libraries that costs a second each time.
+    """
     yield
     if _leaves_sockets(request.fixturenames):
         gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from prefect_ml.cli import app
+from prefect_ml.cli.output import console
 from prefect_ml.entities import EndpointReplica, ReplicaState, Route, RouteReport
 from prefect_ml.errors import InvalidInputError, NotFoundError, PrefectMLError
 from prefect_ml.flowruns.endpoint_events import CHANGED, ROLLED_BACK
@@ -18,7 +19,7 @@ RUN = "2f8f5ac2-6c3e-4a39-8a53-0f2f6d0c4f10"
 
 @pytest.fixture
 def store(home, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "240")
+    monkeypatch.setattr(console, "_width", 240)
     opened = open_store()
     opened.create_registered_model("churn")
     for _ in range(3):

@@ -91,6 +91,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert (labels["prefect-ml.model"], labels["prefect-ml.version"], labels["prefect-ml.kind"]) == (name, "1", "model")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("prefect_api")
 def test_on_postgresql_and_after_the_server_was_killed_all_is_told_once(postgres_url, tmp_path):
     """The server that committed tells nobody any more; the next one does, and so does whoever else tells first."""

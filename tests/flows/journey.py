@@ -172,7 +172,15 @@ class Journeys:
     def form(self, run_id: str) -> tuple[dict[str, Any], str]:
         """The schema and the text of the form of a suspended run."""
         keys = self.run(run_id)["state"]["state_details"]["run_input_keyset"]
-        return tuple(self.api.get(f"/flow_runs/{run_id}/input/{keys[part]}") for part in ("schema", "description"))
+
+        def read(part: str) -> Any:
+            # Prefect writes a part of the form after the state that names it.
+            answer = self.api.client.get(f"/flow_runs/{run_id}/input/{keys[part]}")
+            return answer.json() if answer.is_success else None
+
+        return tuple(
+            until(lambda part=part: read(part), f"the form's {part}", 30) for part in ("schema", "description")
+        )
 
     def answer(self, run_id: str, **form: str) -> str:
         """What Prefect says of an answer given over its REST API."""

@@ -200,7 +200,10 @@ def test_a_canary_that_nobody_asks_is_taken_back_or_goes_on_as_told(store, versi
         assert "growing percentages" in execute(*canary_run(one, weights=weights), canary).message
 
 
-@pytest.mark.parametrize("point", ["shift", "await_loaded", "watch", "publish_text"])
+@pytest.mark.parametrize(
+    "point",
+    ["shift", *(pytest.param(point, marks=pytest.mark.long) for point in ("await_loaded", "watch", "publish_text"))],
+)
 def test_a_run_that_was_killed_goes_on_where_it_was(store, version, monkeypatch, point):
     one, two = version(), version()
     store.create_endpoint("live", [Route(MODEL, one, weight=100)])

@@ -117,9 +117,9 @@ def test_a_result_kept_as_json_is_the_verdict(store):
     ("name", "passed", "words"),
     [
         ("passed", True, "looks right"),
-        ("nothing", False, "without a verdict"),
+        pytest.param("nothing", False, "without a verdict", marks=pytest.mark.long),
         ("fails", False, "the data is gone"),
-        ("pickle", False, "its result is kept by pickle"),
+        pytest.param("pickle", False, "its result is kept by pickle", marks=pytest.mark.long),
     ],
 )
 def test_every_other_end_passes_only_by_its_name(store, name, passed, words):

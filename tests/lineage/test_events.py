@@ -204,6 +204,7 @@ def test_a_retried_flow_and_its_children_are_told_apart():
     assert all(each.execution.flow_name == "train" for each in (*found, inner))
 
 
+@pytest.mark.long
 def test_what_a_worker_of_a_process_pool_registers_is_told(told, folder):
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor

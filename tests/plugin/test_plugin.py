@@ -154,6 +154,7 @@ def test_a_setting_that_cannot_be_read_breaks_no_flow(home):
     assert not home.exists()
 
 
+@pytest.mark.long
 def test_a_worker_loads_untouched_flows_from_files(home):
     """One is killed: the hooks of the worker do not know the plugin, but the process that watches ends the run."""
     with get_client(sync_client=True) as client:

@@ -292,6 +292,7 @@ def test_a_scoring_that_was_killed_goes_on_and_comes_to_the_same(model_folder, p
     assert manifest["rows"] == ROWS
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_data(model_folder, tmp_path):
     peaks, started = {}, {}
     for times in (1, 8):

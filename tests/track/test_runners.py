@@ -112,7 +112,10 @@ def test_two_asynchronous_flows_at_once_keep_their_points_apart():
         assert [p.step for p in ml.get_metric_history(run_id, "loss")] == list(range(40))
 
 
-@pytest.mark.parametrize("runner", [ThreadPoolTaskRunner(max_workers=8), ProcessPoolTaskRunner(max_workers=2)])
+@pytest.mark.parametrize(
+    "runner",
+    [ThreadPoolTaskRunner(max_workers=8), pytest.param(ProcessPoolTaskRunner(max_workers=2), marks=pytest.mark.long)],
+)
 def test_calls_whose_arguments_look_alike_are_calls_of_their_own(runner):
     """Their arguments are as long as each other, and too long to be read to the end."""
 
@@ -139,7 +142,10 @@ def test_a_task_called_by_a_task_logs_to_the_same_run(runner):
         assert [p.step for p in ml.get_metric_history(run.run_id, key)] == list(range(20))
 
 
-@pytest.mark.parametrize("runner", [ThreadPoolTaskRunner(max_workers=2), ProcessPoolTaskRunner(max_workers=2)])
+@pytest.mark.parametrize(
+    "runner",
+    [ThreadPoolTaskRunner(max_workers=2), pytest.param(ProcessPoolTaskRunner(max_workers=2), marks=pytest.mark.long)],
+)
 def test_a_subflow_called_by_a_task_is_a_child(runner):
     @ml.track(experiment="parents")
     @flow(task_runner=runner)

@@ -36,7 +36,7 @@ from prefect_ml.registry.description import describe
 from prefect_ml.registry.gate import Candidate
 from prefect_ml.registry.gates import Gate, evaluate_gate
 from prefect_ml.registry.policy import PromotionPolicy, default_policy
-from prefect_ml.registry.resolve import fetch, resolve, settled
+from prefect_ml.registry.resolve import fetch, is_kept, resolve, settled
 from prefect_ml.settings import Settings
 from prefect_ml.store.contract import Store
 from prefect_ml.store.evidence import spec_digest
@@ -89,6 +89,7 @@ def request_promotion(
         NotFoundError: there is no such model, version or policy.
         InvalidInputError: the policy does not cover the alias.
         ArtifactError: the files of a version without a digest cannot be read, so that it could be bound to them.
+        CorruptArtifactError: the files are not those that were registered.
         StaleRequestError: the alias moved while the gates ran; ask again.
     """
     who = _words(requester, "who asks", MAX_ACTOR)
@@ -97,7 +98,11 @@ def request_promotion(
         asked = {"name": name, "version": version, "alias": alias, "kind": RequestKind.PROMOTION}
         return _about(existing, **asked, stage=None if stage is None else check_stage(stage).value)
     # A version that another client made gets its digest now, so that the gates and the move are about the same files.
-    digest = settled(store, resolve(store, f"models:/{name}/{version}"), (settings or Settings()).cache_folder).digest
+    cache = (settings or Settings()).cache_folder
+    asked_for = settled(store, resolve(store, f"models:/{name}/{version}"), cache)
+    digest = asked_for.digest
+    if is_kept(asked_for, cache):  # gates look at the copy, which says nothing of what became of the files since
+        _verified(store, name, alias, version)
     candidate = Candidate.of(store, name, version, alias, settings)
     stages = (check_stage(stage).value, candidate.subject.version.stage) if stage else ()
     judging, stored = _judging(store, name, alias, policy, stages)

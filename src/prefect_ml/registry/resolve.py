@@ -125,6 +125,11 @@ def fetch(resolved: ResolvedModel, cache_folder: Path) -> Path:
         return _publish(copy, models / digest.removeprefix("sha256:"), digest)
 
 
+def is_kept(resolved: ResolvedModel, cache_folder: Path) -> bool:
+    """Whether a copy of the model is in the cache, which `fetch` verifies and takes."""
+    return bool(resolved.digest) and (cache_folder / "models" / resolved.digest.removeprefix("sha256:")).is_dir()
+
+
 def settled(store: Store, resolved: ResolvedModel, cache_folder: Path) -> ResolvedModel:
     """What was resolved, with the digest of its files; a version without one gets it now, recorded and audited once.
 
