@@ -180,7 +180,7 @@ def tampered(world: Journeys, version: ModelVersion) -> None:
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     assert world.answer(run_id, decision="approve", approver="bob") == "ACCEPT"
     ended = world.wait_for(run_id, "Failed")
-    assert "not those that were registered" in ended["state"]["message"]
+    assert "CorruptArtifactError" in ended["state"]["message"]
     sent_back = world.store.get_request(request.request_id)
     assert [each.approve for each in sent_back.decisions] == [True]
     assert sent_back.status is RequestStatus.SUPERSEDED
