@@ -132,7 +132,7 @@ def test_an_endpoint_is_made_updated_and_deleted_with_all_that_is_its_own(deploy
     assert second.digest == folder_digest(models / "times-3")
     assert client.describe_endpoint(EndpointName="linear")["EndpointConfigName"] == second.config
     assert names(client) == {"endpoints": ["linear"], "configs": [second.config], "models": [second.config]}
-    keys = [each["Key"] for each in bucket.client.list_objects_v2(Bucket=NAME)["Contents"]]
+    keys = [each["Key"] for each in bucket.client.list_objects_v2(Bucket=NAME, Prefix="served/")["Contents"]]
     digests = [each.digest.removeprefix("sha256:") for each in (first, second)]
     assert sorted(keys) == sorted(f"served/linear/{digest}/model.tar.gz" for digest in digests)
 

@@ -15,6 +15,11 @@ from postgres import Postgres
 
 CLIENTS = 8
 
+# A client whose server is killed in the middle of a call leaves its socket to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+)
+
 
 @pytest.fixture
 def own_postgres():
