@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -76,7 +76,8 @@ def map_project(  # noqa: PLR0917  the parameters of a flow are a form, filled i
             runner.submit(run_one, {"request": request, "built": built, "experiment": experiment, "parent": run})
             for request in requests
         ]
-        ended = [_ended(future.result(raise_on_failure=False), request) for future, request in _zip(futures, requests)]
+        pairs = zip(futures, requests, strict=True)
+        ended = [_ended(future.result(raise_on_failure=False), request) for future, request in pairs]
     failed = [each for each in ended if each["exit_code"] != 0]
     get_run_logger().info("%d of %d sets ended well.", len(ended) - len(failed), len(ended))
     if failed:
@@ -102,10 +103,6 @@ def run_one(request: Request, built: Built, experiment: str, parent: ActiveRun) 
         if ended.code != 0:
             raise ProjectFailedError(request.entry_point, ended)
     return {"run_id": run.run_id, "exit_code": 0, "parameters": dict(request.parameters)}
-
-
-def _zip(futures: Sequence[Any], requests: Sequence[Request]) -> Any:
-    return zip(futures, requests, strict=True)
 
 
 def _ended(outcome: Any, request: Request) -> Mapping[str, Any]:

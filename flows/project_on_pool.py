@@ -45,7 +45,7 @@ def submit_project(
         asked: the other parameters of `run_project`.
 
     Returns:
-        `run_id`, `flow_run`, `url` and `state`.
+        `run_id`, `flow_run`, `state` and its `message`.
 
     Raises:
         InvalidInputError: there is no such pool, or it cannot run the project.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from prefect_ml.cli.output import Json, console, print_json, print_table
+from prefect_ml.cli.output import Json, complaints, print_json, print_table
 from prefect_ml.errors import PrefectMLError
 
 
@@ -74,5 +74,5 @@ def _there(request: Any, experiment: str, work_pool: str) -> str:
     )  # fmt: skip
     if told["state"] != "Completed":
         raise PrefectMLError(f"The flow run {told['flow_run']} ended {told['state']}: {told['message']}")
-    console.print(f"Flow run {told['flow_run']}", markup=False, highlight=False)
+    complaints.print(f"Flow run {told['flow_run']}", markup=False, highlight=False)
     return str(told["run_id"])

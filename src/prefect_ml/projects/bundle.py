@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 
 from prefect_ml.artifacts.durable import make_folder
 from prefect_ml.artifacts.names import split_name
-from prefect_ml.errors import CorruptArtifactError, InvalidInputError, InvalidNameError
+from prefect_ml.errors import CorruptArtifactError, InvalidInputError, InvalidNameError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +54,9 @@ def put_bundle(folder: Path, artifacts: ArtifactStore) -> str:
         _pack(folder, stream)
         digest = _digest(stream)
         name = f"{digest}.tar.gz"
-        if name not in {each.name for each in artifacts.list()}:
-            stream.seek(0)
+        try:
+            artifacts.reader(name).close()
+        except NotFoundError:
             artifacts.put(name, stream)
     return digest
 

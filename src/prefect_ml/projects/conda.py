@@ -6,17 +6,15 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from prefect_ml.errors import InvalidInputError, NotFoundError
 from prefect_ml.projects.definition import CondaEnvironment, PythonEnvironment
 from prefect_ml.projects.python_env import checked, checked_python
+from prefect_ml.projects.small_yaml import read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS = ("micromamba", "mamba", "conda")
-_MOST_BYTES = 1 << 20
 _PYTHON = re.compile(r"python\s*(?:={1,2}|>=)\s*(3(?:\.\d{1,2}){1,2})(?:\.\*)?")
 # Builders that uv brings itself.
 _BUILDERS = re.compile(r"(?:pip|setuptools|wheel)(?:\s*[=<>!~].*)?")
@@ -28,15 +26,10 @@ def read(path: Path) -> PythonEnvironment | CondaEnvironment:
     Raises:
         InvalidInputError: the file is none.
     """
-    try:
-        text = path.read_bytes()[: _MOST_BYTES + 1]
-        content = yaml.safe_load(text)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInputError(f"{path.name} cannot be read: {str(error)[:300]}") from error
-    dependencies = content.get("dependencies") if isinstance(content, dict) else None
-    if not isinstance(dependencies, list) or len(text) > _MOST_BYTES:
+    dependencies = read_yaml(path).get("dependencies")
+    if not isinstance(dependencies, list):
         raise InvalidInputError(f"{path.name} must hold `dependencies`, a list.")
-    return _by_pip(dependencies, path.name) or CondaEnvironment(text.decode("utf-8", "replace"))
+    return _by_pip(dependencies, path.name) or CondaEnvironment(path.read_text(errors="replace"))
 
 
 def find_conda() -> str:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.projects import conda, python_env
 from prefect_ml.projects.definition import DockerEnvironment, EntryPoint, Environment, Project, parameter
+from prefect_ml.projects.small_yaml import read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "MLproject"
 _ENVIRONMENTS = ("python_env", "conda_env", "docker_env")
-MOST_BYTES = 1 << 20
 
 
 def read_mlproject(folder: Path) -> Project | None:
@@ -37,23 +35,6 @@ def read_mlproject(folder: Path) -> Project | None:
         {str(name): _entry_point(str(name), about) for name, about in points.items()},
         _environment(folder, content),
     )
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a small YAML file holds.
-
-    Raises:
-        InvalidInputError: it holds something else, or cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            text = stream.read(MOST_BYTES + 1)
-        content = yaml.safe_load(text) if len(text) <= MOST_BYTES else None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InvalidInputError(f"{path.name} cannot be read: {str(error)[:300]}") from error
-    if not isinstance(content, dict):
-        raise InvalidInputError(f"{path.name} must hold a mapping, and no more than {MOST_BYTES} bytes.")
-    return content
 
 
 def _entry_point(name: str, about: Any) -> EntryPoint:

@@ -6,11 +6,10 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.projects.definition import PythonEnvironment
+from prefect_ml.projects.small_yaml import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +35,7 @@ def read(folder: Path, path: Path) -> PythonEnvironment:
     Raises:
         InvalidInputError: it cannot be read, or asks for something that is no requirement.
     """
-    content = _yaml(path)
+    content = read_yaml(path)
     lines = content.get("dependencies") or []
     if not isinstance(lines, list):
         raise InvalidInputError(f"`dependencies` of {path.name} must be a list of requirements.")
@@ -138,13 +137,3 @@ def _file(folder: Path, name: str, depth: int) -> Iterator[str]:
     joined = re.sub(r"\\\r?\n", " ", text.decode("utf-8", "replace"))
     for line in joined.splitlines():
         yield from _lines(folder, line, name, depth)
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_bytes()[: _MOST_BYTES + 1])
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInputError(f"{path.name} cannot be read: {str(error)[:300]}") from error
-    if not isinstance(content, dict):
-        raise InvalidInputError(f"{path.name} must hold a mapping.")
-    return content

@@ -10,7 +10,8 @@ from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import InvalidInputError, InvalidNameError, NotFoundError
 from prefect_ml.projects import python_env
 from prefect_ml.projects.definition import EntryPoint, Environment, Project, PythonEnvironment, parameter
-from prefect_ml.projects.mlproject import MOST_BYTES, read_mlproject
+from prefect_ml.projects.mlproject import read_mlproject
+from prefect_ml.projects.small_yaml import MOST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
