@@ -11,6 +11,7 @@ import ast
 import contextlib
 import functools
 import inspect
+import logging
 import sys
 import types
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
@@ -18,6 +19,8 @@ from typing import Any, TypeVar, overload
 
 from prefect import Flow
 from prefect.context import FlowRunContext
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
 
 from prefect_ml.entities import ModelVersion
 from prefect_ml.errors import InvalidInputError
@@ -30,6 +33,7 @@ from prefect_ml.store.contract import Store
 from prefect_ml.tracking import values
 from prefect_ml.tracking.attribution import register_source_finder
 from prefect_ml.tracking.autolog import switch
+from prefect_ml.tracking.autolog.telling import register_logger
 from prefect_ml.tracking.current import entered, register_finder
 from prefect_ml.tracking.inherited import inherited
 from prefect_ml.tracking.models import register_listener
@@ -211,6 +215,14 @@ def _autolog() -> bool | Sequence[str] | None:
     return None if options is None else options.autolog
 
 
+def _log_here() -> logging.Logger | logging.LoggerAdapter[logging.Logger] | None:
+    """The log of the task or flow run here."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return None
+
+
 def _tell_prefect(store: Store, version: ModelVersion) -> None:
     from prefect_ml.flowruns.lineage import model_registered  # noqa: PLC0415 - only those who use it pay for its import
 
@@ -221,6 +233,7 @@ register_finder(_run_here)
 register_listener(_tell_prefect)
 register_source_finder(source_here)
 switch.register_choice(_autolog)
+register_logger(_log_here)
 register_mourner(Mourner("prefect_ml.flowruns.last_words", facts))
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from prefect import flow, task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.task_runners import ProcessPoolTaskRunner
 
 import prefect_ml as ml
+from orchestrator import until
 
 sys.path.append(str(Path(__file__).parent))
 import flows_for_autolog as flows
@@ -34,6 +38,14 @@ def only_run(experiment):
     return run
 
 
+def lines_of(run_id):
+    """What the log of a flow run says in Prefect."""
+    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run_id)]))
+    with get_client(sync_client=True) as client:
+        found = client.request("POST", "/logs/filter", json={"logs": wanted.model_dump(mode="json")}).json()
+    return [line["message"] for line in found]
+
+
 def test_a_flow_that_asks_for_it():
     fit = task(fitted)
 
@@ -51,6 +63,8 @@ def test_a_flow_that_asks_for_it():
     other()
     run = only_run("asked")
     assert run.params["C"] == "0.5"
+    said = run.tags["prefect_ml.autolog"]
+    until(lambda: f"Autolog recorded in run {run.run_id}: {said}" in lines_of(run.run_id), "its line in Prefect's log")
     assert any("accuracy" in key for key in run.metrics)
     assert run.tags["prefect_ml.autolog"].startswith("sklearn")
     assert [version.source for version in ml.open_store().search_model_versions().items] == []

@@ -7,5 +7,6 @@ A fit is recorded when autolog is on and there is a current run; a fit outside o
 from __future__ import annotations
 
 from prefect_ml.tracking.autolog.switch import LIBRARIES, disable, enable, is_on, prepare, register_choice, scope
+from prefect_ml.tracking.autolog.telling import register_logger
 
-__all__ = ["LIBRARIES", "disable", "enable", "is_on", "prepare", "register_choice", "scope"]
+__all__ = ["LIBRARIES", "disable", "enable", "is_on", "prepare", "register_choice", "register_logger", "scope"]

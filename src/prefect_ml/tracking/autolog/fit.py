@@ -15,6 +15,7 @@ from prefect_ml.errors import InvalidInputError, ParamConflictError
 from prefect_ml.tracking import current, datasets
 from prefect_ml.tracking.autolog import switch, values
 from prefect_ml.tracking.autolog.contract import MOST_EVALUATIONS, MOST_FITS, MOST_PARAMS, MOST_POINTS
+from prefect_ml.tracking.autolog.telling import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,8 +61,8 @@ class Fit:
             if what in self._failed:
                 return
             self._failed.add(what)
-            logger.warning(
-                "Autolog of %s could not record %s in run %s: %s", self.library, what, self.run.run_id,
+            tell(
+                logging.WARNING, "Autolog of %s could not record %s in run %s: %s", self.library, what, self.run.run_id,
                 str(error) or repr(error),
             )  # fmt: skip
 
@@ -156,7 +157,7 @@ class Fit:
         """One line in the log and one tag of the run: what was recorded."""
         with self.attempt("what it recorded"):
             said = self.prefix.replace("/", ": ") + self.library + ": " + ", ".join(self._parts())
-            logger.info("Autolog recorded in run %s: %s", self.run.run_id, said)
+            tell(logging.INFO, "Autolog recorded in run %s: %s", self.run.run_id, said)
             self.run.set_tag(TAG, _seen.said(self.run.run_id, said))
 
     def _log_params(self, params: dict[str, str]) -> None:
@@ -210,7 +211,7 @@ class _Seen:
             numbers["all"] += 1
             if numbers["all"] > MOST_FITS:
                 if numbers["all"] == MOST_FITS + 1:
-                    logger.warning("Autolog records %d fits of run %s and no more of them.", MOST_FITS, run_id)
+                    tell(logging.WARNING, "Autolog records %d fits of run %s and no more of them.", MOST_FITS, run_id)
                 return None
             numbers[f"of {step}"] += 1
             number = numbers[f"of {step}"]
@@ -258,7 +259,7 @@ def opened(library: str, step: Callable[[], str] = str) -> Fit | None:
         run = current.find_run()
         prefix = None if run is None else _seen.prefix(run.run_id, step())
     except Exception as error:  # noqa: BLE001 - the user's training goes on, whatever fails here
-        logger.warning("Autolog of %s records nothing of this fit: %r", library, error)
+        tell(logging.WARNING, "Autolog of %s records nothing of this fit: %r", library, error)
         return None
     return None if run is None or prefix is None else Fit(run, library, prefix)
 
