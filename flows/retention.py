@@ -32,7 +32,7 @@ def remove_deleted(older_than: str = "30d", dry_run: bool = True, held: bool = F
     Args:
         older_than: How long ago it was deleted at least: a number and s, m, h, d or w.
         dry_run: Whether it only tells what would go. The default, so that nothing goes by mistake.
-        held: Whether what model versions need goes too.
+        held: Whether what model versions need goes too; what an endpoint routes to stays.
 
     Returns:
         `done`, `gone` (how many of each kind), `files`, `bytes` and `kept` (how many stay, since model versions need

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select
 
 from prefect_ml.artifacts import open_artifacts
-from prefect_ml.entities import Dataset, DatasetInput, LifecycleStage, Metric, ModelMetric, ModelOutput
+from prefect_ml.entities import Dataset, DatasetInput, LifecycleStage, Metric, ModelMetric, ModelOutput, Route
 from prefect_ml.errors import InactiveError, InvalidInputError, NotFoundError
 from prefect_ml.moving.retention import parse_age, plan, remove
 from prefect_ml.store import open_store
@@ -153,6 +153,17 @@ def test_what_a_version_needs_stays_until_it_is_told_otherwise(store, pointer):
     assert {held for each in removal.kept for held in each.held_by} == {"models:/churn/1"}
     assert Kind.EXPERIMENT in {each.kind for each in removal.kept}
     assert open_artifacts(run.artifact_uri).read("deep/a.bin") == b"12345"
+    # what an endpoint routes to stays also when versions are told to wait no longer
+    route = Route("churn", 1, weight=100.0)
+    store.create_endpoint("live", [route])
+    removal = remove(store, 0, held=True)
+    assert {held for each in removal.kept for held in each.held_by} == {"models:/churn/1", "endpoints:/live"}
+    assert store.begin_removal(Kind.RUN, [run.run_id], NOW, held=True) == []
+    assert open_artifacts(run.artifact_uri).read("deep/a.bin") == b"12345"
+    store.delete_endpoint("live")
+    assert store.begin_removal(Kind.RUN, [run.run_id], NOW, held=True) == [run.run_id]
+    with pytest.raises(InactiveError, match="cannot be routed to: its files go"):
+        store.create_endpoint("live", [route])
     assert remove(store, 0, held=True).kept == []
     with pytest.raises(NotFoundError):
         store.get_run(run.run_id)

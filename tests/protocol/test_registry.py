@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from prefect_ml.entities import Policy
+from prefect_ml.entities import Policy, Route
 from prefect_ml.store import open_store
 
 SOURCE = "s3://models/churn"
@@ -353,3 +353,21 @@ def test_what_a_policy_protects_is_403_with_the_way_to_ask(api, protected, route
     asked = said.partition(f"is protected by policy 'of {protected}'. Request a promotion: ")[2]
     assert shlex.split(asked) == ["prefect-ml", "promote", protected, *way.split()]
     assert state() == before
+
+
+def test_what_an_endpoint_routes_to_is_403_for_who_would_take_it_away(api, server, name):
+    version(api, name)
+    with contextlib.closing(open_store(server.url)) as store:
+        api.post("registered-models/alias", name=name, alias="champion", version="1")
+        store.create_endpoint("routed", [Route(name, alias="champion", weight=100.0)])
+        for path, body in (
+            ("model-versions/delete", {"version": "1"}),
+            ("registered-models/alias", {"alias": "champion"}),
+            ("registered-models/delete", {}),
+        ):
+            status, code, said = api.refused(path, "DELETE", name=name, **body)
+            assert (status, code) == (403, "PERMISSION_DENIED")
+            assert f"the endpoint 'routed' routes to models:/{name}@champion" in said
+        assert api.refused("registered-models/rename", "POST", name=name, new_name="elsewhere")[0] == 403
+        store.delete_endpoint("routed")
+    api.send("DELETE", "registered-models/delete", {"name": name}).raise_for_status()

@@ -195,6 +195,37 @@ def test_a_policy_can_name_the_endpoint(model):
     model.create_endpoint("other", [to(1)])
 
 
+def test_what_an_endpoint_routes_to_is_not_taken_away(model):
+    model.set_alias("churn", "free", 2)
+    model.create_endpoint("live", [at("champion", 50), to(2, 50), to(3, 0, shadow=True)])
+    for take, route in (
+        (lambda: model.delete_model_version("churn", 1), "churn@champion"),
+        (lambda: model.delete_model_version("churn", 2), "churn/2"),
+        (lambda: model.delete_model_version("churn", 3), "churn/3"),
+        (lambda: model.delete_alias("churn", "champion"), "churn@champion"),
+        (lambda: model.delete_registered_model("churn"), "churn@champion"),
+        (lambda: model.rename_registered_model("churn", "other"), "churn@champion"),
+    ):
+        with pytest.raises(ProtectedError, match=f"endpoint 'live' routes to models:/{route}, .*endpoints delete live"):
+            take()
+    with pytest.raises(ProtectedError, match="prefect-ml endpoints shadow live models:/churn/3 --off"):
+        model.delete_model_version("churn", 3)
+    assert [each.version for each in model.search_model_versions("name = 'churn'").items] == [4, 3, 2, 1]
+    # what it does not route to goes, and so does what it routed to before
+    model.delete_model_version("churn", 4)
+    model.delete_alias("churn", "free")
+    model.change_endpoint("live", [to(1)], expected_revision=1)
+    model.delete_model_version("churn", 2)
+    with pytest.raises(ProtectedError, match="routes to models:/churn/1,"):
+        model.delete_model_version("churn", 1)
+    model.delete_alias("churn", "champion")
+    with pytest.raises(NotFoundError):
+        model.roll_back_endpoint("live", to_revision=1, expected_revision=2, reason="bad")
+    model.delete_endpoint("live")
+    model.rename_registered_model("churn", "other")
+    model.delete_registered_model("other")
+
+
 def test_of_two_changes_at_once_one_is_refused(model):
     model.create_endpoint("live", [to(1)])
     outcomes = []

@@ -48,7 +48,7 @@ class Removal:
         before: what was deleted by this time (ms) goes.
         done: whether it went; else nothing was changed.
         gone: what goes, runs first, experiments last.
-        kept: what model versions need, or an experiment that has its place in it.
+        kept: what model versions or endpoints need, or an experiment that has its place in it.
         elsewhere: what has its files outside of the artifact root, where a client chose to have them.
     """
 
@@ -85,20 +85,20 @@ def plan(store: Store, older_than: float, *, held: bool = False, elsewhere: bool
     Args:
         store: where it is.
         older_than: seconds since it was deleted.
-        held: whether what model versions need goes too.
+        held: whether what model versions need goes too, but those that an endpoint routes to.
         elsewhere: whether what has its files outside of the artifact root goes too. Clients name such places, so look
             at them first: the folder of a run there goes with all that is in it.
     """
     before = time.time_ns() // 1_000_000 - round(older_than * 1000)
     found = store.list_deleted(before)
     nested = _with_experiments_in_them(store, found)
-    going = [each for each in found if each.id not in nested and (held or not each.held_by)]
+    going = [each for each in found if each.id not in nested and not each.stays(held=held)]
     outside = [each for each in going if not elsewhere and not is_own_place(store, each.artifact_uri)]
     going = [each for each in going if each not in outside or each.kind == Kind.EXPERIMENT]
     ids = {each.id for each in going if each.kind != Kind.EXPERIMENT}
     gone = [_doomed(store, each) for each in going if each.kind != Kind.EXPERIMENT]
     gone += [Doomed(each, 0, 0) for each in going if each.kind == Kind.EXPERIMENT and _empties(store, each, ids)]
-    kept = [nested.get(each.id, each) for each in found if each.id in nested or (each.held_by and not held)]
+    kept = [nested.get(each.id, each) for each in found if each.id in nested or each.stays(held=held)]
     outside = [each for each in outside if each.kind != Kind.EXPERIMENT]
     return Removal(before, done=False, gone=gone, kept=kept, elsewhere=outside)
 

@@ -18,6 +18,7 @@ from prefect_ml.store.registry_names import check_alias, check_version, check_wo
 from prefect_ml.store.registry_rows import RegistryRows, find_model, find_version, touch_model
 from prefect_ml.store.registry_tables import alias_moves, aliases, audit_head, model_versions, registered_models
 from prefect_ml.store.requests import alias_subject
+from prefect_ml.store.routed import refuse_routed
 from prefect_ml.store.rows import now
 from prefect_ml.store.statements import Together, values_of
 from prefect_ml.store.webhook_outbox import ANYBODY, alias_changed
@@ -103,6 +104,7 @@ class AliasRows(RegistryRows):
             current = current_alias(connection, model.id, alias)
             if current is not None:
                 refuse_protected(connection, name, None, alias=[alias])
+                refuse_routed(connection, name, f"delete the alias '{alias}' of {name!r}", alias=[alias])
                 drop_alias(connection, name, current, actor=actor, reason=reason)
 
         self.change(work)

@@ -278,9 +278,13 @@ class ModelStore(Protocol):
 
     def update_registered_model(self, name: str, description: str) -> RegisteredModel: ...
 
-    def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel: ...
+    def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
+        """Give it another name; `ProtectedError` when an endpoint routes to it, or a policy protects its aliases."""
+        ...
 
-    def delete_registered_model(self, name: str) -> None: ...
+    def delete_registered_model(self, name: str) -> None:
+        """Delete it with its versions; `ProtectedError` as for a rename."""
+        ...
 
     def search_registered_models(
         self,
@@ -322,7 +326,13 @@ class ModelStore(Protocol):
 
     def update_model_version(self, name: str, version: int, description: str) -> ModelVersion: ...
 
-    def delete_model_version(self, name: str, version: int) -> None: ...
+    def delete_model_version(self, name: str, version: int) -> None:
+        """Delete it with the aliases on it.
+
+        Raises:
+            ProtectedError: an endpoint routes to it, by itself or by an alias, or a policy protects such an alias.
+        """
+        ...
 
     def search_model_versions(
         self,
@@ -348,7 +358,9 @@ class ModelStore(Protocol):
         """Point an unprotected alias at a version: generation + 1, previous kept, history and audit row."""
         ...
 
-    def delete_alias(self, name: str, alias: str, *, actor: str = "", reason: str = "") -> None: ...
+    def delete_alias(self, name: str, alias: str, *, actor: str = "", reason: str = "") -> None:
+        """Remove it; `ProtectedError` when an endpoint routes to it, or a policy protects it."""
+        ...
 
     def get_alias(self, name: str, alias: str) -> Alias: ...
 

@@ -16,6 +16,9 @@ class EndpointStore(Protocol):
     model, or an alias that the endpoint routed to at any time since it was created, only versions that were approved
     for one of these (or are at it now) may have a weight, and aliases that a policy protects: else `ProtectedError`.
     What had a weight since the endpoint was created may have one again.
+
+    What the revision in force routes to (a version, an alias with the version that it is at, their model), with weight
+    or without, stays: who would delete or rename it gets `ProtectedError`.
     """
 
     def create_endpoint(self, name: str, routes: Sequence[Route], *, actor: str = "", reason: str = "") -> Endpoint:

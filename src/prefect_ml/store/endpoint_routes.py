@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import asdict
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, select
 
 from prefect_ml.entities import RequestStatus, Route
-from prefect_ml.errors import InvalidInputError, InvalidNameError, ProtectedError
+from prefect_ml.errors import InactiveError, InvalidInputError, InvalidNameError, ProtectedError
 from prefect_ml.store.aliases import existing_alias
 from prefect_ml.store.canonical import canonical
+from prefect_ml.store.held import being_removed
 from prefect_ml.store.names import check_text
 from prefect_ml.store.policies import in_force, protecting_alias
 from prefect_ml.store.registry_names import check_alias, check_model_name, check_version
@@ -86,11 +86,6 @@ def routes_text(routes: Iterable[Route]) -> str:
     return canonical("The routes", [asdict(route) for route in routes])
 
 
-def read_routes(text: str) -> tuple[Route, ...]:
-    """Routes as they were kept."""
-    return tuple(Route(**route) for route in json.loads(text))
-
-
 def admitted(
     connection: Connection,
     endpoint: str,
@@ -110,14 +105,17 @@ def admitted(
 
     Raises:
         NotFoundError: a version or an alias is not there.
+        InactiveError: the files of a version are being removed for good.
         ProtectedError: a version was not approved, or an alias is not protected where approvals count.
     """
     found = in_force(connection)
     for route in routes:
-        if route.alias is None:
-            find_version(connection, route.name, check_version(route.version))
-        else:
-            existing_alias(connection, route.name, route.alias)
+        at = route.version if route.alias is None else existing_alias(connection, route.name, route.alias).version
+        row = find_version(connection, route.name, check_version(at))
+        if going := being_removed(connection, [row.source, row.run_id, row.model_id, row.location]):
+            raise InactiveError(
+                f"{route.uri} cannot be routed to: its files go, since {going} is being removed for good."
+            )
     ours = {f"{r.name}@{r.alias}" for r in routes if r.alias and protecting_alias(found, r.name, r.alias)}
     bound = sorted(ours.union(bound))
     for route in routes:

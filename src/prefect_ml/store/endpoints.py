@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, and_, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from prefect_ml.entities import Endpoint, EndpointAction
 from prefect_ml.errors import AlreadyExistsError, InvalidInputError, NotFoundError, StaleRevisionError
 from prefect_ml.store.audit import record
 from prefect_ml.store.canonical import canonical
-from prefect_ml.store.endpoint_routes import admitted, check_endpoint_name, checked_routes, read_routes, routes_text
+from prefect_ml.store.endpoint_routes import admitted, check_endpoint_name, checked_routes, routes_text
 from prefect_ml.store.endpoint_tables import endpoint_revisions
 from prefect_ml.store.names import check_text
 from prefect_ml.store.origin import here
 from prefect_ml.store.paging import check_page_size
 from prefect_ml.store.registry_names import check_generation, check_version, check_words, is_text
 from prefect_ml.store.registry_rows import RegistryRows
+from prefect_ml.store.routed import ENDPOINT, in_force, read_routes
 from prefect_ml.store.rows import now
 
 if TYPE_CHECKING:
@@ -125,13 +126,8 @@ class EndpointRows(RegistryRows):
             return _endpoint(_existing(connection, name))
 
     def list_endpoints(self) -> Sequence[Endpoint]:
-        revisions = endpoint_revisions.c
-        newest = select(revisions.name, func.max(revisions.revision).label("revision")).group_by(revisions.name)
-        latest = newest.subquery()
-        joined = and_(revisions.name == latest.c.name, revisions.revision == latest.c.revision)
-        query = select(endpoint_revisions).join(latest, joined).where(revisions.action != EndpointAction.DELETED)
         with self.database.read() as connection:
-            return [_endpoint(row) for row in connection.execute(query.order_by(revisions.name))]
+            return [_endpoint(row) for row in connection.execute(in_force())]
 
     def list_endpoint_revisions(
         self, name: str, *, max_results: int = 100, before: int | None = None, rollout: str | None = None
@@ -224,7 +220,7 @@ def _put(  # noqa: PLR0917  the columns
     record(
         connection,
         f"endpoint-{action}",
-        f"endpoints:/{name}",
+        ENDPOINT.format(name),
         actor=row.changed_by,
         reason=reason,
         before={"revision": last.revision, "routes": _told(read_routes(last.routes))} if last else {},

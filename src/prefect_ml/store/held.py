@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from prefect_ml.store.logged_model_tables import logged_models, run_models
 from prefect_ml.store.registry_tables import model_versions, registered_models
+from prefect_ml.store.routed import routed_versions
 from prefect_ml.store.tables import runs
 
 if TYPE_CHECKING:
@@ -22,17 +23,18 @@ _WORDS = re.compile(r"[A-Za-z0-9][\w\-]{0,63}", re.ASCII)
 class Held:
     """What every model version points to, by its run id, its model id, and any id in its source or location.
 
-    A version that needs a logged model needs the run that made it too.
+    A version that needs a logged model needs the run that made it too, and an endpoint that routes to the version both.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._by_id: dict[str, set[str]] = defaultdict(set)
         of = model_versions.c
         joined = registered_models.c.id == of.model
+        routed = routed_versions(connection)
         query = select(registered_models.c.name, of.version, of.run_id, of.model_id, of.source, of.location)
         for name, version, *pointers in connection.execute(query.join_from(model_versions, registered_models, joined)):
             for word in _words(pointers):
-                self._by_id[word].add(f"models:/{name}/{version}")
+                self._by_id[word] |= {f"models:/{name}/{version}", *routed.get((name, version), ())}
         self._add_makers(connection)
 
     def run(self, run_id: str) -> Sequence[str]:

@@ -18,6 +18,7 @@ from prefect_ml.store.registry_load import load_named_version, load_version
 from prefect_ml.store.registry_rows import RegistryRows, find_model, find_version, touch_model, touch_version
 from prefect_ml.store.registry_tables import model_version_tags, model_versions
 from prefect_ml.store.requests import supersede_open
+from prefect_ml.store.routed import refuse_routed
 from prefect_ml.store.rows import now
 from prefect_ml.store.statements import upsert
 from prefect_ml.store.version_location import origin_of
@@ -102,12 +103,14 @@ class ModelVersionRows(RegistryRows):
         return self.change(work)
 
     def delete_model_version(self, name: str, version: int) -> None:
-        """Delete a version with its tags, and the unprotected aliases that are on it."""
+        """See `ModelStore.delete_model_version`; its tags go as well."""
 
         def work(connection: Connection) -> None:
             row = find_version(connection, name, version)
             pointing = aliases_on(connection, row.model, version)
-            refuse_protected(connection, name, None, alias=[a.alias for a in pointing], stage=[row.stage])
+            names_of = [a.alias for a in pointing]
+            refuse_protected(connection, name, None, alias=names_of, stage=[row.stage])
+            refuse_routed(connection, name, f"delete version {version} of {name!r}", version=version, alias=names_of)
             supersede_open(connection, name, version, f"version {version} was deleted")
             for alias in pointing:
                 drop_alias(connection, name, alias, actor="", reason=f"version {version} was deleted")

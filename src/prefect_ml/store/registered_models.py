@@ -22,6 +22,7 @@ from prefect_ml.store.registry_tables import (
     registered_models,
 )
 from prefect_ml.store.requests import supersede_open
+from prefect_ml.store.routed import refuse_routed
 from prefect_ml.store.rows import now
 from prefect_ml.store.statements import upsert
 from prefect_ml.store.webhook_outbox import model_created, model_tag_changed
@@ -74,6 +75,7 @@ class RegisteredModelRows(RegistryRows):
             _refuse_taken(connection, new_name)
             for either in (name, new_name):
                 _refuse_if_protected(connection, either, model)
+            refuse_routed(connection, name, f"rename the model {name!r}")
             supersede_open(connection, name, None, f"the model was renamed to {new_name!r}")
             pointing = aliases_on(connection, model)
             reason = f"renamed from {name!r} to {new_name!r}"
@@ -98,6 +100,7 @@ class RegisteredModelRows(RegistryRows):
         def work(connection: Connection) -> None:
             row = find_model(connection, name)
             _refuse_if_protected(connection, name, row.id)
+            refuse_routed(connection, name, f"delete the model {name!r}")
             supersede_open(connection, name, None, "the model was deleted")
             for alias in aliases_on(connection, row.id):
                 drop_alias(connection, name, alias, actor="", reason="the model was deleted")

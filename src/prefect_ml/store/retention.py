@@ -67,7 +67,7 @@ class RetentionRows(RegistryRows):
                 each.id
                 for each in self._found(connection, kind, before)
                 if each.id in wanted
-                and (held or not each.held_by)
+                and not each.stays(held=held)
                 and not (kind == Kind.EXPERIMENT and _left_in(connection, int(each.id)))
             ]
             for id in marked:  # noqa: A001  the field's word

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+_ENDPOINT = "endpoints:/"
+
 
 class Kind(StrEnum):
     """What can be deleted, and is removed later."""
@@ -24,8 +26,8 @@ class Deleted:
         id: of the run, logged model or experiment.
         artifact_uri: the root of its files.
         deletion_time: in ms; the last time that it changed where nobody noted when it was deleted.
-        held_by: the model versions that need it, as "models:/churn/3"; for an experiment, those that need something in
-            it.
+        held_by: the model versions that need it, as "models:/churn/3", and the endpoints that route to one of these, as
+            "endpoints:/live"; for an experiment, those that need something in it.
     """
 
     kind: Kind
@@ -35,6 +37,10 @@ class Deleted:
     artifact_uri: str
     deletion_time: int
     held_by: Sequence[str] = ()
+
+    def stays(self, *, held: bool) -> bool:
+        """Whether it is needed: by a model version, or only by an endpoint where the former may go (`held`)."""
+        return any(not held or each.startswith(_ENDPOINT) for each in self.held_by)
 
 
 class RetentionStore(Protocol):
@@ -50,8 +56,9 @@ class RetentionStore(Protocol):
     def begin_removal(self, kind: Kind, ids: Sequence[str], before: int, *, held: bool = False) -> Sequence[str]:
         """Mark things for removal, so that they cannot be restored, and return the ids of those that are marked now.
 
-        What is not there, was not deleted by the time, or is needed by a model version is not marked (the latter
-        is with `held`). An experiment is marked only when nothing is left in it but what is marked too.
+        What is not there, was not deleted by the time, or is needed by a model version is not marked (the latter is
+        with `held`, as long as no endpoint routes to the version). An experiment is marked only when nothing is left in
+        it but what is marked too.
         """
         ...
 
