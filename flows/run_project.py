@@ -30,7 +30,7 @@ def run_project(  # noqa: PLR0917  the parameters of a flow are a form, filled i
     entry_point: str = "main",
     parameters: dict[str, Any] | None = None,
     revision: str | None = None,
-    experiment: str = "Default",  # noqa: ARG001 - the decorator reads it
+    experiment: str = "Default",
     environment: Literal["auto", "local"] = "auto",
     secrets: dict[str, str] | None = None,
     refresh: bool = False,
@@ -68,7 +68,7 @@ def run_project(  # noqa: PLR0917  the parameters of a flow are a form, filled i
     run = ml.current_run()
     request = Request(
         uri, entry_point, parameters or {}, revision, environment, refresh=refresh, lock=lock,
-        secrets=_secrets(secrets or {}), keep_source=keep_source, grace=grace,
+        secrets=_secrets(secrets or {}), keep_source=keep_source, grace=grace, experiment=experiment,
     )  # fmt: skip
     plan = prepare(request, run)
     built = provide_environment(plan, request)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from prefect_ml.cli.output import Json, complaints, print_json, print_table
 from prefect_ml.errors import PrefectMLError
+
+if TYPE_CHECKING:
+    from prefect_ml.projects.request import Request
 
 
 def reproduce(
@@ -35,7 +39,7 @@ def reproduce(
     before = run_of(store, what)
     request = request_of(store, before)
     name = experiment or store.get_experiment(store.get_run(before).experiment_id).name
-    after = _here(request, name, as_json=json) if work_pool is None else _there(request, name, work_pool)
+    after = _here(replace(request, experiment=name), as_json=json) if work_pool is None else _there(request, name, work_pool)
     report = compare(store, before, after, tolerance=tolerance)
     if json:
         print_json({"before": before, "after": after, "equal": report.equal, "rows": report.rows})
@@ -48,24 +52,13 @@ def reproduce(
     sys.exit(0 if report.equal else 1)
 
 
-def _here(request: Any, experiment: str, *, as_json: bool) -> str:
-    from prefect_ml.projects.run import run_here  # noqa: PLC0415
-    from prefect_ml.server.beside import served_beside  # noqa: PLC0415
-    from prefect_ml.settings import Settings  # noqa: PLC0415
-    from prefect_ml.tracking.start import started  # noqa: PLC0415
+def _here(request: Request, *, as_json: bool) -> str:
+    from prefect_ml.cli.projects import run_project_here  # noqa: PLC0415
 
-    stream = sys.stderr if as_json else sys.stdout
-
-    def tell(line: str) -> None:
-        stream.write(f"{line}\n")
-        stream.flush()
-
-    with started(experiment, None, parent=None, tags=None, flow_run_id=None, own_code=False) as run:
-        run_here(run, request, Settings(), tell=tell, serve=served_beside)
-    return run.run_id
+    return run_project_here(request, as_json=as_json)[0]
 
 
-def _there(request: Any, experiment: str, work_pool: str) -> str:
+def _there(request: Request, experiment: str, work_pool: str) -> str:
     from prefect_ml.flows.project_on_pool import submit_project  # noqa: PLC0415 (loads Prefect)
 
     told = submit_project(

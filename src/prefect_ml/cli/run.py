@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from prefect_ml.cli.output import Json, complaints, console, print_json
+from prefect_ml.cli.output import Json, console, print_json
 from prefect_ml.errors import InvalidInputError
 
 
@@ -72,33 +72,12 @@ def run(
 
 
 def _here(asked: dict[str, Any], name: str | None, *, as_json: bool) -> None:
-    """Without Prefect, which takes seconds to start."""
+    from prefect_ml.cli.projects import run_project_here  # noqa: PLC0415
     from prefect_ml.projects.request import Request  # noqa: PLC0415
-    from prefect_ml.projects.run import ProjectFailedError, run_here  # noqa: PLC0415
-    from prefect_ml.server.beside import served_beside  # noqa: PLC0415
-    from prefect_ml.settings import Settings  # noqa: PLC0415
-    from prefect_ml.tracking.start import started  # noqa: PLC0415
-
-    request = Request(**{key: value for key, value in asked.items() if key != "experiment"})
-    stream = sys.stderr if as_json else sys.stdout
-
-    def tell(line: str) -> None:
-        stream.write(f"{line}\n")
-        stream.flush()
 
     begun = time.monotonic()
-    with started(asked["experiment"], name, parent=None, tags=None, flow_run_id=None, own_code=False) as active:
-        try:
-            ended = run_here(active, request, Settings(), tell=tell, serve=served_beside)
-        except ProjectFailedError as error:
-            complaints.print(f"Error: {error} It was run {active.run_id}.", style="red", markup=False, highlight=False)
-            sys.exit(error.ended.code)
-        told = {
-            "run_id": active.run_id,
-            "exit_code": ended.code,
-            "seconds": round(time.monotonic() - begun, 3),
-        }
-    _tell(told, json=as_json)
+    run_id, ended = run_project_here(Request(**asked), name, as_json=as_json)
+    _tell({"run_id": run_id, "exit_code": ended.code, "seconds": round(time.monotonic() - begun, 3)}, json=as_json)
 
 
 def _tell(told: dict[str, Any], *, json: bool) -> None:

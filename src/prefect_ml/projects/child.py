@@ -24,7 +24,7 @@ def child_environment(built: Built, source: Source, tracking: Mapping[str, str])
         tracking: what its tracking is told; replaces what is set.
     """
     found = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_HANDED_ON)}
-    for name in ("PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX"):
+    for name in ("PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX", "MLFLOW_EXPERIMENT_ID"):
         found.pop(name, None)
     path = [str(folder) for folder in built.path]
     found["PATH"] = os.pathsep.join([*path, found.get("PATH", os.defpath)])

@@ -24,6 +24,7 @@ class Request:
         secrets: variables for the command alone, which no record and no line of its output may show.
         keep_source: whether a folder is kept as a bundle, so that the run can be had again.
         grace: seconds between the request to stop and the kill.
+        experiment: name of the experiment of the run, where the runs that the command starts belong, too.
     """
 
     uri: str
@@ -36,3 +37,4 @@ class Request:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     keep_source: bool = True
     grace: float = 10.0
+    experiment: str = "Default"

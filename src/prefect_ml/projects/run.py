@@ -26,7 +26,7 @@ from prefect_ml.tracking.capture.git import git_tags
 from prefect_ml.tracking.inherited import VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from prefect_ml.projects.environments import Built
@@ -120,15 +120,17 @@ def execute(
         command = fill(plan.entry_point, values)
         needs_server = built.has_mlflow and not _is_server(settings)
         served = serve(settings) if needs_server else nullcontext(("", ""))
-        hidden = _Hidden(request.secrets)
-
-        def told(line: str) -> None:
-            shown = hidden(line)
-            tail.add(shown)
-            tell(shown)
-
         with served as (url, token):
-            tracking = _tracking(run, settings, url, token) | dict(command.environment) | dict(request.secrets)
+            own = _tracking(run, request, settings, url, token)
+            # A command that prints its environment prints the token of the server, too.
+            hidden = _Hidden((*request.secrets.values(), own.get("MLFLOW_TRACKING_TOKEN", "")))
+
+            def told(line: str) -> None:
+                shown = hidden(line)
+                tail.add(shown)
+                tell(shown)
+
+            tracking = own | dict(command.environment) | dict(request.secrets)
             words = _with_python(command.words, built)
             environment = child_environment(built, source, tracking)
             try:
@@ -218,12 +220,13 @@ def _is_server(settings: Settings) -> bool:
     return settings.resolved_store_url.lower().startswith(("http://", "https://"))
 
 
-def _tracking(run: ActiveRun, settings: Settings, url: str, token: str) -> dict[str, str]:
+def _tracking(run: ActiveRun, request: Request, settings: Settings, url: str, token: str) -> dict[str, str]:
     found = {
         VARIABLE: run.run_id,
         "PREFECT_ML_HOME": str(settings.home.absolute()),
         "PREFECT_ML_STORE_URL": settings.resolved_store_url,
         "MLFLOW_RUN_ID": run.run_id,
+        "MLFLOW_EXPERIMENT_NAME": request.experiment,
     }
     if "://" not in settings.resolved_artifact_root:
         found["PREFECT_ML_ARTIFACT_ROOT"] = str(Path(settings.resolved_artifact_root).absolute())
@@ -242,8 +245,8 @@ class _Hidden:
 
     _SHORTEST = 4
 
-    def __init__(self, secrets: Mapping[str, str]) -> None:
-        whole = {line for secret in secrets.values() for line in (secret, *secret.splitlines())}
+    def __init__(self, secrets: Iterable[str]) -> None:
+        whole = {line for secret in secrets for line in (secret, *secret.splitlines())}
         self._secrets = sorted((each for each in whole if len(each) >= self._SHORTEST), key=len, reverse=True)
 
     def __call__(self, line: str) -> str:

@@ -1,0 +1,155 @@
+"""Entry points that run the other entry points of their project: by MLflow's `mlflow.run`, and by ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from prefect_ml.store import open_store
+
+COMMAND = Path(sys.executable).with_name("prefect-ml")
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(folder, files):
+        for name, text in files.items():
+            path = tmp_path / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(dedent(text))
+        return tmp_path / folder
+
+    return written
+
+
+@pytest.fixture
+def run_steps():
+    """Runs a project by the command; the runs of its experiment, each by its entry point."""
+
+    def run(folder, *arguments):
+        done = subprocess.run(
+            [COMMAND, "run", folder, "--experiment", "steps", *arguments, "--json"],
+            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_EXPERIMENT_ID": "0"},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        told = json.loads(done.stdout)
+        store = open_store()
+        found = store.search_runs([store.get_experiment_by_name("steps").experiment_id]).items
+        store.close()
+        by_name = {each.tags["mlflow.project.entryPoint"]: each for each in found}
+        assert len(by_name) == len(found)
+        assert by_name["main"].run_id == told["run_id"]
+        return by_name
+
+    return run
+
+
+@pytest.mark.long  # each step loads MLflow anew: twenty seconds
+def test_the_steps_of_mlflows_multistep_workflow_are_child_runs(write, run_steps):
+    """The shape of MLflow's example `multistep_workflow`: main runs the steps and reads what they made."""
+    folder = write(
+        "multistep",
+        {
+            "MLproject": """
+                name: multistep
+                python_env: python_env.yaml
+                entry_points:
+                  load_raw_data:
+                    command: "python load_raw_data.py"
+                  train:
+                    parameters: {data: path, alpha: {type: float, default: 0.1}}
+                    command: "python train.py --data {data} --alpha {alpha}"
+                  main:
+                    parameters: {alpha: {type: float, default: 0.5}}
+                    command: "python main.py --alpha {alpha}"
+            """,
+            "python_env.yaml": "dependencies: [mlflow]",
+            "load_raw_data.py": """
+                import mlflow
+                with mlflow.start_run():
+                    mlflow.log_text("1,2\\n2,4\\n", "ratings/ratings.csv")
+            """,
+            "train.py": """
+                import argparse
+                import mlflow
+                import prefect_ml as ml
+                parser = argparse.ArgumentParser()
+                parser.add_argument("--data")
+                parser.add_argument("--alpha", type=float)
+                given = parser.parse_args()
+                ml.log_param("before", "the client of MLflow is asked")
+                with mlflow.start_run():
+                    rows = [tuple(map(float, line.split(","))) for line in open(given.data)]
+                    mlflow.log_metric("loss", sum(y - given.alpha * x for x, y in rows))
+                    ml.log_metric("rows", len(rows))
+                ml.set_tag("after", "the run of the step is known still")
+            """,
+            "main.py": """
+                import argparse
+                import mlflow
+                from mlflow.tracking import MlflowClient
+                parser = argparse.ArgumentParser()
+                parser.add_argument("--alpha", type=float)
+                given = parser.parse_args()
+                with mlflow.start_run():
+                    loaded = mlflow.run(".", "load_raw_data", env_manager="local")
+                    data = mlflow.artifacts.download_artifacts(f"runs:/{loaded.run_id}/ratings/ratings.csv")
+                    trained = mlflow.projects.run(
+                        uri=".", entry_point="train", parameters={"data": data, "alpha": given.alpha},
+                        env_manager="local",
+                    )
+                    found = MlflowClient().get_run(trained.run_id)
+                    mlflow.log_metric("loss", found.data.metrics["loss"])
+            """,
+        },
+    )
+    runs = run_steps(folder, "--environment", "local", "-P", "alpha=0.25")
+    main, loaded, trained = (runs[name] for name in ("main", "load_raw_data", "train"))
+    assert {each.status for each in runs.values()} == {"FINISHED"}
+    assert {each.tags.get("mlflow.parentRunId") for each in (loaded, trained)} == {main.run_id}
+    assert "mlflow.parentRunId" not in main.tags
+    assert (main.params, main.metrics["loss"]) == ({"alpha": "0.25"}, 5.25)
+    assert Path(loaded.artifact_uri, "ratings", "ratings.csv").read_text() == "1,2\n2,4\n"
+    assert {name: trained.metrics[name] for name in ("loss", "rows")} == {"loss": 5.25, "rows": 2}
+    assert trained.params.keys() == {"alpha", "data", "before"}
+    assert trained.tags["after"] == "the run of the step is known still"
+
+
+def test_a_step_of_ours_is_a_child_run_and_a_process_that_was_given_a_run_records_there(write, run_steps):
+    folder = write(
+        "ours",
+        {
+            "pyproject.toml": """
+                [tool.prefect-ml.entry-points]
+                main = "python main.py"
+                step = "python step.py"
+            """,
+            "main.py": f"""
+                import os, subprocess, sys
+                import prefect_ml as ml
+                experiment = os.environ["MLFLOW_EXPERIMENT_NAME"]
+                step = [{str(COMMAND)!r}, "run", ".", "-e", "step", "--experiment", experiment]
+                subprocess.run(step, check=True)
+                assert "MLFLOW_EXPERIMENT_ID" not in os.environ
+                # As MLflow starts a step: with the run of the step in the variable that its client reads and takes.
+                [child] = [each for each in ml.search_runs("steps") if "mlflow.parentRunId" in each.tags]
+                code = "import os, prefect_ml as ml; del os.environ['MLFLOW_RUN_ID']; ml.log_param('given', 'a run')"
+                variables = {{**os.environ, "MLFLOW_RUN_ID": child.run_id}}
+                subprocess.run([sys.executable, "-c", code], env=variables, check=True)
+                ml.log_param("of", "main")
+            """,
+            "step.py": "import prefect_ml as ml\nml.log_param('of', 'step')\n",
+        },
+    )
+    runs = run_steps(folder)
+    assert runs["step"].tags["mlflow.parentRunId"] == runs["main"].run_id
+    assert {name: each.params for name, each in runs.items()} == {
+        "main": {"of": "main"}, "step": {"of": "step", "given": "a run"},
+    }  # fmt: skip
