@@ -56,6 +56,9 @@ class Glance:
             values = block.values
             if not hasattr(values, "isna") and values.dtype.kind != "O":
                 continue  # numbers, whose type says all
+            # What pandas itself asks before it looks for nulls, where it is there: Arrow knows their number.
+            if not getattr(values, "_hasna", True) and type(values.dtype).__name__ != "CategoricalDtype":
+                continue
             odd.update(self._odd_of(block.mgr_locs.as_array.tolist(), values))
         return sorted(odd)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_ml.errors import SignatureError
 from prefect_ml.models.assembly import make_frame
 from prefect_ml.models.casts import cast_many
+from prefect_ml.models.column_order import in_order
 from prefect_ml.models.columnar import is_columnar, to_list
 from prefect_ml.models.frames import Glance
 from prefect_ml.models.infer import data_kind
@@ -96,19 +97,33 @@ class Table:
         if len(set(labels)) < len(labels):
             twice = sorted({str(label) for label in labels if labels.count(label) > 1})
             raise SignatureError(f"The data has columns of the same name ({', '.join(twice)}); rename them.")
-        keys = self._keys(labels)
+        place = {label: position for position, label in enumerate(labels)}
+        keys = self._keys(place)
         absent = [name for name, key in zip(self._names, keys, strict=True) if key is None]
         optional = [c.name for c in self._columns if c.name in absent and not c.required]
         self._refuse_missing([name for name in absent if name not in optional], labels)
         if optional:
             frame = frame.assign(**{str(name): None for name in optional})
-            keys = self._keys(frame.columns.tolist())
-        chosen = frame[keys]
-        return chosen if keys == self._names else chosen.set_axis(self._names, axis=1)
+            place = {label: position for position, label in enumerate(frame.columns.tolist())}
+            keys = self._keys(place)
+        return in_order(frame, [place[key] for key in keys], self._index(frame.columns))
+
+    def _index(self, columns: Any) -> Any:
+        """The names as an Index like that of some columns."""
+        index = self._own_index
+        if columns.name is not None:
+            index = index.rename(columns.name)
+        return index if index.dtype == columns.dtype or columns.dtype != "object" else index.astype("object")
+
+    @functools.cached_property
+    def _own_index(self) -> Any:
+        import pandas as pd  # noqa: PLC0415 - a frame came in, so it is there
+
+        return pd.Index(self._names)
 
     def _keys(self, labels: Iterable[Any]) -> list[Any]:
         """Each column's label in the data; a numbered one also answers to its text, as in JSON."""
-        known = set(labels)
+        known = labels if isinstance(labels, Mapping) else set(labels)
         return [name if name in known else (str(name) if str(name) in known else None) for name in self._names]
 
     def _refuse_missing(self, missing: Sequence[Any], got: Sequence[Any]) -> None:
