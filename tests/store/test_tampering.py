@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import time
@@ -10,11 +11,12 @@ from contextlib import closing
 import pytest
 from sqlalchemy import Boolean, delete, insert, select, update
 
-from prefect_ml.entities import Decision, GateResult, Policy, RecordedGate, RequestKind, RequestStatus, Stage
-from prefect_ml.errors import PromotionError, StaleRequestError, TamperedError
+from prefect_ml.entities import Decision, GateResult, Policy, RecordedGate, RequestKind, RequestStatus, Route, Stage
+from prefect_ml.errors import PromotionError, ProtectedError, StaleRequestError, TamperedError
 from prefect_ml.store import open_store
 from prefect_ml.store.audit import hash_of
-from prefect_ml.store.canonical import digest
+from prefect_ml.store.canonical import canonical, digest
+from prefect_ml.store.endpoint_tables import endpoint_revisions
 from prefect_ml.store.evidence import gate_results
 from prefect_ml.store.registry_tables import (
     alias_moves,
@@ -24,10 +26,10 @@ from prefect_ml.store.registry_tables import (
     promotion_decisions,
     promotion_requests,
 )
-from tampering import unlock
+from tampering import rewrite, unlock
 
 DIGEST = "sha256:ab"
-TABLES = (aliases, alias_moves, policies, promotion_requests, promotion_decisions)
+TABLES = (aliases, alias_moves, policies, promotion_requests, promotion_decisions, endpoint_revisions)
 COLUMNS = [(table, column.name) for table in (*TABLES, gate_results) for column in table.c]
 
 
@@ -99,6 +101,12 @@ def live(store):
     with pytest.raises(PromotionError):
         decide(store, late)
     store.delete_model_version("m", 3)
+    store.create_endpoint("live", [Route("m", alias="champion", weight=100.0)], actor="ann", reason="first")
+    both = [Route("m", alias="champion", weight=40.0), Route("m", 2, weight=60.0), Route("m", 1, shadow=True)]
+    store.change_endpoint("live", both, expected_revision=1, rollout="r", step=2)
+    store.roll_back_endpoint("live", to_revision=1, expected_revision=2, reason="slow", rollout="r", step=3)
+    store.create_endpoint("gone", [both[1], Route("o", 1, weight=40.0)])
+    store.delete_endpoint("gone")
     assert {request.status for request in store.list_requests()} == set(RequestStatus)
     assert store.verify_audit() == len(store.audit())
     return ready
@@ -178,6 +186,22 @@ def test_a_record_that_is_gone_or_added_is_found(copy, table):
             keys = tuple(new[name] for name in key)
             connection.execute(f"DELETE FROM {table.name} WHERE {chosen}", keys)  # noqa: S608  constants
     assert store.verify_audit() == len(store.audit())
+
+
+def test_of_revisions_before_the_log_told_all_of_them_what_it_tells_is_compared(copy):
+    store, connection = copy
+
+    def older(row):
+        after = json.loads(row["after"])
+        if row["subject"].startswith("endpoints:/"):
+            del after["digest"], after["bound"]
+        return row | {"after": canonical("It", after)}
+
+    store.database.write(lambda found: rewrite(found, older))
+    assert store.verify_audit() == len(store.audit())
+    connection.execute("UPDATE endpoint_revisions SET routes = replace(routes, '60.0', '70.0') WHERE revision = 2")
+    with pytest.raises(TamperedError, match=r"The revision of an endpoint live, 2 was changed: its weights is .*70\.0"):
+        store.verify_audit()
 
 
 ONE_MORE = (
@@ -346,6 +370,37 @@ def test_a_policy_whose_last_version_was_taken_away_moves_nothing(world):
     write(store, delete(policies).where(policies.c.version == 2))
     with pytest.raises(TamperedError, match="the log knows other versions of the policy 'p'"):
         move(store, ready)
+
+
+def test_what_only_seems_to_be_approved_answers_at_no_endpoint(world):
+    store, _, _ = world
+    store.create_endpoint("live", [Route("m", 2, weight=100.0)])
+    rules(store, "q", "endpoint.live")
+
+    def change():
+        return store.change_endpoint("live", [Route("m", 1, weight=100.0)], expected_revision=1)
+
+    request = ask(store, 1, "endpoint.live")
+    with pytest.raises(ProtectedError):
+        change()
+    for status in ("APPROVED", "PROMOTED"):
+        write(store, stored(promotion_requests, request).values(status=status))
+        with pytest.raises(TamperedError, match="the log tells last that it is PENDING"):
+            change()
+    write(store, stored(promotion_requests, request).values(status="PENDING"))
+    # where an alias is put by other means, it approves nothing either
+    store.set_alias("m", "blue", 2, actor="ann")
+    store.create_endpoint("other", [Route("m", alias="blue", weight=100.0)])
+    rules(store, "r", "blue")
+    store.change_endpoint("other", [Route("m", alias="blue", weight=100.0)], expected_revision=1)
+    write(store, update(aliases).where(aliases.c.alias == "blue").values(version=1))
+    for route in (Route("m", 1, weight=100.0), Route("m", alias="blue", weight=100.0)):
+        with pytest.raises(TamperedError, match="The alias m, blue was changed: its version is 1"):
+            store.change_endpoint("other", [route], expected_revision=2)
+    write(store, update(aliases).where(aliases.c.alias == "blue").values(version=2))
+    decide(store, request)
+    assert change().revision == 2
+    assert store.verify_audit() == len(store.audit())
 
 
 def test_a_decision_that_was_changed_moves_nothing(world):

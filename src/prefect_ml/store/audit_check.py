@@ -19,6 +19,7 @@ from prefect_ml.store.audit_findings import added, tampered, turned
 from prefect_ml.store.audit_gates import gates_digests
 from prefect_ml.store.audit_told import Entry, Told, Turn, request_as_told
 from prefect_ml.store.canonical import digest
+from prefect_ml.store.endpoint_tables import endpoint_revisions
 from prefect_ml.store.registry_tables import (
     alias_moves,
     aliases,
@@ -27,6 +28,7 @@ from prefect_ml.store.registry_tables import (
     promotion_requests,
     registered_models,
 )
+from prefect_ml.store.routed import read_routes, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +39,7 @@ _LARGE = 20
 
 _MOVE_KEY = ("name", "alias", "generation")
 _POLICY_KEY = ("name", "version")
+_REVISION_KEY = ("name", "revision")
 # How the databases' drivers write the place of a value.
 _MARKS = {"sqlite": "?", "postgresql": "%s"}
 
@@ -68,6 +71,7 @@ class RecordCheck:
         saved = [told for entry in entries if (told := entry.policy())]
         requests = [told for entry in entries if (told := entry.request())]
         decisions = [told for entry in entries if (told := entry.decision())]
+        revised = [told for entry in entries if (told := entry.revision())]
         turns = [turn for entry in entries if (turn := entry.turn())]
         self._compare(alias_moves, moves, _moves(self._connection, moves))
         for chunk in _chunks(saved):
@@ -75,6 +79,7 @@ class RecordCheck:
         for chunk in _chunks(requests):
             self._compare(promotion_requests, chunk, requests_of(self._connection, chunk))
         self._compare(promotion_decisions, decisions, decisions_of(self._connection, decisions))
+        self._compare(endpoint_revisions, revised, _revisions(self._connection, revised))
         self._turn(turns)
 
     def end(self) -> None:
@@ -83,7 +88,7 @@ class RecordCheck:
         Raises:
             TamperedError: there are records that the log does not know, or in a state that it does not know.
         """
-        for table in (alias_moves, policies, promotion_requests, promotion_decisions):
+        for table in (alias_moves, policies, promotion_requests, promotion_decisions, endpoint_revisions):
             found = self._connection.execute(select(func.count()).select_from(table)).scalar_one()
             if found != self._told[table.name] and (stranger := added(self._connection, table)):
                 raise stranger
@@ -145,6 +150,19 @@ def _moves(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple
 def _policies(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
     for key, row in _by_key(connection, policies, _POLICY_KEY, told):
         yield key, {**row, "digest": digest(row["content"])}
+
+
+def _revisions(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    for key, row in _by_key(connection, endpoint_revisions, _REVISION_KEY, told):
+        yield key, {**row, "routes": digest(row["routes"]), "weights": _weights(row["routes"])}
+
+
+def _weights(routes: str) -> object:
+    """Routes as the log tells of them; what is kept where they cannot be read."""
+    try:
+        return weights_of(read_routes(routes))
+    except (ValueError, TypeError):
+        return routes
 
 
 def requests_of(connection: Connection, told: Sequence[Told]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:

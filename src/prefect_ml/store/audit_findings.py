@@ -11,6 +11,7 @@ from sqlalchemy import Connection, RowMapping, Select, Table, literal, select
 
 from prefect_ml.errors import TamperedError
 from prefect_ml.store.audit_told import UNTOLD, Entry
+from prefect_ml.store.endpoint_tables import endpoint_revisions
 from prefect_ml.store.registry_tables import alias_moves, audit, policies, promotion_decisions, promotion_requests
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _SINGULAR = {
     "policies": "policy",
     "promotion_requests": "promotion request",
     "promotion_decisions": "decision",
+    "endpoint_revisions": "revision of an endpoint",
 }
 ADVICE = (
     "Someone wrote to the database by other means: see the record's history with prefect-ml audit list, and restore it "
@@ -65,6 +67,7 @@ def added(connection: Connection, table: Table) -> TamperedError | None:
             policies.name: entry.policy,
             promotion_requests.name: entry.request,
             promotion_decisions.name: entry.decision,
+            endpoint_revisions.name: entry.revision,
         }[table.name]()
         if told is not None:
             known.add(told.key)
@@ -110,6 +113,8 @@ def _keys(table: Table) -> Select[Any]:
         return select(saved.name, saved.version, literal(""))
     if table is promotion_requests:
         return select(asked.request_id, literal(""))
+    if table is endpoint_revisions:
+        return select(endpoint_revisions.c.name, endpoint_revisions.c.revision, literal(""))
     joined = made.request == asked.id
     query = select(asked.request_id, made.number, made.reason)
     return query.join_from(promotion_decisions, promotion_requests, joined, isouter=True)

@@ -22,6 +22,8 @@ _APPROVED = "request-approved"
 _REJECTED = "request-rejected"
 _MODEL = "models:/"
 _POLICY = "policies:/"
+_ENDPOINT = "endpoints:/"
+_ENDPOINT_ACTION = "endpoint-"
 # The column of a request, and the word of the row that tells of it.
 _OF_REQUEST = {
     "id": "number",
@@ -160,6 +162,24 @@ class Entry:
         }
         said |= {name: self.after[name] for name in _OF_DECISION if name in self.after}
         return Told(self.sequence, (self.after["request"], self.after.get("number")), said)
+
+    def revision(self) -> Told | None:
+        """Of `endpoint_revisions`, by name and revision; of the routes, their weights and the digest of the text."""
+        subject: str = self.row["subject"]
+        if not subject.startswith(_ENDPOINT):
+            return None
+        said = {
+            "weights": self.after["routes"],
+            "action": self.row["action"].removeprefix(_ENDPOINT_ACTION),
+            "changed_by": self.row["actor"],
+            "changed_at": self.after["changed_at"],
+            "reason": self.row["reason"],
+            "rollout": self.after.get("rollout", ""),
+        }
+        if "digest" in self.after:
+            bound = canonical("The aliases", self.after["bound"])
+            said |= {"bound": bound, "step": self.after.get("step", 0), "routes": self.after["digest"]}
+        return Told(self.sequence, (subject.removeprefix(_ENDPOINT), self.after["revision"]), said)
 
     def turn(self) -> Turn | None:
         """Of the status of a request."""

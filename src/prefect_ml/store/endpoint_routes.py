@@ -12,14 +12,15 @@ from sqlalchemy import Connection, select
 
 from prefect_ml.entities import RequestStatus, Route
 from prefect_ml.errors import InactiveError, InvalidInputError, InvalidNameError, ProtectedError
-from prefect_ml.store.aliases import existing_alias
+from prefect_ml.store.aliases import current_alias, existing_alias
+from prefect_ml.store.audit_proof import refuse_unmoved, refuse_unproven
 from prefect_ml.store.canonical import canonical
 from prefect_ml.store.held import being_removed
 from prefect_ml.store.names import check_text
 from prefect_ml.store.policies import in_force, protecting_alias
 from prefect_ml.store.registry_names import check_alias, check_model_name, check_version
 from prefect_ml.store.registry_rows import find_version
-from prefect_ml.store.registry_tables import aliases, promotion_requests, registered_models
+from prefect_ml.store.registry_tables import promotion_requests
 from prefect_ml.store.rows import now
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def admitted(
         NotFoundError: a version or an alias is not there.
         InactiveError: the files of a version are being removed for good.
         ProtectedError: a version was not approved, or an alias is not protected where approvals count.
+        TamperedError: a version seems to be approved, and the audit log does not say it.
     """
     found = in_force(connection)
     for route in routes:
@@ -136,6 +138,7 @@ def _refusal(connection: Connection, endpoint: str, route: Route, guards: list[s
     """Why a route may not answer, "" when it may."""
     if route.alias is not None:
         if protecting_alias(found, route.name, route.alias):
+            refuse_unmoved(connection, route.name, existing_alias(connection, route.name, route.alias))
             return ""
         return (
             f"The endpoint {endpoint!r} answers with approved versions of {route.name!r} alone, and no policy protects "
@@ -152,18 +155,22 @@ def _refusal(connection: Connection, endpoint: str, route: Route, guards: list[s
 
 
 def _approved(connection: Connection, route: Route, alias: str) -> bool:
-    """Whether a version is at an alias, was promoted to it, or is approved and may be promoted still."""
+    """Whether a version is at an alias, was promoted to it, or is approved and may be promoted still.
+
+    Raises:
+        TamperedError: so it seems, and the audit log does not say it.
+    """
+    row = find_version(connection, route.name, check_version(route.version))
+    current = current_alias(connection, row.model, alias)
+    if current is not None and current.version == route.version:
+        refuse_unmoved(connection, route.name, current)
+        return True
     asked = promotion_requests.c
     mine = (asked.name == route.name) & (asked.version == route.version) & (asked.alias == alias)
+    mine &= asked.artifact_digest == row.artifact_digest
     open_still = (asked.status == RequestStatus.APPROVED) & (asked.expires_at > now())
-    query = select(asked.id).where(mine, (asked.status == RequestStatus.PROMOTED) | open_still).limit(1)
-    return connection.execute(query).first() is not None or _is_at(connection, route, alias)
-
-
-def _is_at(connection: Connection, route: Route, alias: str) -> bool:
-    query = (
-        select(aliases.c.version)
-        .join_from(aliases, registered_models, registered_models.c.id == aliases.c.model)
-        .where(registered_models.c.name == route.name, aliases.c.alias == alias)
-    )
-    return bool(connection.execute(query).scalar() == route.version)
+    query = select(promotion_requests).where(mine, (asked.status == RequestStatus.PROMOTED) | open_still)
+    request = connection.execute(query.order_by(asked.id.desc()).limit(1)).first()
+    if request is not None:
+        refuse_unproven(connection, request, RequestStatus(request.status))
+    return request is not None

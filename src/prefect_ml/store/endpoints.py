@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 from prefect_ml.entities import Endpoint, EndpointAction
 from prefect_ml.errors import AlreadyExistsError, InvalidInputError, NotFoundError, StaleRevisionError
 from prefect_ml.store.audit import record
-from prefect_ml.store.canonical import canonical
+from prefect_ml.store.canonical import canonical, digest
 from prefect_ml.store.endpoint_routes import admitted, check_endpoint_name, checked_routes, routes_text
 from prefect_ml.store.endpoint_tables import endpoint_revisions
 from prefect_ml.store.names import check_text
@@ -18,7 +18,7 @@ from prefect_ml.store.origin import here
 from prefect_ml.store.paging import check_page_size
 from prefect_ml.store.registry_names import check_generation, check_version, check_words, is_text
 from prefect_ml.store.registry_rows import RegistryRows
-from prefect_ml.store.routed import ENDPOINT, in_force, read_routes
+from prefect_ml.store.routed import ENDPOINT, in_force, read_routes, weights_of
 from prefect_ml.store.rows import now
 
 if TYPE_CHECKING:
@@ -215,22 +215,19 @@ def _put(  # noqa: PLR0917  the columns
         "bound": canonical("The aliases", bound),
     }
     row = connection.execute(insert(endpoint_revisions).values(values).returning(endpoint_revisions)).one()
-    after = {"revision": row.revision, "routes": _told(routes), "changed_at": row.changed_at}
-    besides = {"rollout": rollout or None, "step": step if rollout else None, "to_revision": to_revision}
+    after = {"revision": row.revision, "routes": weights_of(routes), "changed_at": row.changed_at, "bound": bound}
+    after |= {"digest": digest(row.routes)}
+    besides = {"rollout": rollout or None, "step": step if rollout or step else None, "to_revision": to_revision}
     record(
         connection,
         f"endpoint-{action}",
         ENDPOINT.format(name),
         actor=row.changed_by,
         reason=reason,
-        before={"revision": last.revision, "routes": _told(read_routes(last.routes))} if last else {},
+        before={"revision": last.revision, "routes": weights_of(read_routes(last.routes))} if last else {},
         after=after | {key: value for key, value in besides.items() if value is not None},
     )
     return _endpoint(row)
-
-
-def _told(routes: Sequence[Route]) -> dict[str, float | str]:
-    return {route.uri: "shadow" if route.shadow else route.weight for route in routes}
 
 
 def _endpoint(row: Row[Any]) -> Endpoint:

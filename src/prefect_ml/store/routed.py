@@ -15,7 +15,7 @@ from prefect_ml.store.endpoint_tables import endpoint_revisions
 from prefect_ml.store.registry_tables import aliases, registered_models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ENDPOINT = "endpoints:/{}"
 
@@ -23,6 +23,11 @@ ENDPOINT = "endpoints:/{}"
 def read_routes(text: str) -> tuple[Route, ...]:
     """Routes as they were kept."""
     return tuple(Route(**route) for route in json.loads(text))
+
+
+def weights_of(routes: Iterable[Route]) -> dict[str, float | str]:
+    """How much each route answers, by its URI, as the audit log tells it."""
+    return {route.uri: "shadow" if route.shadow else route.weight for route in routes}
 
 
 def in_force() -> Select[Any]:
