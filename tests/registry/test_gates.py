@@ -21,6 +21,7 @@ from prefect_ml.entities import Metric
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError
 from prefect_ml.models.folder import save_model
 from prefect_ml.models.outputs import difference, plain_outputs, read_outputs
+from prefect_ml.models.replay import REPLAY
 from prefect_ml.registry.flow_gate import FlowGate
 from prefect_ml.registry.gate import Candidate, Subject
 from prefect_ml.registry.gates import evaluate_gate, parse_gate
@@ -155,7 +156,7 @@ def test_a_model_sees_neither_credentials_nor_the_stores_address(candidate, monk
 
 
 def test_what_a_model_started_ends_with_the_process_that_judged_it(candidate):
-    from prefect_ml.registry import apart
+    from prefect_ml.models import apart
 
     summary = evaluate_gate(Loads(), candidate(Calm(leaves_a_child))).summary
     child = int(summary.rsplit(" ", 1)[1])
@@ -167,9 +168,9 @@ def test_a_process_that_judges_ends_with_the_one_that_asked_for_it(tmp_path):
     told = tmp_path / "pid"
     folder = tmp_path / "model"
     save_model(Calm(tells_itself_and_sleeps, str(told)), folder, input_example=X[:2])
-    request = {"kind": "replay", "folder": str(folder), "origin": "x", "trusted": ["x"]}
+    request = {"kind": REPLAY, "folder": str(folder), "origin": "x", "trusted": ["x"]}
     script = (
-        "import json, sys; from prefect_ml.registry.apart import run_apart; "
+        "import json, sys; from prefect_ml.models.apart import run_apart; "
         "run_apart(json.loads(sys.argv[1]), [], 600, 600)"
     )
     with subprocess.Popen([sys.executable, "-c", script, json.dumps(request)]) as asking:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from prefect_ml.models.outputs import plain_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# What has a process apart replay a model.
+REPLAY = f"{__name__}:answer"
 
 
 def replay(folder: Path, origin: str, trusted_origins: Sequence[str]) -> Any:
@@ -31,18 +35,23 @@ def replay(folder: Path, origin: str, trusted_origins: Sequence[str]) -> Any:
     return plain_outputs(model.predict(model.input_example))
 
 
-def main(request: str, answer: str) -> None:
+def answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs of the model in the request's `folder`, which comes from its `origin`; `trusted` are origins."""
+    return {"outputs": replay(Path(request["folder"]), request["origin"], request["trusted"])}
+
+
+def main(request: str, answered: str) -> None:
     """Answer the request in one file by another one; ends at once when stdin does, with who started it."""
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     asked = json.loads(Path(request).read_bytes())
     found: dict[str, Any]
     try:
-        found = {"outputs": replay(Path(asked["folder"]), asked["origin"], asked["trusted"])}
+        found = answer(asked)
     except BaseException as error:  # noqa: BLE001 - a model under test may raise anything, SystemExit too
         found = {"error": f"{type(error).__name__}: {error}"}
-    part = Path(f"{answer}.part")
+    part = Path(f"{answered}.part")
     part.write_text(json.dumps(found))
-    part.replace(answer)
+    part.replace(answered)
     # A model may have left threads that never end.
     os._exit(0)
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import ArtifactError, InvalidInputError, UntrustedModelError
+from prefect_ml.models.apart import LostError, run_apart
 from prefect_ml.models.lock import read_hashes
 from prefect_ml.models.mlmodel import read_info
 from prefect_ml.models.outputs import difference, read_outputs
+from prefect_ml.models.replay import REPLAY
 from prefect_ml.models.trust import Trust, trust_in
-from prefect_ml.registry.apart import LostError, run_apart
 from prefect_ml.registry.clean_replay import replayed_by
 from prefect_ml.registry.environments import build_environment, loader_needs, read_pins
 from prefect_ml.registry.resolve import fetch, fetch_signature, resolve
@@ -115,7 +116,7 @@ def check_model(
         kept, known["compared_with"] = read_outputs(folder), _KEPT
         if kept is None:
             flavors = [str(name) for name in info.flavors]
-            answer = run_apart({"kind": "replay", **request}, flavors, until - time.monotonic(), timeout)
+            answer = run_apart({"kind": REPLAY, **request}, flavors, until - time.monotonic(), timeout)
             kept, known["compared_with"] = answer["outputs"], _HERE
     except TimeoutError:
         raise ArtifactError(

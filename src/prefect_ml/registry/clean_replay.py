@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import prefect_ml
+from prefect_ml.models.apart import LostError, how_it_ended, kept_environment
 from prefect_ml.models.process_group import run_until
-from prefect_ml.registry.apart import LostError, how_it_ended, kept_environment
 
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from prefect_ml.models.replay import main; "

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from prefect_ml.models.apart import LostError, run_apart
 from prefect_ml.models.lock import read_hashes
 from prefect_ml.models.outputs import difference, read_outputs
-from prefect_ml.registry.apart import LostError, run_apart
+from prefect_ml.models.replay import REPLAY
 from prefect_ml.registry.clean_replay import replayed_by
 from prefect_ml.registry.environments import build_environment, loader_needs, read_pins
 from prefect_ml.registry.gate import Candidate, GateBase, GateName, Subject, Verdict
@@ -83,6 +84,6 @@ class CleanRoom(GateBase):
         return {"folder": str(subject.folder), "origin": subject.uri, "trusted": trusted}
 
     def _here(self, subject: Subject, until: float) -> Any:
-        request = {"kind": "replay", **self._request(subject)}
+        request = {"kind": REPLAY, **self._request(subject)}
         flavors = [str(name) for name in subject.info.flavors]
         return run_apart(request, flavors, until - time.monotonic(), self.timeout)["outputs"]

@@ -12,7 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from prefect_ml.entities import GateResult
 from prefect_ml.errors import InvalidInputError, StoreUnavailableError
-from prefect_ml.registry.apart import LostError, judge_apart
+from prefect_ml.models.apart import LostError
+from prefect_ml.registry.apart import judge_apart
 from prefect_ml.registry.clean_room import CleanRoom
 from prefect_ml.registry.comparison_gates import ComparedWithChampion, Slices
 from prefect_ml.registry.flow_gate import FlowGate
