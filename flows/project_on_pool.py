@@ -21,6 +21,7 @@ from prefect_ml.projects.reading import read_project
 from prefect_ml.projects.source import fetch_source
 from prefect_ml.projects.uri import ProjectKind, ProjectUri
 from prefect_ml.settings import Settings
+from prefect_ml.tracking.capture.redact import mentions_secrets
 
 _LOOK_SECONDS = 2.0
 # Pools whose jobs run in an image, and whether their jobs take volumes as Docker writes them.
@@ -78,18 +79,22 @@ def job_variables_of(pool_type: str, environment: DockerEnvironment) -> dict[str
     """What a job of a pool is told of the image that a project runs in.
 
     Raises:
-        InvalidInputError: jobs of that type run in no image, or take no volumes.
+        InvalidInputError: jobs of that type run in no image, or take no volumes, or a variable that is to be taken from
+            here is a secret by its name.
     """
     if pool_type not in _IMAGE_POOLS:
         raise InvalidInputError(
             f"The project runs in the image {environment.image!r}, and a pool of type {pool_type} runs none; use one "
             f"of type {' or '.join(_IMAGE_POOLS)}."
         )
-    variables = dict(
-        each if isinstance(each, tuple) else (each, os.environ[each])
-        for each in environment.environment
-        if isinstance(each, tuple) or each in os.environ
-    )
+    from_here = [each for each in environment.environment if isinstance(each, str) and each in os.environ]
+    if secret := [name for name in from_here if mentions_secrets(name)]:
+        raise InvalidInputError(
+            f"The docker_env takes {', '.join(secret)} from here, and what jobs are told is kept and shown by Prefect: "
+            "give secrets by --secret from Secret blocks, or to the pool's own job template."
+        )
+    given = [each for each in environment.environment if isinstance(each, tuple)]
+    variables = dict(given) | {name: os.environ[name] for name in from_here}
     found: dict[str, Any] = {"image": environment.image}
     if variables:
         found["env"] = variables

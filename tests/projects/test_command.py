@@ -54,13 +54,17 @@ def test_what_is_not_in_the_command_follows_it():
         "python", "a.py", "--b", "1", "--c=-2",
     )  # fmt: skip
     assert fill(EntryPoint("m", ("python", "./a.py")), {"b": "$(x)"}).words == ("python", "./a.py", "--b", "$(x)")
+    by_place = fill(EntryPoint("m", "bash -o pipefail -c 'python \"$1\"' sh {b}"), {"b": "$(x)"})
+    assert by_place.words == ("bash", "-o", "pipefail", "-c", 'python "$1"', "sh", "$(x)")
+    assert fill(EntryPoint("m", "sh train.sh -c {b}"), {"b": "$(x)"}).words == ("sh", "train.sh", "-c", "$(x)")
 
 
 @pytest.mark.parametrize(
     "command",
     [
         "bash -c 'python {x}'", 'sh -ec "echo {x}"', "true; bash -c 'echo {x}'", "true && eval {x}",
-        "echo `{x}`", "python 'a", "", "python {y}", "env bash -c {x}",
+        "echo `{x}`", "python 'a", "", "python {y}", "env bash -c {x}", "bash -c -- {x}", "bash -c -e 'echo {x}'",
+        "bash -co pipefail 'echo {x}'", "(bash +x -c {x})", "y=$(/bin/sh --norc -c {x})", "fish --command {x}",
     ],
 )  # fmt: skip
 def test_a_command_that_would_run_a_value_is_refused(command):

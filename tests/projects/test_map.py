@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 
 import prefect_ml as ml
@@ -23,8 +26,19 @@ def project(tmp_path):
     return str(tmp_path)
 
 
+@pytest.fixture
+def asked_of_git(tmp_path_factory, monkeypatch):
+    """Notes what the real git is asked; the commands so far."""
+    folder, real = tmp_path_factory.mktemp("bin"), shutil.which("git")
+    log = folder / "log"
+    (folder / "git").write_text(f'#!/bin/sh\necho "$*" >> {log}\nexec {real} "$@"\n')
+    (folder / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return lambda: log.read_text().splitlines()
+
+
 @pytest.mark.parametrize("runner", ["threads", "dask", pytest.param("ray", marks=pytest.mark.long)])
-def test_each_set_is_a_child_run_and_a_failed_one_stops_no_other(project, runner):
+def test_each_set_is_a_child_run_and_a_failed_one_stops_no_other(project, runner, asked_of_git):
     sets = [{"x": x} for x in (1, 2, 0, 4)]
     state = map_project(project, sets, experiment=runner, task_runner=runner, parallel=2, return_state=True)
     assert (state.type, "1 of 4" in state.message) == ("FAILED", True), state.message
@@ -36,6 +50,8 @@ def test_each_set_is_a_child_run_and_a_failed_one_stops_no_other(project, runner
     }  # fmt: skip
     assert {run.tags["mlflow.parentRunId"] for run in children.values()} == {parent.run_id}
     assert [children[x].metrics["y"] for x in ("1", "2", "4")] == [10, 5, 2.5]
+    assert len({run.tags["prefect_ml.project.bundle"] for run in children.values()}) == 1
+    assert sum("ls-files" in line for line in asked_of_git()) == 1, "the folder is packed once"
 
 
 def test_what_is_wrong_with_one_set_starts_none(project):

@@ -63,6 +63,18 @@ def test_kubernetes(monkeypatch):
         job_variables_of("kubernetes", DockerEnvironment("x", ("/a:/b",)))
 
 
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "DB_PASSWORD", "HF_TOKEN", "MY_API_KEY", "PREFECT_API_KEY"])
+def test_secrets_of_this_process_are_not_told_to_jobs_where_prefect_shows_them(name, monkeypatch):
+    monkeypatch.setenv(name, "hunter2")
+    with pytest.raises(InvalidInputError, match=f"takes {name} from here") as caught:
+        job_variables_of("docker", DockerEnvironment("x", (), (name,)))
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.delenv(name)
+    assert job_variables_of("docker", DockerEnvironment("x", (), (name, ("MODE", "fast")))) == {
+        "image": "x", "env": {"MODE": "fast"},
+    }  # fmt: skip
+
+
 def test_a_pool_of_processes_runs_no_image():
     with pytest.raises(InvalidInputError, match="docker or kubernetes"):
         job_variables_of("process", ENVIRONMENT)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from textwrap import dedent
 
 import pytest
 
 from prefect_ml.errors import InvalidInputError, NotFoundError
-from prefect_ml.projects.bundle import digest_of, fetch_bundle, put_bundle
 from prefect_ml.projects.conda import find_conda
 from prefect_ml.projects.definition import CondaEnvironment, DockerEnvironment, Parameter, PythonEnvironment
 from prefect_ml.projects.reading import read_project
@@ -175,21 +175,31 @@ def test_an_mlproject_that_is_wrong_is_refused(text, write):
         read_project(write(MLproject=text))
 
 
-def test_a_bundle_is_the_same_file_wherever_it_is_packed_and_leaves_out_secrets(write, tmp_path_factory):
-    from prefect_ml.artifacts import open_artifacts
+@pytest.mark.parametrize(
+    ("name", "text", "match"),
+    [
+        # One letter each is a distribution of that name, which somebody has.
+        ("pyproject.toml", '[project]\nname = "x"\ndependencies = "six"', "a list of requirements"),
+        ("main.py", '# /// script\n# dependencies = "six"\n# ///\n', "a list of requirements"),
+        ("main.py", '# /// script\n# requires-python = "3"\n# ///\n', "no range of versions"),
+        ("pyproject.toml", '[tool.prefect-ml]\nentry-points = ["x"]', "must be a table"),
+        ("pyproject.toml", "# " + "x" * (1 << 20), "longer than"),
+        (
+            "MLproject",
+            "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+            + "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in pairwise("abcdef"))
+            + "name: *f\nentry_points: {main.py: {command: x}}",
+            "more than 100000 values",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_file_cannot_mean_is_said_and_not_guessed(name, text, match, write):
+    folder = write(x="")
+    (folder / name).write_text(text)
+    with pytest.raises(InvalidInputError, match=match):
+        read_project(folder, "main.py")
 
-    folder = write(a="1", sub__b="2", _dot_env="SECRET=1", key_dot_pem="x", __pycache____c_dot_pyc="x")
-    (folder / "key.pem").write_text("x")
-    (folder / ".env").write_text("SECRET=1")
-    artifacts = open_artifacts(str(tmp_path_factory.mktemp("artifacts")))
-    digest = put_bundle(folder, artifacts)
-    assert put_bundle(folder, artifacts) == digest == digest_of(folder)
-    cache = tmp_path_factory.mktemp("cache")
-    there = fetch_bundle(digest, artifacts, cache)
-    assert sorted(path.name for path in there.rglob("*") if path.is_file()) == ["a", "b"]
-    assert digest_of(there) == digest
-    (folder / "a").write_text("3")
-    assert digest_of(folder) != digest
-    (folder / "out").symlink_to("/etc/hostname")
-    with pytest.raises(InvalidInputError, match="leaves the project"):
-        put_bundle(folder, artifacts)
+
+def test_both_bounds_of_python_hold(write):
+    folder = write(main_dot_py='# /// script\n# requires-python = ">=3.10, <3.12"\n# ///\n')
+    assert read_project(folder, "main.py").environment == PythonEnvironment("<3.12,>=3.10")

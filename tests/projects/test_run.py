@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,13 +19,14 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 from git_server import GitServer, git
 
-from prefect_ml.errors import InvalidInputError, NotFoundError
+from prefect_ml.artifacts import open_artifacts
+from prefect_ml.errors import CorruptArtifactError, InvalidInputError, NotFoundError
 from prefect_ml.projects.environments import build
 from prefect_ml.projects.git import checkout, commit_of
 from prefect_ml.projects.process import run_command
 from prefect_ml.projects.reproduce import compare, request_of, run_of
 from prefect_ml.projects.request import Request
-from prefect_ml.projects.run import LOCK_FILE, OUTPUT_FILE, ProjectFailedError, run_here
+from prefect_ml.projects.run import ABOUT_FILE, LOCK_FILE, OUTPUT_FILE, ProjectFailedError, run_here
 from prefect_ml.projects.uri import ProjectUri
 from prefect_ml.server.beside import served_beside
 from prefect_ml.settings import Settings
@@ -116,6 +119,15 @@ def test_a_repository_that_is_none_is_said_to_be(tmp_path, ran):
         ran(f"{tmp_path.as_uri()}@main")
 
 
+def test_a_repository_that_never_answers_is_given_up_and_leaves_no_process(monkeypatch):
+    monkeypatch.setattr("prefect_ml.projects.git._SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/team.git"
+        with pytest.raises(InvalidInputError, match="took longer than 1 seconds"):
+            commit_of(ProjectUri.parse(url))
+        _eventually(lambda: not any(url in line for line in _command_lines()))
+
+
 def test_our_tracking_and_mlflows_client_record_in_the_run_and_it_can_be_had_again(write, ran, store, monkeypatch):
     folder = write(
         "both",
@@ -138,6 +150,7 @@ def test_our_tracking_and_mlflows_client_record_in_the_run_and_it_can_be_had_aga
             with ml.start_run("elsewhere") as run:
                 run.log_param("file", os.path.basename(sys.argv[2]))
             print("the password is", os.environ["PASSWORD"])
+            print("the token is", os.environ["MLFLOW_TRACKING_TOKEN"])
         """,
     )
     for name, value in {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore"}.items():
@@ -146,7 +159,7 @@ def test_our_tracking_and_mlflows_client_record_in_the_run_and_it_can_be_had_aga
     assert dict(run.metrics) == {"theirs": 0.5, "ours": 0.5}
     assert run.params == {"alpha": "0.5", "data": str(folder / "data.csv"), "file": "data.csv"}
     assert run.tags["mlflow.project.env"] == "local"
-    assert "the password is ********" in lines
+    assert {"the password is ********", "the token is ********"} <= set(lines)
     output = Path(run.artifact_uri, OUTPUT_FILE).read_text()
     assert "the password is ********" in output
     assert "hunter2" not in output
@@ -191,6 +204,13 @@ def test_an_environment_is_locked_built_once_and_shared(write, ran, store):
     assert (prefix / "complete").stat().st_ino == made
     again = request_of(store, run.run_id)
     assert (again.lock, again.environment) == (lock, "auto")
+    # Whoever removed it was killed halfway.
+    (prefix / "complete").unlink()
+    assert json.loads(ran(folder)[1][-1])[2] == str(prefix)
+    assert (prefix / "bin" / "python").exists()
+    open_artifacts(run.artifact_uri).put(ABOUT_FILE, io.BytesIO(b"{}"))
+    with pytest.raises(CorruptArtifactError, match="was changed since"):
+        request_of(store, run.run_id)
 
 
 def test_two_at_once_build_one_environment(write):
@@ -260,6 +280,31 @@ def test_an_interrupted_command_leaves_no_process(write, store, tmp_path):
             assert run.status == status
 
 
+def test_what_a_command_starts_and_leaves_is_reaped_while_it_runs(tmp_path):
+    code = """
+import os, subprocess, time
+for _ in range(20):
+    subprocess.run(["/bin/sh", "-c", "sleep 0 &"], check=True)
+def dead():
+    pids = [name for name in os.listdir("/proc") if name.isdigit()]
+    stats = (open(f"/proc/{pid}/stat").read().rpartition(")")[2].split() for pid in pids)
+    return sum(fields[0] == "Z" and int(fields[1]) == os.getppid() for fields in stats)
+until = time.monotonic() + 10
+while True:
+    try:
+        left = dead()
+    except OSError:
+        continue
+    if not left or time.monotonic() > until:
+        break
+    time.sleep(0.05)
+print(left)
+"""
+    lines: list[str] = []
+    run_command([sys.executable, "-c", code], folder=tmp_path, environment=dict(os.environ), tell=lines.append)
+    assert lines == ["0"]
+
+
 def test_lines_come_as_they_are_written_and_the_end_is_known(tmp_path):
     lines: list[tuple[float, str]] = []
     code = "import sys, time; print('a'); time.sleep(0.5); sys.stderr.write('b\\rc\\n'); print('x' * 40000, end='')"
@@ -294,6 +339,14 @@ def test_a_failed_command_is_an_error_that_can_be_pickled():
 
     error = ProjectFailedError("main", Ended(3))
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - made here
+
+
+def _command_lines() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return found
 
 
 def _alive(pid: int) -> bool:

@@ -39,6 +39,10 @@ def test_a_folder_is_taken_as_it_is_and_a_revision_of_it_from_its_repository(tmp
     assert ProjectUri.parse(".", "main") == ProjectUri(ProjectKind.GIT, tmp_path.as_uri(), "main")
 
 
+def test_a_name_that_no_file_system_takes_is_a_folder_that_is_not_there():
+    assert ProjectUri.parse("x" * 400).kind is ProjectKind.FOLDER
+
+
 def test_a_bundle():
     uri = ProjectUri.parse(f"bundle:sha256:{'a' * 64}#x")
     assert uri == ProjectUri(ProjectKind.BUNDLE, "a" * 64, None, "x")
@@ -56,7 +60,7 @@ def test_a_bundle():
         "https://example.org/a@x.lock", "https://example.org/a@a b", "https://example.org/a@@{1}",
         "https://example.org/a#../../etc", "https://example.org/a#/../etc", "https://example.org/a#a/%2e%2e/b",
         "https://example.org/a#a\\b", "https://example.org:99999/a", "bundle:sha256:abc", f"bundle:{'a' * 64}@x",
-        "https://example.org/" + "a" * 3000,
+        "https://example.org/" + "a" * 3000, "~nobody-has-this-name/x",
     ],
 )  # fmt: skip
 def test_what_is_no_project_is_refused(text):

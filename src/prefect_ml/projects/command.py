@@ -6,7 +6,6 @@ reads it. A command that needs a shell gets each value by an environment variabl
 
 from __future__ import annotations
 
-import itertools
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -85,12 +84,30 @@ def _split(name: str, text: str) -> list[str]:
 
 def _refuse_code(name: str, words: list[str]) -> None:
     """A shell that is started by name with `-c` would read a value as code."""
-    for before, word in itertools.pairwise(words):
-        if re.fullmatch(r"-\w*c", before) and _PLACE.search(word) and _SHELLS & {PurePath(each).name for each in words}:
+    for at, word in enumerate(words):
+        started = PurePath(re.split(r"[\s;&|(){}$`=]", word)[-1]).name
+        if started in _SHELLS and _PLACE.search(_code(words[at + 1 :])):
             raise InvalidInputError(
                 f"The command of {name!r} puts a parameter into the code of a shell; write the command without "
                 "`sh -c`, which is not needed."
             )
+
+
+def _code(arguments: list[str]) -> str:
+    """What a shell takes for code: the word behind its options, where one of them is `-c`."""
+    asked, rest = False, iter(arguments)
+    for word in rest:
+        if word.startswith("--command"):
+            return f"{word} {next(rest, '')}"
+        if not word.startswith(("-", "+")):
+            return word if asked else ""
+        if word in {"-", "--"}:
+            return next(rest, "") if asked else ""
+        short = not word.startswith("--")
+        asked |= short and "c" in word.lower()
+        if (short and word[-1] in "oO") or word in {"--rcfile", "--init-file"}:
+            next(rest, None)
+    return ""
 
 
 def _without_quoted(text: str) -> str:

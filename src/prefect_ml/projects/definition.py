@@ -64,7 +64,7 @@ class PythonEnvironment:
     """Distributions that the entry points need.
 
     Attributes:
-        python: a version such as "3.11" or "3.11.7"; None for any.
+        python: a version such as "3.11" or "3.11.7", or a range such as ">=3.10,<3.13"; None for any.
         requirements: lines as pip reads them, those of files that they name included.
         locked: whether the lines are a lock already.
     """

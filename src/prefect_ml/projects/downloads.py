@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.errors import ArtifactError, InvalidInputError
+from prefect_ml.models.process_group import without_user_info
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,16 +28,29 @@ def download(url: str, folder: Path) -> Path:
         ArtifactError: it cannot be fetched.
         InvalidInputError: the URL names no file, or has a password in it.
     """
-    parts = urlsplit(url)
-    name = PurePosixPath(unquote(parts.path)).name
-    if not name or name.startswith(".") or "/" in name or parts.password is not None:
-        raise InvalidInputError(f"The URL {url[:200]!r} names no file that can be fetched.")
+    name = name_of(url)
     target = folder / name
-    if parts.scheme in {"http", "https"}:
+    if urlsplit(url).scheme in {"http", "https"}:
         _fetch(url, target)
         return target
     parent, _, _ = url.rpartition("/")
     return open_artifacts(parent).download(name, target)
+
+
+def name_of(url: str) -> str:
+    """The name of the file or folder that a URL names.
+
+    Raises:
+        InvalidInputError: it names none, or has a password in it.
+    """
+    try:
+        parts = urlsplit(url)
+        name = PurePosixPath(unquote(parts.path)).name
+    except ValueError:
+        parts, name = None, ""
+    if not name or name.startswith(".") or "\0" in name or parts is None or parts.password is not None:
+        raise InvalidInputError(f"The URL {without_user_info(url)[:200]!r} names no file that can be fetched.")
+    return name
 
 
 def _fetch(url: str, target: Path) -> None:
@@ -49,7 +63,10 @@ def _fetch(url: str, target: Path) -> None:
             for piece in answer.iter_bytes(1 << 20):
                 size += len(piece)
                 if size > _MOST_BYTES:
-                    raise ArtifactError(f"{url[:200]!r} is larger than {_MOST_BYTES >> 30} GiB.")
+                    where = url.partition("?")[0][:200]
+                    raise ArtifactError(f"{where!r} is larger than {_MOST_BYTES >> 30} GiB.")
                 stream.write(piece)
     except httpx.HTTPError as error:
-        raise ArtifactError(f"{url[:200]!r} cannot be fetched: {error}") from error
+        # The query of a URL is often what allows to read it, and the library's sentence has all of it.
+        where, why = url.partition("?")[0][:200], str(error).replace(url, "it")
+        raise ArtifactError(f"{where!r} cannot be fetched: {why}") from error

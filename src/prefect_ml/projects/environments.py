@@ -149,6 +149,9 @@ def _make(target: Path, fill: Callable[[Path], None]) -> None:
     try:
         fill(partial)
         (partial / _COMPLETE).touch()
+        if not (target / _COMPLETE).is_file():
+            # Half of one, whose removal was cut short.
+            shutil.rmtree(target, ignore_errors=True)
         partial.replace(target)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not (target / _COMPLETE).is_file():
@@ -183,10 +186,16 @@ def _note_use(target: Path) -> None:
 
 def _forget_old(folder: Path) -> None:
     """Remove environments that nobody used for longest, beyond what is kept."""
-    known = sorted(folder.glob(f"*/{_COMPLETE}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in known[_MOST_KEPT:]:
-        path.unlink(missing_ok=True)
-        shutil.rmtree(path.parent, ignore_errors=True)
+    used: dict[Path, float] = {}
+    for path in folder.glob(f"*/{_COMPLETE}"):
+        with contextlib.suppress(FileNotFoundError):  # others forget, too
+            used[path.parent] = path.stat().st_mtime
+    for target in sorted(used, key=used.__getitem__, reverse=True)[_MOST_KEPT:]:
+        gone = folder / f".{uuid.uuid4().hex}.partial"
+        with contextlib.suppress(OSError):
+            # In one step, so that nobody finds half of it.
+            target.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _has_mlflow(prefix: Path) -> bool:

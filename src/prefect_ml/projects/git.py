@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from prefect_ml.artifacts.durable import make_folder
 from prefect_ml.errors import InvalidInputError, NotFoundError
+from prefect_ml.models.process_group import end_group, without_user_info
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 _SECONDS = 600.0
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 _SHORT = re.compile(r"[0-9a-f]{7,63}", re.ASCII)
-_SECRET = re.compile(r"(?<=://)[^/\s@]+@")
 # Only transports that run nothing but git and ssh; no hook, filter or monitor that a repository names.
 _CONFIGURATION = {
     "protocol.allow": "never",
@@ -123,19 +123,26 @@ def _git(*arguments: str, folder: Path | None = None) -> str:
         environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     where = [] if folder is None else ["-C", str(folder)]
     try:
-        done = subprocess.run(  # noqa: S603 - an argument vector; what people gave was checked and comes after `--`
+        process = subprocess.Popen(  # noqa: S603 - an argument vector; what people gave was checked, and is after `--`
             ["git", *where, *arguments],  # noqa: S607 - the one on the PATH
-            env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False,
-            errors="replace",
+            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
         )  # fmt: skip
     except FileNotFoundError as error:
         raise InvalidInputError("There is no git here to read the project with; install it.") from error
-    except subprocess.TimeoutExpired as error:
-        raise InvalidInputError(f"git {arguments[0]} took longer than {_SECONDS:g} seconds and was stopped.") from error
-    if done.returncode != 0:
-        said = " ".join(_SECRET.sub("***@", done.stderr).split())[-400:]
-        raise InvalidInputError(f"git {arguments[0]} failed: {said}")
-    return done.stdout
+    with process:
+        try:
+            out, said = (each.decode("utf-8", "replace") for each in process.communicate(timeout=_SECONDS))
+        except subprocess.TimeoutExpired as error:
+            raise InvalidInputError(
+                f"git {arguments[0]} took longer than {_SECONDS:g} seconds and was stopped."
+            ) from error
+        finally:
+            # With what it started, such as ssh, which would wait on.
+            end_group(process)
+    if process.returncode != 0:
+        raise InvalidInputError(f"git {arguments[0]} failed: {' '.join(without_user_info(said).split())[-400:]}")
+    return out
 
 
 _KEPT = {

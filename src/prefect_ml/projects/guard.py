@@ -51,6 +51,7 @@ def _wait(child: subprocess.Popen[bytes], awake: int) -> None:
         ready, _, _ = select.select([0, awake], [], [], 1.0)
         if awake in ready:
             os.read(awake, 64)
+            _reap_but(child.pid)
         if 0 in ready:
             return
 
@@ -94,6 +95,16 @@ def _descendants(root: int) -> list[int]:
         found += below
         queue += below
     return found
+
+
+def _reap_but(pid: int) -> None:
+    """Reap what came here and has ended, except for the command, whose end is asked for elsewhere."""
+    looked = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    try:
+        while (ended := os.waitid(os.P_ALL, 0, looked)) is not None and ended.si_pid != pid:
+            os.waitpid(ended.si_pid, os.WNOHANG)
+    except ChildProcessError:
+        return
 
 
 def _reap() -> None:

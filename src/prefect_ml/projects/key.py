@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect_ml.projects.bundle import digest_of
-from prefect_ml.projects.data import data_digests
+from prefect_ml.projects.data import content_of
 from prefect_ml.projects.plan import make_plan
 from prefect_ml.settings import Settings
 
@@ -28,8 +29,11 @@ def key_of(request: Request, settings: Settings | None = None) -> str:
     """
     plan = make_plan(request, settings or Settings())
     source = plan.source.commit or digest_of(plan.source.folder)
-    digests = data_digests(plan.entry_point, plan.values)
     # A file is what is in it, wherever it lies.
-    values = {name: digests.get(name, value) for name, value in plan.values.items()}
+    values = dict(plan.values) | {
+        name: content_of(Path(plan.values[name]))
+        for name, each in plan.entry_point.parameters.items()
+        if each.type == "path" and Path(plan.values[name]).exists()
+    }
     told = [source, plan.source.uri.subdirectory, request.entry_point, request.environment, request.lock, values]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.errors import InvalidInputError, NotFoundError
+from prefect_ml.projects.paths import is_there, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from prefect_ml.projects.definition import EntryPoint, Parameter
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://", re.ASCII)
+_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^/?#]*:[^/?#]*@", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 # execve(2) takes no longer word: 128 KiB on Linux, less some for the name.
 _MOST_BYTES = 120_000
@@ -70,6 +72,8 @@ def is_url(value: str) -> bool:
 
 def _coerced(parameter: Parameter, value: Any, folder: Path, *, default: bool) -> str:
     text = _text(parameter.name, value)
+    if parameter.type in {"path", "uri"}:
+        _refuse_password(parameter.name, text)
     match parameter.type:
         case "int":
             return _whole(parameter.name, text)
@@ -95,6 +99,13 @@ def _text(name: str, value: Any) -> str:
     return text
 
 
+def _refuse_password(name: str, text: str) -> None:
+    if _PASSWORD.match(text):
+        raise InvalidInputError(
+            f"{name} is a URL with a password, and parameters are kept and shown: give the password as a secret."
+        )
+
+
 def _whole(name: str, text: str) -> str:
     try:
         return str(int(text.strip()))
@@ -114,14 +125,14 @@ def _number(name: str, text: str) -> str:
 
 def _existing(name: str, text: str, folder: Path, *, default: bool) -> Path:
     path = _absolute(text, folder, default=default)
-    if not path.exists():
+    if not is_there(path):
         raise NotFoundError(f"{name}: there is no file or folder {text[:200]!r} here or in the project.")
     return path
 
 
 def _absolute(text: str, folder: Path, *, default: bool) -> Path:
-    plain = Path(text.removeprefix("file://")).expanduser()
+    plain = path_of(text.removeprefix("file://"))
     if plain.is_absolute():
         return plain
     here = plain.absolute()
-    return (folder / plain).absolute() if default or not here.exists() else here
+    return (folder / plain).absolute() if default or not is_there(here) else here

@@ -11,6 +11,7 @@ from prefect_ml.errors import InvalidInputError
 from prefect_ml.projects.bundle import FOLDER
 from prefect_ml.projects.command import fill
 from prefect_ml.projects.definition import DockerEnvironment
+from prefect_ml.projects.downloads import name_of
 from prefect_ml.projects.environments import build
 from prefect_ml.projects.parameters import is_url, resolve_parameters
 from prefect_ml.projects.reading import read_project
@@ -68,6 +69,8 @@ def make_plan(request: Request, settings: Settings) -> Plan:
     downloads = tuple(
         name for name, each in entry_point.parameters.items() if each.type == "path" and is_url(values[name])
     )
+    for name in downloads:
+        name_of(values[name])  # one that cannot be fetched is known now
     return Plan(source, project.name, entry_point, values, wanted, downloads)
 
 

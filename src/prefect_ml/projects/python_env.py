@@ -6,6 +6,8 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.projects.definition import PythonEnvironment
@@ -52,10 +54,7 @@ def of_requirements(folder: Path, name: str = REQUIREMENTS) -> PythonEnvironment
 def of_pyproject(content: dict[str, Any]) -> PythonEnvironment:
     """What `[project]` of a pyproject.toml asks for."""
     about = content.get("project") or {}
-    lines = about.get("dependencies") or [] if isinstance(about, dict) else []
-    found = [line for given in lines for line in checked(str(given), "pyproject.toml")]
-    bound = re.search(r"(?:>=|==|~=)\s*(3\.\d{1,2})", str(about.get("requires-python") or ""))
-    return PythonEnvironment(None if bound is None else f">={bound[1]}", tuple(found))
+    return _of_table(about if isinstance(about, dict) else {}, "pyproject.toml")
 
 
 def of_script(path: Path) -> PythonEnvironment | None:
@@ -73,10 +72,26 @@ def of_script(path: Path) -> PythonEnvironment | None:
         about = tomllib.loads("\n".join(lines))
     except tomllib.TOMLDecodeError as error:
         raise InvalidInputError(f"The script block of {path.name} is no TOML: {error}.") from error
-    given = about.get("dependencies") or []
-    bound = re.search(r"(?:>=|==|~=)\s*(3\.\d{1,2})", str(about.get("requires-python") or ""))
-    found = [line for each in given for line in checked(str(each), path.name)]
-    return PythonEnvironment(None if bound is None else f">={bound[1]}", tuple(found))
+    return _of_table(about, path.name)
+
+
+def _of_table(about: dict[str, Any], where: str) -> PythonEnvironment:
+    """What the keys `dependencies` and `requires-python` ask for, as PEP 621 and PEP 723 write them."""
+    lines = about.get("dependencies") or []
+    if not isinstance(lines, list):
+        raise InvalidInputError(f"`dependencies` of {where} must be a list of requirements.")
+    found = [line for each in lines for line in checked(str(each), where)]
+    return PythonEnvironment(_range(about.get("requires-python"), where), tuple(found))
+
+
+def _range(asked: Any, where: str) -> str | None:
+    """The versions of Python that may be taken, such as ">=3.10,<3.13"; None for any."""
+    try:
+        return str(SpecifierSet(asked)) if asked else None
+    except (InvalidSpecifier, AttributeError, TypeError) as error:
+        raise InvalidInputError(
+            f"`requires-python` of {where} is no range of versions, such as '>=3.10': {str(asked)[:60]!r}."
+        ) from error
 
 
 def checked(text: str, where: str) -> list[str]:

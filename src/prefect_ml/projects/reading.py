@@ -71,6 +71,8 @@ def _of_pyproject(folder: Path) -> Project | None:
     tools = content.get("tool") or {}
     about = tools.get("prefect-ml") if isinstance(tools, dict) else None
     points = about.get("entry-points") if isinstance(about, dict) else None
+    if points is not None and not isinstance(points, dict):
+        raise InvalidInputError(f"[tool.prefect-ml.entry-points] in {_PYPROJECT} must be a table.")
     named = content.get("project") or {}
     name = str(named.get("name") or folder.name) if isinstance(named, dict) else folder.name
     found = {str(key): _entry_point(str(key), value) for key, value in (points or {}).items()}
@@ -95,7 +97,9 @@ def _toml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
             text = stream.read(MOST_BYTES + 1)
-        return tomllib.loads(text.decode() if len(text) <= MOST_BYTES else "")
+        if len(text) > MOST_BYTES:
+            raise InvalidInputError(f"{path.name} is longer than {MOST_BYTES} bytes.")
+        return tomllib.loads(text.decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidInputError(f"{path.name} cannot be read: {str(error)[:300]}") from error
 

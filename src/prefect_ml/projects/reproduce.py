@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts import open_artifacts
-from prefect_ml.errors import InvalidInputError, NotFoundError
+from prefect_ml.errors import CorruptArtifactError, InvalidInputError, NotFoundError
 from prefect_ml.models.uri import ModelUri
 from prefect_ml.projects.request import Request
 from prefect_ml.projects.run import ABOUT_FILE, DIGEST_TAG, LOCK_FILE, OUTPUT_FILE, URI_TAG
@@ -100,17 +100,18 @@ def request_of(store: Store, run_id: str) -> Request:
     """What was asked when a run was made, so that it can be asked again: same source, lock and parameters.
 
     Raises:
+        CorruptArtifactError: what the run kept of it cannot be read.
         NotFoundError: there is no such run, or it is none of a project, or its source was not kept.
     """
     run = store.get_run(run_id)
     artifacts = open_artifacts(run.artifact_uri)
     try:
-        about = json.loads(artifacts.read(ABOUT_FILE))
+        about = _about(artifacts)
     except NotFoundError as error:
         raise NotFoundError(
             f"The run {run_id} is none of a project; `prefect-ml run` makes runs that can be had again."
         ) from error
-    uri = ProjectUri.parse(run.tags.get(URI_TAG) or str(about["uri"]))
+    uri = ProjectUri.parse(run.tags.get(URI_TAG) or about["uri"])
     if uri.kind is ProjectKind.FOLDER:
         if not (digest := run.tags.get(DIGEST_TAG)):
             raise NotFoundError(f"The folder of the run {run_id} was not kept; run it from a repository, or keep it.")
@@ -179,10 +180,24 @@ def _inputs(run: Run) -> dict[str, str]:
 
 def _data(artifacts: ArtifactStore) -> dict[str, str]:
     try:
-        found: dict[str, str] = json.loads(artifacts.read(ABOUT_FILE)).get("data", {})
+        found: dict[str, str] = _about(artifacts).get("data", {})
     except NotFoundError:
         return {}
     return found
+
+
+def _about(artifacts: ArtifactStore) -> dict[str, Any]:
+    """What the run kept of what was asked; anybody who may write its artifacts may have written it."""
+    try:
+        about = json.loads(artifacts.read(ABOUT_FILE))
+    except (ValueError, RecursionError):
+        about = None
+    kinds = {"uri": str, "entry_point": str, "environment": str, "parameters": dict}
+    if not isinstance(about, dict) or not all(isinstance(about.get(key), kind) for key, kind in kinds.items()):
+        raise CorruptArtifactError(f"{ABOUT_FILE} of the run does not say what was run; it was changed since.")
+    if not isinstance(about.get("data", {}), dict):
+        raise CorruptArtifactError(f"{ABOUT_FILE} of the run does not say which data it had; it was changed since.")
+    return about
 
 
 def _digests(artifacts: ArtifactStore, folder: str = "") -> Iterator[tuple[str, str | None]]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_BYTES = 1 << 20
+# Values that a file may have once its aliases (`*name`) are written out: a few lines of them can mean millions.
+_MOST_VALUES = 100_000
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -28,4 +30,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InvalidInputError(f"{path.name} cannot be read: {str(error)[:300]}") from error
     if not isinstance(content, dict):
         raise InvalidInputError(f"{path.name} must hold a mapping, and no more than {MOST_BYTES} bytes.")
+    _bound(content, path.name)
     return content
+
+
+def _bound(content: Any, name: str) -> None:
+    queue, seen = [content], 0
+    while queue:
+        value = queue.pop()
+        seen += 1
+        if isinstance(value, dict | list):
+            queue += value.values() if isinstance(value, dict) else value
+        if seen + len(queue) > _MOST_VALUES:
+            raise InvalidInputError(f"{name} has more than {_MOST_VALUES} values, its aliases written out.")

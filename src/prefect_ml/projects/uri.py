@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from prefect_ml.artifacts.names import split_name
 from prefect_ml.errors import InvalidInputError, InvalidNameError
+from prefect_ml.projects.paths import is_there, path_of
 
 # What git may speak; `ext::` and the like run programs that a URL names.
 SCHEMES = ("https", "ssh", "http", "file")
@@ -72,7 +73,7 @@ class ProjectUri:
         if rest.startswith("bundle:"):
             return cls(ProjectKind.BUNDLE, _bundle(rest, revision), None, folder)
         if not _is_remote(rest):
-            if revision is None and not Path(rest).expanduser().exists():
+            if revision is None and not is_there(path_of(rest)):
                 rest, revision = _split_revision(rest, None)
             return cls._of_folder(rest, revision, folder)
         location, found = _split_revision(rest, revision)
@@ -82,7 +83,7 @@ class ProjectUri:
     def _of_folder(cls, path: str, revision: str | None, subdirectory: str) -> ProjectUri:
         if path.startswith("-"):
             raise InvalidInputError(f"A folder cannot begin with a dash: {path!r}; write './{path}'.")
-        folder = str(Path(path or ".").expanduser().absolute())
+        folder = str(path_of(path or ".").absolute())
         if revision is None:
             return cls(ProjectKind.FOLDER, folder, None, subdirectory)
         # A revision is asked of the repository, whatever its working tree has.
@@ -102,8 +103,7 @@ class ProjectUri:
 def _is_remote(text: str) -> bool:
     if "://" in text or "::" in text:
         return True
-    path = Path(text).expanduser()
-    return ":" in text.split("/", 1)[0] and not path.exists()
+    return ":" in text.split("/", 1)[0] and not is_there(path_of(text))
 
 
 def _has_control(text: str) -> bool:
