@@ -17,7 +17,7 @@ from prefect_ml.flows.runners import task_runner_of
 from prefect_ml.projects.environments import Built
 from prefect_ml.projects.plan import build_environment, make_plan
 from prefect_ml.projects.request import Request
-from prefect_ml.projects.run import ProjectFailedError, execute, record_before
+from prefect_ml.projects.run import ProjectFailedError, execute, keep_source, record_before
 from prefect_ml.server.beside import served_beside
 from prefect_ml.settings import Settings
 from prefect_ml.tracking.run import ActiveRun
@@ -63,17 +63,18 @@ def map_project(  # noqa: PLR0917  the parameters of a flow are a form, filled i
     if not 1 <= len(parameter_sets) <= _MOST_SETS:
         raise InvalidInputError(f"Give 1 to {_MOST_SETS} parameter sets, not {len(parameter_sets)}.")
     run, settings = ml.current_run(), Settings()
-    first = Request(uri, entry_point, parameter_sets[0], revision, environment)
+    first = Request(uri, entry_point, parameter_sets[0], revision, environment, experiment=experiment)
     plan = make_plan(first, settings)
     pinned = replace(first, uri=str(plan.source.uri), revision=None)
     requests = [replace(pinned, parameters=each) for each in parameter_sets]
     for request in requests[1:]:
         make_plan(request, settings)
     built = build_environment(plan, pinned, settings)
+    bundle = keep_source(plan, pinned, settings, get_run_logger().warning)
     run.flush()
     with task_runner_of(task_runner, parallel) as runner:
         futures = [
-            runner.submit(run_one, {"request": request, "built": built, "experiment": experiment, "parent": run})
+            runner.submit(run_one, {"request": request, "built": built, "bundle": bundle, "parent": run})
             for request in requests
         ]
         pairs = zip(futures, requests, strict=True)
@@ -88,15 +89,13 @@ def map_project(  # noqa: PLR0917  the parameters of a flow are a form, filled i
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{request.parameters}", persist_result=False)
-def run_one(request: Request, built: Built, experiment: str, parent: ActiveRun) -> dict[str, Any]:
+def run_one(request: Request, built: Built, bundle: str | None, parent: ActiveRun) -> dict[str, Any]:
     """Run one set as a child run, wherever the task runner runs it."""
     settings, logger = Settings(), get_run_logger()
     plan = make_plan(request, settings)
-    named = uuid.uuid4().hex[:8]
-    with started(
-        experiment, f"{plan.entry_point.name}-{named}", parent=parent, tags=None, flow_run_id=None, own_code=False
-    ) as run:
-        record_before(run, plan, request, settings, logger.warning)
+    experiment, name = request.experiment, f"{plan.entry_point.name}-{uuid.uuid4().hex[:8]}"
+    with started(experiment, name, parent=parent, tags=None, flow_run_id=None, own_code=False) as run:
+        record_before(run, plan, bundle)
         ended = execute(
             run, plan, built, request, settings, tell=lambda line: logger.info("%s", line), serve=served_beside
         )

@@ -17,7 +17,7 @@ from prefect_ml.projects.environments import Built
 from prefect_ml.projects.plan import Plan, build_environment, make_plan
 from prefect_ml.projects.process import Ended
 from prefect_ml.projects.request import Request
-from prefect_ml.projects.run import ProjectFailedError, execute, record_before, status_of
+from prefect_ml.projects.run import ProjectFailedError, execute, keep_source, record_before, status_of
 from prefect_ml.server.beside import served_beside
 from prefect_ml.settings import Settings
 from prefect_ml.tracking.run import ActiveRun
@@ -91,7 +91,7 @@ def prepare(request: Request, run: ActiveRun) -> Plan:
     """Fetch the source, check the parameters, and record both."""
     settings = Settings()
     plan = make_plan(request, settings)
-    record_before(run, plan, request, settings, get_run_logger().warning)
+    record_before(run, plan, keep_source(plan, request, settings, get_run_logger().warning))
     return plan
 
 

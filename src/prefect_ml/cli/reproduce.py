@@ -39,7 +39,8 @@ def reproduce(
     before = run_of(store, what)
     request = request_of(store, before)
     name = experiment or store.get_experiment(store.get_run(before).experiment_id).name
-    after = _here(replace(request, experiment=name), as_json=json) if work_pool is None else _there(request, name, work_pool)
+    request = replace(request, experiment=name)
+    after = _here(request, as_json=json) if work_pool is None else _there(request, name, work_pool)
     report = compare(store, before, after, tolerance=tolerance)
     if json:
         print_json({"before": before, "after": after, "equal": report.equal, "rows": report.rows})

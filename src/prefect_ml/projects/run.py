@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from prefect_ml.entities import RunStatus
 from prefect_ml.errors import InvalidInputError, PrefectMLError
@@ -65,10 +66,22 @@ class ProjectFailedError(PrefectMLError):
         return ProjectFailedError, (self.entry_point, self.ended)
 
 
-def record_before(
-    run: ActiveRun, plan: Plan, request: Request, settings: Settings, tell: Callable[[str], None]
-) -> None:
-    """Record what is about to run: the source, pinned, and the parameters."""
+def keep_source(plan: Plan, request: Request, settings: Settings, tell: Callable[[str], None]) -> str | None:
+    """Keep a folder as a bundle, so that the run can be had again; its digest.
+
+    None for what has a commit or is a bundle already, where it is not wanted, and where it cannot be, which is told.
+    """
+    if not request.keep_source or plan.source.uri.kind is not ProjectKind.FOLDER:
+        return None
+    try:
+        return put_bundle(plan.source.root, bundles_of(settings))
+    except InvalidInputError as error:
+        tell(f"The source is not kept, so this run cannot be had again elsewhere: {error}")
+        return None
+
+
+def record_before(run: ActiveRun, plan: Plan, bundle: str | None) -> None:
+    """Record what is about to run: the source, pinned, and the parameters; `bundle` is what `keep_source` gave."""
     source = plan.source
     tags = {
         "mlflow.source.type": "PROJECT",
@@ -84,8 +97,7 @@ def record_before(
             "mlflow.gitRepoURL": source.uri.location,
         }
     elif source.uri.kind is ProjectKind.FOLDER:
-        tags |= git_tags(str(source.folder))
-        tags |= _bundled(plan, request, settings, tell)
+        tags |= git_tags(str(source.folder)) | ({} if bundle is None else {DIGEST_TAG: bundle})
     else:
         tags[DIGEST_TAG] = source.uri.location
     run.set_tags(tags)
@@ -122,8 +134,9 @@ def execute(
         served = serve(settings) if needs_server else nullcontext(("", ""))
         with served as (url, token):
             own = _tracking(run, request, settings, url, token)
-            # A command that prints its environment prints the token of the server, too.
-            hidden = _Hidden((*request.secrets.values(), own.get("MLFLOW_TRACKING_TOKEN", "")))
+            # A command that prints its environment prints the store's token or password, too.
+            password = urlsplit(settings.resolved_store_url).password or ""
+            hidden = _Hidden((*request.secrets.values(), own.get("MLFLOW_TRACKING_TOKEN", ""), password))
 
             def told(line: str) -> None:
                 shown = hidden(line)
@@ -149,7 +162,7 @@ def run_here(
         PrefectMLError: it could not be started; see `make_plan` and `build_environment`.
     """
     plan = make_plan(request, settings)
-    record_before(run, plan, request, settings, tell)
+    record_before(run, plan, keep_source(plan, request, settings, tell))
     built = build_environment(plan, request, settings)
     ended = execute(run, plan, built, request, settings, tell=tell, serve=serve)
     if ended.code != 0:
@@ -172,16 +185,6 @@ def _said(ended: Ended) -> str:
             return "was killed (SIGKILL), most likely because memory ran out"
         case number:
             return f"was ended by the signal {number}"
-
-
-def _bundled(plan: Plan, request: Request, settings: Settings, tell: Callable[[str], None]) -> dict[str, str]:
-    if not request.keep_source:
-        return {}
-    try:
-        return {DIGEST_TAG: put_bundle(plan.source.root, bundles_of(settings))}
-    except InvalidInputError as error:
-        tell(f"The source is not kept, so this run cannot be had again elsewhere: {error}")
-        return {}
 
 
 def _record_environment(run: ActiveRun, plan: Plan, built: Built, request: Request, values: Mapping[str, str]) -> None:
