@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect.exceptions import CancelledRun
 from prefect.futures import PrefectFuture
@@ -45,6 +45,11 @@ class Limits:
     max_failures: int | None = None
 
 
+class _Running(NamedTuple):
+    number: int
+    future: PrefectFuture[Any]
+
+
 class Loop:
     """One execution of a sweep.
 
@@ -72,7 +77,7 @@ class Loop:
         self._plan, self._chooser, self._limits = plan, chooser, limits
         self._runner, self._run, self._train, self._fixed = runner, run, train, fixed
         self._execution = uuid.uuid4().hex
-        self._running: dict[Any, int] = {}
+        self._running: dict[Any, _Running] = {}
         self._done: queue.SimpleQueue[PrefectFuture[Any]] = queue.SimpleQueue()
         self._pool: set[Any] = set()
         self._started_at = time.monotonic()
@@ -152,7 +157,7 @@ class Loop:
         trial = Trial(number, self._plan.run_id(number), params, RunStatus.RUNNING, sweep_run_id=self._run.run_id)
         future = self._runner.submit(run_trial, {"train": self._train, "order": self._order(trial)})
         self.trials[number] = trial
-        self._running[future.task_run_id] = number
+        self._running[future.task_run_id] = _Running(number, future)
         future.add_done_callback(self._done.put)
 
     def _order(self, trial: Trial) -> Order:
@@ -182,8 +187,11 @@ class Loop:
             ) from outcome
 
     def _harvest(self, future: PrefectFuture[Any]) -> Any:
-        """Take note of how a trial ended."""
-        number = self._running.pop(future.task_run_id)
+        """Take note of how a trial ended; of one that is noted already, nothing."""
+        running = self._running.get(future.task_run_id)
+        if running is None:
+            return None
+        number = running.number
         try:
             outcome = future.result(raise_on_failure=False)
         except Exception as error:  # noqa: BLE001 - whatever a runner raises when a worker dies
@@ -199,6 +207,7 @@ class Loop:
             self.trials[number] = replace(trial, status=RunStatus.FAILED, error=f"{type(outcome).__name__}: {outcome}")
         else:
             self.trials[number] = replace(trial, status=RunStatus.FINISHED, value=outcome)
+        del self._running[future.task_run_id]
         self._chooser.tell(self.trials[number])
         return outcome
 
@@ -211,6 +220,9 @@ class Loop:
         """
         self._run.set_tag(STOP_TAG, self._execution)
         self._run.flush(_FLUSH_SECONDS, patient=False)
+        # The interrupt may have come while one that is over was taken from the queue: then it is in none.
+        for running in tuple(self._running.values()):
+            running.future.add_done_callback(self._done.put)
         deadline = time.monotonic() + _GRACE_SECONDS
         while self._running and (left := deadline - time.monotonic()) > 0:
             try:
@@ -221,9 +233,10 @@ class Loop:
             for process in set(multiprocessing.active_children()) - others:
                 process.kill()
                 process.join()
-        for number in self._running.values():
-            self.trials[number] = replace(self.trials[number], status=RunStatus.KILLED)
-            _end_killed(self.trials[number].run_id)
+        for running in self._running.values():
+            trial = self.trials[running.number]
+            self.trials[trial.number] = replace(trial, status=RunStatus.KILLED)
+            _end_killed(trial.run_id)
 
 
 def _end_killed(run_id: str) -> None:

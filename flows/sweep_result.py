@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prefect.artifacts import create_table_artifact
+from prefect.logging import get_run_logger
 
 from prefect_ml.errors import PrefectMLError
 from prefect_ml.store import open_store
@@ -56,14 +58,33 @@ class SweepResult:
 
 
 def publish(plan: Plan, run: ActiveRun, result: SweepResult) -> None:
-    """Mark the best trial and leave the table; what cannot be shown is a warning, and the sweep's outcome stands."""
+    """Say how it went, mark the best trial and leave the table.
+
+    What cannot be shown is a warning, and the sweep's outcome stands.
+    """
     try:
+        get_run_logger().info("%s", _said(plan, result))
         _mark(plan, run, result)
         _table(plan, result)
     except PrefectMLError as error:
         logger.warning("The outcome of the sweep cannot be shown. %s", error)
     except Exception:  # whatever Prefect's API answers, the trials are recorded
         logger.warning("The outcome of the sweep cannot be shown.", exc_info=True)
+
+
+def _said(plan: Plan, result: SweepResult) -> str:
+    """How many trials came to what, which was best, and how the sweep goes on."""
+    counts = Counter(trial.status.value for trial in result.trials)
+    counted = ", ".join(f"{number} {status}" for status, number in sorted(counts.items())) or "none"
+    sentences = [f"Trials of the sweep {plan.key!r}: {counted}."]
+    if result.best is not None and result.best.value is not None:
+        sentences.append(
+            f"The best is trial {result.best.number} with {plan.metric} {result.best.value:.6g}, "
+            f"run {result.best.run_id}."
+        )
+    if result.stopped:
+        sentences.append(f"It ended early: {result.stopped}. A sweep with key={plan.key!r} goes on from here.")
+    return " ".join(sentences)
 
 
 def _mark(plan: Plan, run: ActiveRun, result: SweepResult) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import runpy
 import sys
@@ -48,6 +49,7 @@ def test_a_grid_runs_every_combination_as_a_child_run_and_marks_the_best():
     assert parent.status is RunStatus.FINISHED
     assert parent.tags["prefect_ml.sweep.best_run_id"] == result.best.run_id
     assert parent.metrics["best_score"] == 1.0
+    assert parent.params["train"] == "trainings:parabola"
     assert [n for n, run in runs.items() if run.tags.get("prefect_ml.sweep.best")] == [result.best.number]
 
 
@@ -73,6 +75,19 @@ def test_a_trial_that_raises_and_one_that_comes_to_nan_do_not_end_the_sweep():
     runs = children("odd", result.run_id)
     assert [runs[n].status for n in range(4)] == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
     assert runs[2].tags["prefect_ml.sweep.value"] == "nan"
+
+
+def test_the_log_says_how_it_went_and_how_it_goes_on(caplog):
+    logging.getLogger("prefect.flow_runs").addHandler(caplog.handler)
+    try:
+        sweep(trainings.parabola, {"x": [2, 1]}, metric="score", parallel=1, stop_at=1.0, experiment="said", key="s")
+    finally:
+        logging.getLogger("prefect.flow_runs").removeHandler(caplog.handler)
+    [best] = ml.search_runs("said", "tags.`prefect_ml.sweep.best` = 'true'")
+    assert (
+        f"Trials of the sweep 's': 1 FINISHED. The best is trial 0 with score 1, run {best.run_id}. "
+        "It ended early: a trial reached 1. A sweep with key='s' goes on from here."
+    ) in caplog.messages
 
 
 def test_the_same_key_continues_and_adds_without_running_anything_twice(tmp_path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -17,6 +19,7 @@ from prefect.settings import PREFECT_API_URL
 import prefect_ml as ml
 from prefect_ml.entities import RunStatus
 from prefect_ml.errors import NotFoundError
+from prefect_ml.flows import sweep_loop
 from prefect_ml.flows.sweep import sweep
 
 sys.path.append(str(Path(__file__).parent))
@@ -136,6 +139,24 @@ def test_a_signal_stops_the_trials_that_run_and_starts_no_other(tmp_path, start,
     counts, pids = starts(tmp_path)
     assert sum(counts.values()) == 2
     until(lambda: not any(alive(pid) for pid in pids), 30)
+
+
+class InterruptedQueue(queue.SimpleQueue):
+    """What CPython does when Ctrl-C comes while an item is handed over: the item is in no hand."""
+
+    def get(self, *args, **kwargs):
+        super().get(*args, **kwargs)
+        self.get = super().get
+        raise KeyboardInterrupt
+
+
+def test_a_trial_that_is_over_when_the_interrupt_comes_is_finished_and_not_waited_for(monkeypatch):
+    monkeypatch.setattr(sweep_loop, "queue", SimpleNamespace(SimpleQueue=InterruptedQueue, Empty=queue.Empty))
+    with pytest.raises(KeyboardInterrupt):
+        sweep(trainings.parabola, {"x": [1, 2]}, metric="score", parallel=1, experiment="killed")
+    [run] = trial_runs()
+    assert run.status is RunStatus.FINISHED
+    assert ml.get_run(run.tags["mlflow.parentRunId"]).tags["prefect_ml.sweep.best_run_id"] == run.run_id
 
 
 @pytest.mark.long

@@ -234,6 +234,25 @@ def test_secrets_are_masked():
     assert run.metrics == {"result": 7.0}
 
 
+def test_functions_classes_tasks_and_flows_are_params_by_name():
+    @task
+    def step():
+        pass
+
+    @ml.track(experiment="named")
+    @flow(validate_parameters=False)
+    def f(function, class_, task_, flow_):
+        pass
+
+    f(only_run, Trainer, step, f)
+    params = only_run("named").params
+    within = "test_functions_classes_tasks_and_flows_are_params_by_name.<locals>"
+    assert params["function"] == f"{__name__}:only_run"
+    assert params["class_"] == f"{__name__}:Trainer"
+    assert params["task_"] == f"{__name__}:{within}.step"
+    assert params["flow_"] == f"{__name__}:{within}.f"
+
+
 def test_subflows():
     @flow
     def untracked():

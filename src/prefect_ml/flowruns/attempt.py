@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from prefect import Flow, Task
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import Pause
@@ -40,8 +42,7 @@ class Execution:
             self.run = begin_run(self._context.flow, self._context.flow_run, options, function)
             install_hooks(self._context.flow)
             if not options.wrapper:
-                given = self._context.flow.serialize_parameters(self._context.parameters or {})
-                _log_parameters(self.run, given)
+                _log_parameters(self.run, _shown(self._context.flow, self._context.parameters or {}))
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
@@ -89,6 +90,21 @@ class Execution:
     def _is_entered(self) -> bool:
         """Whether the engine executes this attempt still: it leaves the context after it told, or failed to tell."""
         return self._context is not None and self._context._token is not None  # noqa: SLF001 - nothing public says it
+
+
+def _shown(flow: Flow[..., Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as Prefect keeps them; functions, tasks and flows by name, of which it keeps nothing."""
+    given = flow.serialize_parameters(dict(parameters))
+    names = {key: _name(value) for key, value in parameters.items() if key in given}
+    return given | {key: name for key, name in names.items() if name}
+
+
+def _name(value: Any) -> str:
+    """The dotted path of a function, class, task or flow; "" of anything else."""
+    found = value.fn if isinstance(value, Flow | Task) else value
+    if isinstance(found, types.FunctionType | types.BuiltinFunctionType | types.MethodType | type):
+        return f"{found.__module__}:{found.__qualname__}"
+    return ""
 
 
 def _log_parameters(run: ActiveRun, parameters: Mapping[str, Any]) -> None:
