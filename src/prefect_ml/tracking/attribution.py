@@ -9,7 +9,7 @@ from prefect_ml.entities import Source
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_UNKNOWN = Source()
+UNKNOWN = Source()
 _finders: list[Callable[[str], Source | None]] = []
 
 
@@ -23,4 +23,4 @@ def source_of(run_id: str) -> Source:
     for find in _finders:
         if (found := find(run_id)) is not None:
             return found
-    return _UNKNOWN
+    return UNKNOWN

@@ -21,12 +21,15 @@ MAGIC = b"PMLJRNL\x01"
 PAGE = 4096
 HEAD = struct.Struct("<II")
 _ALIGN = 8
+_FILL = tuple(b" " * (-rest % _ALIGN) for rest in range(_ALIGN))
+_pack = HEAD.pack
 
 
 def frame(payload: bytes) -> tuple[bytes, bytes]:
     """The head and the filled payload of a frame."""
-    filled = payload + b" " * (-len(payload) % _ALIGN)
-    return HEAD.pack(len(filled), crc32(filled, len(filled))), filled
+    filled = payload + _FILL[len(payload) % _ALIGN]
+    length = len(filled)
+    return _pack(length, crc32(filled, length)), filled
 
 
 def frames(data: bytes, at: int = 0) -> Iterator[tuple[int, bytes]]:

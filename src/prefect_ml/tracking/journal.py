@@ -52,7 +52,6 @@ class JournalWriter:
         self.journal_id = uuid.uuid4().hex
         self.path = folder / run_id / f"{self.journal_id}{SUFFIX}"
         self.pid = os.getpid()
-        self.written_at = time.monotonic()
         self.closed = False
         self.holds_start = False
         self._lock = threading.Lock()
@@ -66,6 +65,7 @@ class JournalWriter:
             head, payload = frame(orjson.dumps(header))
             self._base, self._size, self._end = 0, _FIRST_STEP, len(MAGIC) + len(head) + len(payload)
             self._map[: self._end] = MAGIC + head + payload
+            self._seen, self._idle_since = self._end, time.monotonic()
             partial.rename(self.path)
         except OSError:
             os.close(self._file)
@@ -100,7 +100,6 @@ class JournalWriter:
             self._map[start - base : end - base] = payload
             self._map[self._end - base : start - base] = head
             self._end = end
-            self.written_at = time.monotonic()
         return True
 
     def close(self) -> None:
@@ -112,11 +111,14 @@ class JournalWriter:
                 os.close(self._file)
 
     def close_if_idle(self, seconds: float) -> bool:
-        """Close when nothing was appended for a while; whether it is closed now.
+        """Close when nothing was appended for a while, as earlier calls saw; whether it is closed now.
 
         The journal of the process that started the run stays open: it shows that the process lives.
         """
-        if not self.holds_start and time.monotonic() - self.written_at >= seconds:
+        if self._seen != self._end:
+            # Told by who looks, now and then, and not by the hot path of who writes.
+            self._seen, self._idle_since = self._end, time.monotonic()
+        elif not self.holds_start and time.monotonic() - self._idle_since >= seconds:
             self.close()
         return self.closed
 

@@ -8,6 +8,8 @@ import itertools
 import logging
 import os
 import threading
+import uuid
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,7 +18,8 @@ from prefect_ml.entities import RunEnd, RunStatus, Source
 from prefect_ml.errors import NotFoundError, ParamConflictError, StoreUnavailableError
 from prefect_ml.settings import Settings
 from prefect_ml.tracking import records
-from prefect_ml.tracking.attribution import source_of
+from prefect_ml.tracking.asking import Asking
+from prefect_ml.tracking.attribution import UNKNOWN, source_of
 from prefect_ml.tracking.capture import Found
 from prefect_ml.tracking.console import outlasting_console
 from prefect_ml.tracking.delivery import Delivery, Offline
@@ -38,7 +41,10 @@ logger = logging.getLogger(__name__)
 
 # MLflow's tag, by which its tools list the models of a run.
 MODELS_TAG = "mlflow.log-model.history"
+# How many records, and artifacts, could neither be kept nor wait. The processes of a run add up; those that did not
+# start it have a suffix of their own.
 MISSING_TAG = "prefect_ml.missing_records"
+MISSING_ARTIFACTS_TAG = "prefect_ml.missing_artifacts"
 _MAX_TAG = 5000
 
 
@@ -49,11 +55,15 @@ class Outlet:
         run_id: the run.
         settings: where journals and store are, and how long to wait for them.
         delivery: what carries the journal away.
+
+    Attributes:
+        forked: whether it belongs to the process that this one was forked from, so that nothing may be recorded here.
     """
 
     def __init__(self, run_id: str, settings: Settings, delivery: Delivery | Offline) -> None:
         self.run_id = run_id
-        self.pid = os.getpid()
+        _outlets.add(self)
+        self.forked = False
         self.delivery = delivery
         self.settings = settings
         self.flush_timeout = settings.flush_timeout
@@ -68,10 +78,13 @@ class Outlet:
         self._tags_lock = threading.Lock()
         self._capture: Capture | None = None
         self._captured = False
-        self._missing = 0
+        self.asking = Asking()
+        self._missing = {MISSING_TAG: 0, MISSING_ARTIFACTS_TAG: 0}
+        self._told_missing: dict[str, int] = {}
+        self._suffix = f".{uuid.uuid4().hex[:8]}"
         self._warned = False
         self._unwritten: bytes | None = None
-        self._sources: dict[Source, int] = {Source(): 0}
+        self._sources: dict[Source, int] = {UNKNOWN: 0}
         self._named: dict[int, Source] = {}
         self._numbers = itertools.count(1)
         self._artifact_uri: str | None = None
@@ -94,6 +107,8 @@ class Outlet:
             StoreUnavailableError: the store is away, or so slow that the start of the run is not there yet.
         """
         delivered = self.flush(patient=False)
+        if not delivered and (stuck := self.delivery.stuck):
+            raise StoreUnavailableError(stuck)
         try:
             return self.store.get_run(self.run_id)
         except NotFoundError as error:
@@ -120,9 +135,13 @@ class Outlet:
         try:
             if self._unwritten is not None:
                 self._write_start(self._unwritten, last=last)
-            self._append(record, last=last)
+            writer = self._writer
+            if writer is None or not writer.append(record, last=last):
+                self._append_anew(record, last=last)
+            if self._warned:
+                self.tell_missing(last=last)
         except OSError as error:
-            self._missing += 1
+            self._missing[MISSING_TAG] += 1
             if not self._warned:
                 self._warned = True
                 with outlasting_console():
@@ -132,10 +151,28 @@ class Outlet:
                         self.run_id, self._folder, error.strerror, MISSING_TAG,
                     )  # fmt: skip
 
+    def lose_artifact(self) -> None:
+        """Count an artifact that could neither be kept nor wait."""
+        self._missing[MISSING_ARTIFACTS_TAG] += 1
+        self._warned = True
+
+    def tell_missing(self, *, last: bool = False) -> None:
+        """Record how much is missing, as far as that is not recorded already and there is room for it."""
+        suffix = "" if self.attempt is not None and self.attempt.number == 1 else self._suffix
+        counted = {f"{tag}{suffix}": count for tag, count in self._missing.items() if count}
+        if counted != self._told_missing:
+            record = records.tags_record({tag: str(count) for tag, count in counted.items()})
+            with contextlib.suppress(OSError):  # told with the next record that finds room
+                if self._writer is None or not self._writer.append(record, last=last):
+                    self._append_anew(record, last=last)
+                self._told_missing = counted
+
     @property
     def source(self) -> int:
         """The number in the journal of what records here now."""
         source = source_of(self.run_id)
+        if source is UNKNOWN:
+            return 0
         number = self._sources.get(source)
         return self._new_source(source) if number is None else number
 
@@ -197,8 +234,7 @@ class Outlet:
             number: of the attempt that ended, when another process started it.
         """
         self._keep_found(last=True)
-        if self._missing:
-            self.record(records.tags_record({MISSING_TAG: str(self._missing)}), last=True)
+        self.tell_missing(last=True)
         attempt = self.attempt
         end = (
             RunEnd(status, end_time, attempt.attempt_id, attempt.number)
@@ -247,13 +283,9 @@ class Outlet:
             if found.files:
                 self.delivery.later(lambda store: keep_found(self.folder, found.files, store))
 
-    def _append(self, record: bytes, *, last: bool = False) -> None:
-        writer = self._writer
-        if writer is None or not writer.append(record, last=last):
-            self._append_anew(record, last=last)
-
     def _write_start(self, start: bytes, *, last: bool = False) -> None:
-        self._append(start, last=last)
+        if self._writer is None or not self._writer.append(start, last=last):
+            self._append_anew(start, last=last)
         self._unwritten = None
         if self._writer is not None:
             self._writer.holds_start = True
@@ -280,6 +312,10 @@ class Outlet:
                 raise
             self._writer = writer
         self.delivery.watch(writer)
+
+
+# Those of this process and of those that it was forked from, whoever still holds them.
+_outlets: weakref.WeakSet[Outlet] = weakref.WeakSet()
 
 
 class _Process:
@@ -333,6 +369,8 @@ def flush_all(timeout: float | None = None) -> bool:
 
 def _at_exit() -> None:
     timeout = Settings().flush_timeout
+    for outlet in list(_process.outlets.values()):
+        outlet.tell_missing(last=True)
     for delivery in list(_process.deliveries.values()):
         delivery.close(timeout)
 
@@ -341,6 +379,8 @@ def _in_forked_child() -> None:
     global _process  # noqa: PLW0603 - the one place where a process begins
     for delivery in _process.deliveries.values():
         delivery.abandon()
+    for outlet in _outlets:
+        outlet.forked = True
     _process = _Process()
 
 

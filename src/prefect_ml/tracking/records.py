@@ -35,6 +35,10 @@ START, SOURCE, PARAM, TAG, METRIC, INPUT, NAMES, END, LEAVE = (
 )  # fmt: skip
 
 
+def metric_record(key: str, value: float, step: int, timestamp: int, source: int = 0) -> bytes:
+    return orjson.dumps((METRIC, timestamp, step, {key: value if math.isfinite(value) else repr(value)}, source))
+
+
 def metrics_record(values: Mapping[str, float], step: int, timestamp: int, source: int = 0) -> bytes:
     kept = {key: value if math.isfinite(value) else repr(value) for key, value in values.items()}
     return orjson.dumps((METRIC, timestamp, step, kept, source))

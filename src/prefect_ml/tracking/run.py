@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.entities import RunStart, RunStatus
@@ -48,7 +47,7 @@ class ActiveRun:
     def outlet(self) -> Outlet:
         """Where this process records the run."""
         found = self._cached
-        if found is None or found.pid != os.getpid():
+        if found is None or found.forked:
             found = self._cached = outlet_of(self.run_id)
         return found
 
@@ -76,7 +75,11 @@ class ActiveRun:
 
     def log_metric(self, key: str, value: object, step: int = 0, timestamp: int | None = None) -> None:
         """Record one point of a curve; see `log_metrics`."""
-        self.log_metrics({key: value}, step, timestamp)
+        # Called in the loops of training, so it takes the shortest way.
+        name = values.name(key, "metric")
+        number, at, when = values.metric_value(key, value), values.step_value(step), values.timestamp_value(timestamp)
+        outlet = self.outlet
+        outlet.record(records.metric_record(name, number, at, when, outlet.source))
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int = 0, timestamp: int | None = None) -> None:
         """Record a point of each curve.
