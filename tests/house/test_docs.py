@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from prefect_ml.settings import Settings
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("name", list(Settings.model_fields))
+@pytest.mark.parametrize("name", [each.name for each in fields(Settings)])
 def test_each_setting_is_documented_with_its_default(name):
     text = (DOCS / "settings.md").read_text()
     assert f"`PREFECT_ML_{name.upper()}`" in text

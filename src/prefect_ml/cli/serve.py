@@ -38,7 +38,7 @@ def serve(
 
     be_lean()
     given = {"serve_batch_rows": batch_rows, "serve_batch_wait": batch_wait}
-    settings = Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
+    settings = Settings().replaced(**{name: value for name, value in given.items() if value is not None})
     if parent is not None:
         from prefect_ml.http.parent import end_with  # noqa: PLC0415
 

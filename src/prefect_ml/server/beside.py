@@ -9,8 +9,6 @@ import select
 import threading
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.http.listener import listening, url_of
@@ -43,7 +41,7 @@ def served_beside(settings: Settings) -> Iterator[tuple[str, str]]:
     if not isinstance(store, SqlStore):
         raise InvalidInputError("The store is behind a tracking server already; clients speak to that.")
     token = secrets.token_urlsafe(32)
-    own = settings.model_copy(update={"server_token": SecretStr(token), "server_log": "off", "server_drain": 5})
+    own = settings.replaced(server_token=token, server_log="off", server_drain=5)
     over = threading.Event()
     with listening("127.0.0.1", 0, guarded=True, setting="PREFECT_ML_SERVER_TOKEN") as listener:
         url = url_of(listener)
