@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 7
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
+# A server that is silent for so long is not asked again: whoever trains would wait for minutes.
+_LONGEST_SILENCE = 60.0
 _AGAIN = frozenset({408, 429, 502, 503, 504})
 _ERRORS: Mapping[int, type[PrefectMLError]] = {
     400: InvalidInputError,
@@ -103,12 +105,12 @@ def patient(action: str, attempt: Callable[[], T]) -> T:
     """
     import httpx  # noqa: PLC0415 (loaded already by whoever has a client)
 
-    pause = _FIRST_PAUSE
+    pause, until = _FIRST_PAUSE, time.monotonic() + _LONGEST_SILENCE
     for left in reversed(range(ATTEMPTS)):
         try:
             return attempt()
         except (httpx.TransportError, TryAgainError) as error:
-            if not left:
+            if not left or (isinstance(error, httpx.TimeoutException) and time.monotonic() >= until):
                 raise StoreUnavailableError(
                     f"Cannot {action}: the server does not take it now ({error}); try again when it does."
                 ) from error

@@ -52,12 +52,19 @@ class Delivery:
         self._asked = 0
         self._answered = 0
         self._waiting = 0
-        self._away = self._broken = False
+        self._away = self._broken = self._asking = False
         self._failures = 0
 
     @property
     def store(self) -> Store:
         return open_store(self._url)
+
+    @property
+    def stuck(self) -> str:
+        """Why it is in vain to ask the store now, "" when it is not."""
+        if self._away:
+            return "The store is away; try again when it is back."
+        return "The store has not answered in time; try again later." if self._asking else ""
 
     def watch(self, writer: JournalWriter) -> None:
         """Deliver what is written to a journal from now on."""
@@ -172,9 +179,10 @@ class Delivery:
                 if self._asked == tried:
                     self._changed.wait(pause)
                 tried = self._asked
-            done = False
+            done, self._asking = False, True
             with outlasting_console():
                 done = self._round()
+            self._asking = False
             with self._changed:
                 if done:
                     self._answered, pause = tried, self._interval
@@ -270,6 +278,8 @@ class Offline:
 
     def __init__(self) -> None:
         self._open: set[JournalWriter] = set()
+
+    stuck = ""
 
     @property
     def store(self) -> Store:

@@ -14,7 +14,7 @@ import yaml
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.artifacts.names import split_name
 from prefect_ml.errors import ArtifactError, InvalidInputError, StoreUnavailableError
-from prefect_ml.tracking.staged import put, stage
+from prefect_ml.tracking.staged import put, replace_waiting, stage
 
 if TYPE_CHECKING:
     from prefect_ml.tracking.outlet import Outlet
@@ -25,15 +25,24 @@ logger = logging.getLogger(__name__)
 def keep(outlet: Outlet, name: str, source: Path | bytes) -> bool:
     """Put a file or folder into the run's artifacts, or let it wait; whether it is where it belongs."""
     outlet.name("artifact", [name])
+    told = outlet.asking.in_vain
+    try:
+        with outlet.asking.once():
+            _put(outlet, name, source)
+    except StoreUnavailableError as error:
+        _wait(outlet, name, source, error, told=told)
+        return False
+    replace_waiting(outlet.folder, name, source)
+    return True
+
+
+def _put(outlet: Outlet, name: str, source: Path | bytes) -> None:
     try:
         put(open_artifacts(outlet.artifact_uri), name, source)
-    except StoreUnavailableError as error:
-        return _wait(outlet, name, source, error)
     except ArtifactError as error:
         if not isinstance(error.__cause__, OSError):
             raise
-        return _wait(outlet, name, source, error)
-    return True
+        raise StoreUnavailableError(str(error)) from error
 
 
 def log_artifact(outlet: Outlet, path: str | Path, folder: str) -> None:
@@ -108,15 +117,17 @@ def _below(folder: str, name: str) -> str:
     return whole
 
 
-def _wait(outlet: Outlet, name: str, source: Path | bytes, error: Exception) -> bool:
+def _wait(outlet: Outlet, name: str, source: Path | bytes, error: Exception, *, told: bool) -> None:
     folder = outlet.folder
     try:
         stage(folder, name, source)
     except (ArtifactError, OSError) as second:
+        outlet.lose_artifact()
         logger.warning("The artifact %r of run %s is lost: %s; nor can it wait: %s", name, outlet.run_id, error, second)
     else:
-        logger.warning(
-            "The artifact %r of run %s waits in %s; the end of the run or `prefect-ml sync` delivers it. %s",
+        logger.log(
+            logging.INFO if told else logging.WARNING,
+            "The artifact %r of run %s waits in %s, as will others until the store is back; the end of the run or "
+            "`prefect-ml sync` delivers them. %s",
             name, outlet.run_id, folder, error,
         )  # fmt: skip
-    return False

@@ -86,10 +86,11 @@ def _not_registered(outlet: Outlet, name: str) -> str:
     A model of that name that is not registered makes room: a retried flow keeps its model again.
     """
     try:
-        artifacts = open_artifacts(outlet.artifact_uri)
-        if not artifacts.list(name):
-            return name
-        versions = outlet.store.search_model_versions(f"run_id = '{outlet.run_id}'").items
+        with outlet.asking.once():
+            artifacts = open_artifacts(outlet.artifact_uri)
+            if not artifacts.list(name):
+                return name
+            versions = outlet.store.search_model_versions(f"run_id = '{outlet.run_id}'").items
     except StoreUnavailableError as error:
         logger.debug("Whether %s is registered cannot be seen: %s", name, error)
         return name

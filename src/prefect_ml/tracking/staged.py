@@ -39,9 +39,39 @@ def stage(folder: Path, name: str, source: Path | bytes) -> None:
     made = folder / f".{uuid.uuid4().hex}"
     try:
         put(open_artifacts(str(made)), name, source)
-        made.rename(folder / f"{_WAITING}{made.name[1:]}")
+        _name(made)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def replace_waiting(folder: Path, name: str, source: Path | bytes) -> None:
+    """Let what waits under names that were put since go, so that it does not replace what is newer."""
+    for waiting in _waiting(folder):
+        for path in _targets(waiting, name, source):
+            path.unlink(missing_ok=True)
+
+
+def _targets(waiting: Path, name: str, source: Path | bytes) -> list[Path]:
+    if isinstance(source, bytes) or not source.is_dir():
+        return [waiting / name]
+    return [waiting / name / path.relative_to(source) for path in source.rglob("*") if path.is_file()]
+
+
+def _name(made: Path) -> None:
+    """Let it wait behind those that wait already."""
+    number = max(map(_number, _waiting(made.parent)), default=0) + 1
+    made.rename(made.parent / f"{_WAITING}{number}-{made.name[1:]}")
+
+
+def _waiting(folder: Path) -> list[Path]:
+    """Those that wait, the oldest first."""
+    return sorted(folder.glob(f"{_WAITING}*"), key=_number)
+
+
+def _number(waiting: Path) -> int:
+    """Its place in the order; 0 where the name gives none."""
+    number, _, name = waiting.name.removeprefix(_WAITING).partition("-")
+    return int(number) if name else 0
 
 
 def keep_found(folder: Path, contents: Mapping[str, bytes], store: Store | None) -> None:
@@ -72,7 +102,7 @@ def _stage_all(folder: Path, contents: Mapping[str, bytes]) -> None:
     try:
         for name, content in contents.items():
             put(open_artifacts(str(made)), name, content)
-        made.rename(folder / f"{_WAITING}{made.name[1:]}")
+        _name(made)
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
@@ -83,7 +113,7 @@ def deliver_staged(store: Store, folder: Path) -> None:
     Raises:
         StoreUnavailableError: it goes on waiting.
     """
-    for waiting in sorted(folder.glob(f"{_WAITING}*")):
+    for waiting in _waiting(folder):
         try:
             target = open_artifacts(store.get_run(folder.name).artifact_uri)
             for name in sorted(_files(open_artifacts(str(waiting))), key=lambda name: name.endswith(MLMODEL)):
