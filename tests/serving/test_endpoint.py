@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import struct
 import time
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 
 from prefect_ml.entities import ReplicaState, Route
@@ -14,6 +17,7 @@ from prefect_ml.errors import NotFoundError
 from prefect_ml.models.folder import save_model
 from prefect_ml.registry.register import register_model
 from prefect_ml.registry.traffic import traffic_of
+from prefect_ml.serving.columnar_bodies import MEDIA_TYPES, STREAM
 from prefect_ml.serving.endpoint import ServedEndpoint
 from prefect_ml.serving.opening import opened_models
 from prefect_ml.serving.wanted import wanted_models
@@ -123,6 +127,13 @@ def test_requests_go_by_the_revision_in_force(store, version, serving_process):
         until(lambda: {ask(client)[0] for _ in range(20)} == {"2", "3"})
         assert traffic_of(store.list_endpoint_replicas("live"), ["models:/linear/2"], 2).requests >= before
 
+        # whichever form it is asked in, the same is counted, and compared with the shadow
+        store.change_endpoint("live", [to(one), to(two, 0, shadow=True)], expected_revision=2)
+        loaded(store, 3)
+        usual, shadow = in_each_form(client, store, tensors, ("models:/linear/1", "models:/linear/2"))
+        assert usual.requests == shadow.requests == shadow.compared == shadow.differing == 7
+        assert [[*each.predictions.values()] for each in (usual, shadow)] == [[7], [7]]
+
         store.delete_endpoint("live")
         gone = until(lambda: (a := client.post("/invocations", content=BODY, headers=HEADERS)).status_code == 404 and a)
         assert "was deleted" in gone.json()["message"]
@@ -131,6 +142,37 @@ def test_requests_go_by_the_revision_in_force(store, version, serving_process):
         until(lambda: client.post("/invocations", content=BODY, headers=HEADERS).status_code == 200)
         assert ask(client) == ("2", 320.0)
     assert store.list_endpoint_replicas("live") == []
+
+
+def in_each_form(client, store, tensors, uris):
+    """Send the same request in each form of the scoring protocol and of KServe's; what was counted of the routes."""
+    table = pa.Table.from_pylist(json.loads(BODY)["dataframe_records"])
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    tensors = [{**each, "data": [value]} for each, value in zip(tensors, (30.0, 1.0), strict=True)]
+    raw = [{**each, "parameters": {"binary_data_size": 8}} for each in tensors]
+    for each in raw:
+        del each["data"]
+    head = json.dumps({"inputs": raw, "parameters": {"binary_data_output": True}}).encode()
+    octets = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(head))}
+    asked = [
+        ("/invocations", BODY, HEADERS),
+        ("/invocations", "age,income\n30.0,1.0\n", {"content-type": "text/csv"}),
+        *(("/invocations", sink.getvalue(), {"content-type": STREAM, "accept": each}) for each in MEDIA_TYPES),
+        ("/v2/models/live/infer", json.dumps({"inputs": tensors}), HEADERS),
+        ("/v2/models/live/infer", head + struct.pack("<dd", 30.0, 1.0), octets),
+    ]
+    for path, content, headers in asked:
+        answer = client.post(path, content=content, headers=headers)
+        assert (answer.status_code, answer.headers["x-model-version"]) == (200, "1"), answer.text
+
+    def compared():
+        found = store.list_endpoint_replicas("live")
+        traffic = [traffic_of(found, [uri], 3) for uri in uris]
+        return traffic if traffic[1].compared == len(asked) else None
+
+    return until(compared)
 
 
 def spoil_example(folder):

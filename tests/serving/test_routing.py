@@ -6,15 +6,20 @@ import json
 from collections import Counter
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from prefect_ml.entities import Endpoint, EndpointAction, Route
 from prefect_ml.http.refusal import RefusedError
 from prefect_ml.registry.resolve import ResolvedModel
+from prefect_ml.serving.columnar_bodies import MEDIA_TYPES, STREAM, write_predictions
+from prefect_ml.serving.kserve import MEDIA_TYPE
+from prefect_ml.serving.predicted import predictions_of, values_of
 from prefect_ml.serving.replica import load_replica
 from prefect_ml.serving.routing import KEY_HEADER, Loaded, Routes
 from prefect_ml.serving.shadow import same_predictions
-from prefect_ml.serving.tally import Tally, predictions_of
+from prefect_ml.serving.tally import Tally
 from prefect_ml.settings import Settings
 
 
@@ -91,12 +96,33 @@ def test_predictions_are_found_in_every_shape_of_an_answer():
     assert predictions_of(b'{"predictions": {"y": [1, 2]}}') == [1, 2]
     for nothing in (b"", b"x", b"3", b'{"predictions": 3}', b'{"error": [1]}', b'{"predictions": {}}'):
         assert predictions_of(nothing) == []
+    tensor = {"name": "predictions", "datatype": "FP32", "shape": [3, 1], "data": [1.5, None, 2]}
+    kserve = json.dumps({"model_name": "m", "outputs": [tensor]}).encode()
+    assert predictions_of(kserve, MEDIA_TYPE, 2) == [[1.5], [None]]  # NaN is sent as null
+    assert values_of(kserve, MEDIA_TYPE) == {"predictions": [[1.5], [None], [2.0]]}
+    for predictions, rows in (
+        (np.array([1.0, np.nan]), [1.0, None]),
+        (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
+        (pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]),
+    ):
+        for media_type in MEDIA_TYPES:
+            assert predictions_of(write_predictions(predictions, 2, media_type), media_type) == rows
+
+
+def test_an_answer_that_cannot_be_read_is_counted_without_its_predictions():
+    tally = Tally("models:/m/3", "m", 3, 0)
+    tally.count(0.01, b"no table", STREAM)
+    tally.count(0.01, b'{"predictions": [1.0]}')
+    report = tally.report()
+    assert (report.requests, list(report.predictions.values())) == (2, [1])
 
 
 def test_answers_are_the_same_to_six_digits():
     def same(one, other):
         return same_predictions(json.dumps({"predictions": one}).encode(), json.dumps({"predictions": other}).encode())
 
+    # what a language model answers has no key of its own
+    assert not same_predictions(b'{"text": "a"}', b'{"text": "b"}')
     assert same([0.1 + 0.2, 1e12], [0.3, 1e12 + 1])
     assert same([[1.0, 0.0]], [[1, 1e-12]])
     assert same([{"a": "x", "b": 1.0}], [{"b": 1.0000001, "a": "x"}])

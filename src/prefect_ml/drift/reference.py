@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.contract import ArtifactStore
-from prefect_ml.errors import InvalidInputError, NotFoundError
+from prefect_ml.errors import ArtifactError, InvalidInputError, NotFoundError
 from prefect_ml.models.infer import data_kind
 from prefect_ml.models.prediction_columns import prediction_columns
 from prefect_ml.scoring.places import find_inputs, kind_of, open_files
-from prefect_ml.serving.inference_answers import PREDICTION
+from prefect_ml.serving.columnar_bodies import PREDICTION
 from prefect_ml.serving.inference_files import read_log
 from prefect_ml.serving.inference_rows import INPUT, OUTPUT
 from prefect_ml.store.places import open_place
@@ -67,6 +67,7 @@ def kept_reference(store: Store, name: str, version: int) -> pa.Table:
     """The sample that the run of a version kept.
 
     Raises:
+        ArtifactError: what is kept is damaged.
         NotFoundError: the version has no run, or that kept none.
     """
     import pyarrow as pa  # noqa: PLC0415
@@ -80,7 +81,10 @@ def kept_reference(store: Store, name: str, version: int) -> pa.Table:
             f"The run of version {version} of {name!r} kept no reference: call prefect_ml.drift.reference."
             "keep_reference when it is trained, or compare with an earlier window or a table."
         ) from error
-    return pq.read_table(pa.BufferReader(content))
+    try:
+        return pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(f"The reference of version {version} of {name!r} cannot be read: {error}.") from error
 
 
 def read_table(place: str) -> pa.Table:
@@ -90,6 +94,7 @@ def read_table(place: str) -> pa.Table:
         NotFoundError: there is none.
         InvalidInputError: they are not Parquet.
     """
+    import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     sample = Sample()
@@ -97,14 +102,21 @@ def read_table(place: str) -> pa.Table:
         if kind_of(file.path) != "parquet":
             raise InvalidInputError(f"A reference is of Parquet files, and {file.name} is none.")
         system, _ = open_files(place)
-        with system.open_input_file(file.path) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(MOST_ROWS):
-                sample.add(_as_table(batch))
+        try:
+            with system.open_input_file(file.path) as stream:
+                for batch in pq.ParquetFile(stream).iter_batches(MOST_ROWS):
+                    sample.add(_as_table(batch))
+        except pa.ArrowException as error:
+            raise InvalidInputError(f"{file.name} cannot be read as Parquet: {error}.") from error
     return sample.table()
 
 
 def read_window(log: ArtifactStore, name: str, version: int, start: dt.datetime, end: dt.datetime) -> pa.Table:
-    """At most `MOST_ROWS` rows of the inference log of a version, from all over a time."""
+    """At most `MOST_ROWS` rows of the inference log of a version, from all over a time.
+
+    Raises:
+        ArtifactError: a file of the log is none, or damaged.
+    """
     sample = Sample()
     for table in read_log(log, name, str(version), start, end):
         sample.add(table)
@@ -141,16 +153,50 @@ class Sample:
             return pa.table({})
         if self._held > self._rows:
             self._thin()
-        return pa.concat_tables(self._tables, promote_options="permissive")
+        return _together(self._tables)
 
     def _thin(self) -> None:
         import numpy as np  # noqa: PLC0415
-        import pyarrow as pa  # noqa: PLC0415
 
         ranks = np.concatenate(self._ranks)
         kept = np.sort(np.argsort(ranks, kind="stable")[: self._rows])
-        self._tables = [pa.concat_tables(self._tables, promote_options="permissive").take(kept)]
+        self._tables = [_together(self._tables).take(kept)]
         self._ranks, self._held = [ranks[kept]], len(kept)
+
+
+def _together(tables: list[pa.Table]) -> pa.Table:
+    """All rows in one table; a column whose tables have no type in common is text."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException:
+        names = dict.fromkeys(name for table in tables for name in table.column_names)
+        mixed = [
+            name for name in names if _has_no_type([table for table in tables if name in table.column_names], name)
+        ]
+        return pa.concat_tables([_with_texts(table, mixed) for table in tables], promote_options="permissive")
+
+
+def _has_no_type(tables: list[pa.Table], name: str) -> bool:
+    import pyarrow as pa  # noqa: PLC0415
+
+    try:
+        pa.concat_tables([table.select([name]) for table in tables], promote_options="permissive")
+    except pa.ArrowException:
+        return True
+    return False
+
+
+def _with_texts(table: pa.Table, names: list[str]) -> pa.Table:
+    import pyarrow as pa  # noqa: PLC0415
+
+    for at, name in enumerate(table.column_names):
+        if name in names:
+            values = table.column(at).to_pylist()
+            texts = pa.array([None if value is None else str(value) for value in values], pa.string())
+            table = table.set_column(at, name, texts)
+    return table
 
 
 def _as_table(batch: pa.RecordBatch) -> pa.Table:

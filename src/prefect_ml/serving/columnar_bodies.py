@@ -33,7 +33,8 @@ _DICTIONARY, _BATCH = 2, 3
 _HEADER_TYPE, _HEADER = 1, 2
 _DICTIONARY_DATA = 1
 _COMPRESSION = 3
-_PREDICTION = "prediction"
+# The name of the column of predictions that have no names of their own.
+PREDICTION = "prediction"
 
 
 def read_table(media_type: str, body: bytes) -> pa.Table:
@@ -68,7 +69,7 @@ def write_predictions(predictions: Any, rows: int, media_type: str) -> bytes:
     """
     import pyarrow as pa  # noqa: PLC0415
 
-    table = pa.table(prediction_columns(predictions, rows, _PREDICTION))
+    table = pa.table(prediction_columns(predictions, rows, PREDICTION))
     sink = io.BytesIO()
     if media_type == PARQUET:
         import pyarrow.parquet as pq  # noqa: PLC0415

@@ -14,6 +14,7 @@ from prefect_ml.http.refusal import RefusedError
 from prefect_ml.registry.resolve import resolve
 from prefect_ml.serving.follow import Problem, moment
 from prefect_ml.serving.memory import Leaving
+from prefect_ml.serving.predicted import form_of
 from prefect_ml.serving.refused import Refused
 from prefect_ml.serving.replica import load_replica
 from prefect_ml.serving.routing import Loaded, Routes
@@ -133,7 +134,7 @@ class ServedEndpoint:
             return
         tally = routes.tally(request.replica)
         if tally is not None:
-            tally.count(request.seconds, request.answer if request.status == _ANSWERED else None)
+            tally.count(request.seconds, request.answer if request.status == _ANSWERED else None, form_of(request))
 
     def close(self) -> None:
         """Nothing is held back; see `Observer`."""

@@ -9,8 +9,10 @@ import time
 from queue import Full, Queue
 from typing import TYPE_CHECKING, Any
 
-from prefect_ml.http.refusal import RefusedError
-from prefect_ml.serving.tally import predictions_of
+from prefect_ml.serving.forms import SCORING
+from prefect_ml.serving.kserve import KSERVE
+from prefect_ml.serving.kserve import MEDIA_TYPE as KSERVE_TYPE
+from prefect_ml.serving.predicted import form_of, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,8 +46,6 @@ class Shadows:
         routes = self._routes()
         if routes is None or not routes.shadows or request.status != _ANSWERED or self._closing:
             return
-        if request.accept:  # an answer in another form than JSON is not compared
-            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="prefect-ml-shadow", daemon=True)
             self._thread.start()
@@ -72,16 +72,17 @@ class Shadows:
 
     def _send(self, shadow: Loaded, request: Answered) -> None:
         began = time.perf_counter()
+        form = form_of(request)
+        protocol = KSERVE if form == KSERVE_TYPE else SCORING
         try:
-            answer = shadow.replica.answer(request.content_type, request.body)
-        except RefusedError:  # asked in a form of another protocol
-            return
+            asked = protocol.read(shadow.replica, request.headers, request.body)
+            answer = protocol.write(request.name, shadow.replica, asked, shadow.replica.predict(asked)).body
         except Exception as error:  # noqa: BLE001  whatever it does, the request was answered already
             shadow.tally.count(0.0, None)
             self._differs(shadow, request, f"it fails: {type(error).__name__}")
         else:
-            shadow.tally.count(time.perf_counter() - began, answer)
-            if not same_predictions(request.answer, answer):
+            shadow.tally.count(time.perf_counter() - began, answer, form)
+            if not same_predictions(request.answer, answer, form):
                 self._differs(shadow, request, "it predicts something else")
         shadow.tally.compared += 1
 
@@ -101,9 +102,9 @@ class Shadows:
         self._told_at, self._untold = at, 0
 
 
-def same_predictions(one: bytes, other: bytes) -> bool:
-    """Whether two answers predict the same, numbers to six digits."""
-    return one == other or _same(predictions_of(one), predictions_of(other))
+def same_predictions(one: bytes, other: bytes, form: str = "") -> bool:
+    """Whether two answers of one form (see `form_of`) predict the same, numbers to six digits."""
+    return one == other or _same(values_of(one, form), values_of(other, form))
 
 
 def _same(one: Any, other: Any) -> bool:

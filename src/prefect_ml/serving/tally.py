@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from typing import Any
-
-import orjson
 
 from prefect_ml.entities import RouteReport
 from prefect_ml.registry.traffic import add_predictions, bucket_of_seconds
+from prefect_ml.serving.predicted import predictions_of
 
+_log = logging.getLogger("prefect_ml.serving")
 # Answers between two reports whose predictions are looked at, rows of each, and the bytes of one that is not too long.
 _ANSWERS = 200
 _ROWS = 200
@@ -28,16 +28,17 @@ class Tally:
         self._errors = 0
         self._seconds: dict[str, int] = {}
         self._predictions: dict[str, int] = {}
-        self._answers: deque[bytes] = deque(maxlen=_ANSWERS)
+        self._answers: deque[tuple[bytes, str]] = deque(maxlen=_ANSWERS)
         self.compared = 0
         self.differing = 0
 
-    def count(self, seconds: float, answer: bytes | None) -> None:
+    def count(self, seconds: float, answer: bytes | None, form: str = "") -> None:
         """Count a request.
 
         Args:
             seconds: that it took.
             answer: its body, None when the request was not answered 200.
+            form: of the answer; see `form_of`.
         """
         self._requests += 1
         if answer is None:
@@ -46,13 +47,17 @@ class Tally:
         bucket = bucket_of_seconds(seconds)
         self._seconds[bucket] = self._seconds.get(bucket, 0) + 1
         if len(answer) <= _LONGEST_ANSWER:
-            self._answers.append(answer)
+            self._answers.append((answer, form))
 
     def report(self) -> RouteReport:
         """All that was counted; called in one thread at a time."""
-        for _ in range(len(self._answers)):
-            add_predictions(self._predictions, predictions_of(self._answers.popleft())[:_ROWS])
         uri, name, version, generation = self._about
+        for _ in range(len(self._answers)):
+            answer, form = self._answers.popleft()
+            try:
+                add_predictions(self._predictions, predictions_of(answer, form, _ROWS))
+            except Exception:  # noqa: BLE001  whatever a model says, what was counted besides is reported
+                _log.exception("What %s predicts cannot be counted", uri)
         return RouteReport(
             uri=uri,
             name=name,
@@ -65,15 +70,3 @@ class Tally:
             compared=self.compared,
             differing=self.differing,
         )
-
-
-def predictions_of(answer: bytes) -> list[Any]:
-    """The predictions in an answer, one a row; none where it is not JSON or says them otherwise."""
-    try:
-        content = orjson.loads(answer)
-    except orjson.JSONDecodeError:
-        return []
-    found = content.get("predictions") if isinstance(content, dict) else content
-    if isinstance(found, dict):  # one list an output
-        found = next(iter(found.values()), None)
-    return found if isinstance(found, list) else []
