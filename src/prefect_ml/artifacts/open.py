@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from prefect_ml.artifacts.local import LocalArtifactStore
-from prefect_ml.artifacts.remote import open_remote
-from prefect_ml.artifacts.s3 import S3ArtifactStore
-from prefect_ml.artifacts.s3_client import client_of, place_of
-from prefect_ml.artifacts.served import open_served
 from prefect_ml.errors import InvalidInputError
-from prefect_ml.settings import Settings
 
 if TYPE_CHECKING:
     from prefect_ml.artifacts.contract import ArtifactStore
@@ -35,11 +30,25 @@ def open_artifacts(uri: str) -> ArtifactStore:
     scheme = match.group(1).lower() if uri and (match := _SCHEME.match(uri)) else "file"
     if scheme == "file":
         return LocalArtifactStore(local_path(uri))
+    return _elsewhere(scheme, uri)
+
+
+def _elsewhere(scheme: str, uri: str) -> ArtifactStore:
+    """What is not in a folder of this machine; only those who go there pay for the imports."""
+    from prefect_ml.settings import Settings  # noqa: PLC0415
+
     if scheme == "s3":
+        from prefect_ml.artifacts.s3 import S3ArtifactStore  # noqa: PLC0415
+        from prefect_ml.artifacts.s3_client import client_of, place_of  # noqa: PLC0415
+
         settings = Settings()
         return S3ArtifactStore(*place_of(uri), client_of(settings.s3_endpoint), settings.s3_kms_key)
     if scheme == "mlflow-artifacts":
+        from prefect_ml.artifacts.served import open_served  # noqa: PLC0415
+
         return open_served(uri, Settings())
+    from prefect_ml.artifacts.remote import open_remote  # noqa: PLC0415
+
     return open_remote(uri)
 
 

@@ -10,11 +10,12 @@ import yaml
 from prefect_ml.artifacts.durable import open_to_read
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import ArtifactError
-from prefect_ml.models.signature import Signature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from prefect_ml.models.signature import Signature
 
 FILE = "MLmodel"
 # MLmodel files are a few KB; a schema of 10,000 columns is below 1 MB.
@@ -82,13 +83,18 @@ def _parse(content: Any, folder: Path) -> ModelInfo:
     if not isinstance(flavors, dict) or not all(isinstance(conf, dict) for conf in flavors.values()):
         raise ArtifactError(f"The MLmodel file of {str(folder)!r} lists no flavors.")
     signature = content.get("signature")
+    found = None
+    if isinstance(signature, dict):
+        from prefect_ml.models.signature import Signature  # noqa: PLC0415 - only those who use it pay for its import
+
+        found = Signature.from_mlmodel(signature)
     example = content.get("saved_input_example_info")
     metadata, run_id, size = (content.get(key) for key in ("metadata", "run_id", "model_size_bytes"))
     return ModelInfo(
         flavors=flavors,
         model_uuid=str(content.get("model_uuid") or ""),
         utc_time_created=str(content.get("utc_time_created") or ""),
-        signature=Signature.from_mlmodel(signature) if isinstance(signature, dict) else None,
+        signature=found,
         input_example=example if isinstance(example, dict) else None,
         metadata=metadata if isinstance(metadata, dict) else {},
         # An id of digits alone is a number to YAML.

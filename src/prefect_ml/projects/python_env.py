@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import TYPE_CHECKING, Any
-
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import InvalidInputError
@@ -68,6 +65,8 @@ def of_script(path: Path) -> PythonEnvironment | None:
     if (match := _SCRIPT.search(text.replace("\r\n", "\n"))) is None:
         return None
     lines = (line[2:] if line.startswith("# ") else line[1:] for line in match["content"].splitlines())
+    import tomllib  # noqa: PLC0415 - only those who use it pay for its import
+
     try:
         about = tomllib.loads("\n".join(lines))
     except tomllib.TOMLDecodeError as error:
@@ -86,8 +85,12 @@ def _of_table(about: dict[str, Any], where: str) -> PythonEnvironment:
 
 def _range(asked: Any, where: str) -> str | None:
     """The versions of Python that may be taken, such as ">=3.10,<3.13"; None for any."""
+    if not asked:
+        return None
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - only those who use it pay for its import
+
     try:
-        return str(SpecifierSet(asked)) if asked else None
+        return str(SpecifierSet(asked))
     except (InvalidSpecifier, AttributeError, TypeError) as error:
         raise InvalidInputError(
             f"`requires-python` of {where} is no range of versions, such as '>=3.10': {str(asked)[:60]!r}."

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import yaml
 
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.artifacts.names import split_name
@@ -78,6 +77,8 @@ def log_dict(outlet: Outlet, content: Any, name: str) -> None:
     except TypeError as error:
         raise InvalidInputError(f"The content of {name!r} is no plain data: {error}.") from error
     if PurePosixPath(name).suffix in (".yaml", ".yml"):
+        import yaml  # noqa: PLC0415 - only those who use it pay for its import
+
         plain = yaml.safe_dump(orjson.loads(data), allow_unicode=True, sort_keys=False)
         data = plain.encode()
     keep(outlet, name, data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.entities import RunStart, RunStatus
-from prefect_ml.tracking import capture, datasets, files, models, records, values
+from prefect_ml.tracking import capture, files, records, values
 from prefect_ml.tracking.outlet import Outlet, forget, outlet_of
 
 if TYPE_CHECKING:
@@ -141,6 +141,8 @@ class ActiveRun:
         Raises:
             InvalidInputError: a name, tag or hand-made `Dataset` that the store refuses.
         """
+        from prefect_ml.tracking import datasets  # noqa: PLC0415 - only those who use it pay for its import
+
         return datasets.log_input(self.outlet, data, name, context, source, tags)
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
@@ -199,6 +201,8 @@ class ActiveRun:
         Raises:
             InvalidInputError: it cannot be saved, or fails on its example.
         """
+        from prefect_ml.tracking import models  # noqa: PLC0415 - only those who use it pay for its import
+
         return models.log_model(
             self.outlet, model, name, register=register, input_example=input_example, signature=signature,
             flavor=flavor, metadata=metadata, allow_pickle=allow_pickle,

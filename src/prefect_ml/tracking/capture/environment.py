@@ -8,8 +8,6 @@ import platform
 import sys
 from pathlib import Path
 
-from prefect_ml.models.environment import requirements
-
 _HOST = "prefect_ml.host"
 
 
@@ -33,6 +31,8 @@ def host_tags() -> dict[str, str]:
 
 @functools.lru_cache(maxsize=4)
 def _pins(modules: frozenset[str]) -> str:
+    from prefect_ml.models.environment import requirements  # noqa: PLC0415 - only those who use it pay for its import
+
     return "".join(f"{pin}\n" for pin in requirements(modules))
 
 
