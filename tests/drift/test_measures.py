@@ -48,6 +48,28 @@ def test_samples_of_one_distribution_are_near():
     assert kstest(normal(seed=2), "norm").pvalue > 0.001
 
 
+def test_numbers_that_no_double_holds_and_times_are_compared():
+    ids = column([2**53 + 1 + number for number in range(300)], pa.int64())
+    assert how_far(ids, ids) == (0.0, 0.0, 1.0)
+    for unit in ("s", "ms", "us", "ns"):
+        begin = (
+            int(dt.datetime(2026, 1, 1, tzinfo=dt.UTC).timestamp())
+            * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+        )
+        before = column(range(begin, begin + 300), pa.timestamp(unit))
+        after = column(range(begin + 1000, begin + 1300), pa.timestamp(unit))
+        assert how_far(before, before).ks == 0
+        assert how_far(before, after).ks == 1
+    assert how_far(column([2**64 - 1] * 60, pa.uint64()), column([5] * 60, pa.uint64())).ks == 1
+
+
+def test_infinity_is_a_number_larger_than_all():
+    before = [*map(float, range(200)), *[np.inf] * 100, *[-np.inf] * 100]
+    apart = how_far(column(before), column(before))
+    assert apart == (0.0, 0.0, 1.0)
+    assert how_far(column(before), column([np.inf] * 400)).psi > 1
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     st.lists(st.one_of(st.none(), st.floats(allow_nan=False, width=32)), min_size=1, max_size=60),

@@ -15,6 +15,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from prefect_ml.artifacts.local import LocalArtifactStore
+from prefect_ml.drift.reference import read_window
+from prefect_ml.errors import ArtifactError
 from prefect_ml.models.folder import save_model
 from prefect_ml.registry.resolve import ResolvedModel
 from prefect_ml.serving.columnar_bodies import FILE, PARQUET, STREAM
@@ -180,6 +182,39 @@ def test_a_place_that_refuses_is_tried_again_and_what_is_lost_is_counted(request
     # Ten files' worth of rows are held meanwhile.
     assert sum(table.num_rows for table in logged(tmp_path)) == 20
     assert number(registry, "unwritten") == 90
+
+
+def test_answers_of_another_kind_are_kept_too_and_end_nothing(request_of, tmp_path):
+    log = InferenceLog(LocalArtifactStore(tmp_path), seconds=0.05)
+    # A model may answer with classes once and with numbers the next time; no file holds both in one column.
+    for answer in (b'{"predictions": ["a", "b"]}', b'{"predictions": [[1, 2], [3, 4]]}', b'{"predictions": [0.5, 1]}'):
+        log.answered(request_of(answer=answer))
+        log.answered(request_of(answer=answer))
+    deadline = time.monotonic() + 30
+    while sum(table.num_rows for table in logged(tmp_path)) < 12 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    log.answered(request_of())
+    log.close()
+    tables = logged(tmp_path)
+    assert sum(table.num_rows for table in tables) == 14
+    found = [value for table in tables if "output.prediction" in table.column_names
+             for value in table.column("output.prediction").to_pylist()]  # fmt: skip
+    assert found.count("a") == 2
+    assert found.count(0.5) >= 2
+    start, end = (dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes) for minutes in (-10, 10))
+    window = read_window(LocalArtifactStore(tmp_path), "income", 3, start, end)
+    assert window.num_rows == 14
+    # What has no type in common is compared as text.
+    assert window.column("output.prediction").type == pa.string()
+
+
+def test_what_is_no_table_in_the_log_is_said_with_its_place(tmp_path):
+    now = dt.datetime.now(dt.UTC)
+    files = LocalArtifactStore(tmp_path)
+    name = f"income/3/{now:%Y-%m-%d}/120000-x.parquet"
+    files.put(name, io.BytesIO(b"PAR1 but no more"))
+    with pytest.raises(ArtifactError, match=name):
+        read_window(files, "income", 3, now - dt.timedelta(hours=1), now)
 
 
 def test_arrays_and_messages_are_kept_too(request_of, tmp_path):

@@ -12,6 +12,7 @@ import uuid
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from prefect_ml.errors import ArtifactError
 from prefect_ml.serving.inference_rows import AT
 
 if TYPE_CHECKING:
@@ -67,17 +68,51 @@ class Gathered:
         return lost
 
     def write(self, root: ArtifactStore) -> None:
-        """Write the rows as one file, whole or not at all."""
-        import pyarrow as pa  # noqa: PLC0415  an extra, and slow to import
-        import pyarrow.parquet as pq  # noqa: PLC0415
+        """Write the rows as one file, or as one for each kind of rows that no columns hold together.
 
-        table = pa.concat_tables(self._tables, promote_options="permissive")
+        A file appears whole or not at all, and what is in one does not wait any more.
+        """
+        import pyarrow.parquet as pq  # noqa: PLC0415  an extra, and slow to import
+
         about = {"prefect_ml.model": self._name, "prefect_ml.version": self._version, "prefect_ml.digest": self._digest}
-        buffer = io.BytesIO()
-        pq.write_table(table.replace_schema_metadata(about), buffer, compression="zstd")
-        now = dt.datetime.now(dt.UTC)
-        folder = f"{folder_of(self._name, self._version)}/{now.strftime(_DAY)}"
-        root.put(f"{folder}/{now.strftime(_TIME)}-{uuid.uuid4().hex[:12]}.parquet", buffer.getvalue())
+        together = _together(self._tables)
+        for at, table in enumerate(together, 1):
+            buffer = io.BytesIO()
+            pq.write_table(table.replace_schema_metadata(about), buffer, compression="zstd")
+            now = dt.datetime.now(dt.UTC)
+            folder = f"{folder_of(self._name, self._version)}/{now.strftime(_DAY)}"
+            root.put(f"{folder}/{now.strftime(_TIME)}-{uuid.uuid4().hex[:12]}.parquet", buffer.getvalue())
+            self._tables = together[at:]
+            self.rows -= table.num_rows
+
+
+def _together(tables: list[pa.Table]) -> list[pa.Table]:
+    """One table of all, or as few as hold them: a column of texts in one request may have been numbers in another."""
+    import pyarrow as pa  # noqa: PLC0415  an extra, and slow to import
+
+    if (whole := _joined(tables)) is not None:
+        return [whole]
+    alike: dict[str, list[pa.Table]] = {}
+    for table in tables:
+        alike.setdefault(str(table.schema), []).append(table)
+    found: list[pa.Table] = []
+    for table in map(pa.concat_tables, alike.values()):
+        for at, other in enumerate(found):
+            if (both := _joined([other, table])) is not None:
+                found[at] = both
+                break
+        else:
+            found.append(table)
+    return found
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table | None:
+    import pyarrow as pa  # noqa: PLC0415  as above
+
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException:
+        return None
 
 
 def read_log(root: ArtifactStore, name: str, version: str, start: dt.datetime, end: dt.datetime) -> Iterator[pa.Table]:
@@ -89,6 +124,9 @@ def read_log(root: ArtifactStore, name: str, version: str, start: dt.datetime, e
         version: of it.
         start: with a time zone.
         end: with a time zone.
+
+    Raises:
+        ArtifactError: a file is none of the log, or damaged.
     """
     import pyarrow as pa  # noqa: PLC0415  an extra, and slow to import
     import pyarrow.compute as pc  # noqa: PLC0415
@@ -99,11 +137,17 @@ def read_log(root: ArtifactStore, name: str, version: str, start: dt.datetime, e
         for file in root.list(f"{folder}/{day}"):
             if not file.name.endswith(".parquet"):
                 continue
-            table = pq.read_table(pa.BufferReader(root.read(file.name)))
-            at = table.column(AT)
-            kind = pa.timestamp("ms", "UTC")
-            inside = pc.and_(pc.greater_equal(at, pa.scalar(start, kind)), pc.less(at, pa.scalar(end, kind)))
-            found = table.filter(inside)
+            content = root.read(file.name)
+            try:
+                table = pq.read_table(pa.BufferReader(content))
+                at = table.column(AT)
+                kind = pa.timestamp("ms", "UTC")
+                inside = pc.and_(pc.greater_equal(at, pa.scalar(start, kind)), pc.less(at, pa.scalar(end, kind)))
+                found = table.filter(inside)
+            except (pa.ArrowException, KeyError, OSError) as error:
+                raise ArtifactError(
+                    f"{file.name} is no file of the inference log, or damaged: {error}. Move it away to go on without."
+                ) from error
             if found.num_rows:
                 yield found
 

@@ -180,17 +180,18 @@ class InferenceLog:
         for key, gathered in list(self._gathered.items()):
             if now is not None and gathered.due > now and (gathered.rows < self._rows or gathered.failed):
                 continue
+            rows = gathered.rows
             try:
                 gathered.write(self._root)
-            except (ArtifactError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  whatever is wrong with the place, the log goes on
                 _log.warning("A file of the inference log cannot be written, and is tried again: %s", error)
                 gathered.due, gathered.failed = time.monotonic() + self._seconds, True
                 if now is None:
                     self._drop("unwritten", gathered.requests)
-                continue
+            else:
+                del self._gathered[key]
             if self._kept is not None:
-                self._kept.inc(gathered.rows)
-            del self._gathered[key]
+                self._kept.inc(rows - gathered.rows)
 
     def _release(self, size: int) -> None:
         with self._lock:
