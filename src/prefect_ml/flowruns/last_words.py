@@ -6,13 +6,15 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_ml.entities import RunStatus
 from prefect_ml.errors import StoreUnavailableError
+from prefect_ml.flowruns.steps import sync_steps_if_reached
 from prefect_ml.flowruns.verdict import verdict
+from prefect_ml.store import open_store
 from prefect_ml.tracking.reaper import as_told, end_left
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,14 @@ class LastWords:
                 self.how(entry)
 
 
+def sync_steps(entries: Iterable[Mapping[str, str]]) -> None:
+    """Read the steps of the runs that a dead process executed; what cannot be read now is read by whoever looks."""
+    for entry in entries:
+        if entry.get(API):
+            with temporary_settings({PREFECT_API_URL: entry[API]}):
+                sync_steps_if_reached(open_store(entry["store_url"]), entry["run_id"])
+
+
 def _ask(entry: Mapping[str, str]) -> RunStatus:
     if not entry.get(API):
         return as_told(entry)
@@ -69,4 +79,5 @@ if __name__ == "__main__":
     told = json.load(sys.stdin)
     words = LastWords()
     end_left(told["entries"], told["died_at"], words.how)
+    sync_steps(told["entries"])
     words.make_true()

@@ -38,7 +38,7 @@ _ENDED = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CA
 
 def sync_steps_soon(store: Store, run_id: str) -> None:
     """Read the steps of a run in the background; what fails is read later."""
-    threading.Thread(target=_sync_quietly, args=(store, run_id), daemon=True).start()
+    threading.Thread(target=sync_steps_if_reached, args=(store, run_id), daemon=True).start()
 
 
 def get_steps(store: Store, run_id: str) -> Sequence[Step]:
@@ -49,7 +49,7 @@ def get_steps(store: Store, run_id: str) -> Sequence[Step]:
     """
     run = store.get_run(run_id)
     if FLOW_RUN_TAG in run.tags and not steps_are_final(run):
-        _sync_quietly(store, run_id)
+        sync_steps_if_reached(store, run_id)
     return store.get_steps(run_id)
 
 
@@ -59,21 +59,26 @@ def sync_steps(store: Store, run_id: str, client: SyncPrefectClient) -> int:
     Raises:
         NotFoundError: there is no such run.
         InactiveError: it is deleted.
+        prefect.exceptions.ObjectNotFound: another Prefect orchestrated it, or it was deleted there.
     """
     at = time.time_ns() // 1_000_000
-    found = [_step(task_run) for task_run in _task_runs(client, uuid.UUID(run_id))]
+    flow_run_id = uuid.UUID(run_id)
+    client.read_flow_run(flow_run_id)  # who does not know it knows no task runs of it either
+    found = [_step(task_run) for task_run in _task_runs(client, flow_run_id)]
     store.save_steps(run_id, found)
-    store.log_batch(run_id, tags={SYNCED_TAG: str(at)})
+    if all(step.end_time is not None for step in found):
+        store.log_batch(run_id, tags={SYNCED_TAG: str(at)})
     return len(found)
 
 
 def steps_are_final(run: Run) -> bool:
-    """Whether the steps were read when nothing could change any more."""
+    """Whether the steps were read when all had ended and no further one could come."""
     synced = run.tags.get(SYNCED_TAG, "")
     return run.end_time is not None and synced.isdecimal() and int(synced) > run.end_time + _LATE_MS
 
 
-def _sync_quietly(store: Store, run_id: str) -> None:
+def sync_steps_if_reached(store: Store, run_id: str) -> None:
+    """Bring the steps of a run up to date where its Prefect can be reached; never raises for that."""
     try:
         with get_client(sync_client=True) as client:
             sync_steps(store, run_id, client)
@@ -85,9 +90,8 @@ def _task_runs(client: SyncPrefectClient, flow_run_id: uuid.UUID) -> list[TaskRu
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
     found: list[TaskRun] = []
     while True:
-        page = client.read_task_runs(
-            flow_run_filter=mine, sort=TaskRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE, offset=len(found)
-        )
+        # The one order in which none has the place of another; what comes meanwhile shows others twice, and hides none.
+        page = client.read_task_runs(flow_run_filter=mine, sort=TaskRunSort.ID_DESC, limit=_PAGE, offset=len(found))
         found += page
         if len(page) < _PAGE:
             return found
