@@ -29,6 +29,7 @@ TABLE = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=NAME
 TARGET = (TABLE["a"] > 0).map({True: "yes", False: "no"})
 MODELS = {
     "pipeline": make_pipeline(StandardScaler(), LogisticRegression()).fit(TABLE, TARGET),
+    "nested": make_pipeline(make_pipeline("passthrough", StandardScaler()), LogisticRegression()).fit(TABLE, TARGET),
     "line": LinearRegression().fit(TABLE, TABLE["a"]),
     "forest": RandomForestClassifier(5, random_state=0).fit(TABLE, TARGET),
 }

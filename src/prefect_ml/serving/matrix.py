@@ -24,6 +24,8 @@ _log = logging.getLogger("prefect_ml.serving")
 _FITTED_NAMES = "feature_names_in_"
 # Those that choose columns by their names, or hand the table on.
 _BY_NAME = ("sklearn.compose", "sklearn.preprocessing._function_transformer")
+# How scikit-learn's pipelines name a step that does nothing.
+_NO_STEP = ("passthrough", None)
 _MATRIX_TYPES = {"double": "float64", "long": "int64"}
 
 
@@ -82,10 +84,30 @@ def _names(model: LoadedModel) -> list[Any]:
 
 
 def _predict_by(model: LoadedModel, native: Any) -> Callable[[Any], Any]:
+    *transformers, last = _steps(native)
+    transforms = [transformer.transform for transformer in transformers]
+
     def predict(rows: Any) -> Any:
-        return model.flavor.predict(native, rows, None)
+        for transform in transforms:
+            rows = transform(rows)
+        return model.flavor.predict(last, rows, None)
 
     return predict
+
+
+def _steps(estimator: Any) -> list[Any]:
+    """The transformers of a pipeline and what predicts at its end.
+
+    scikit-learn's own pipeline calls them one after the other as well, but first asks whether all are fitted, which takes
+    as long as a small step; what is served was warmed up, so they are.
+    """
+    if type(estimator).__module__ != "sklearn.pipeline" or not hasattr(estimator, "steps"):
+        return [estimator]
+    *before, (_, last) = estimator.steps
+    if last in _NO_STEP:
+        return [estimator]
+    transformers = [step for _, step in before if step not in _NO_STEP]
+    return [part for step in transformers for part in _steps(step)] + _steps(last)
 
 
 def _makes_arrays(estimator: Any) -> bool:
@@ -93,7 +115,7 @@ def _makes_arrays(estimator: Any) -> bool:
     if not module.startswith("sklearn.") or module.startswith(_BY_NAME) or hasattr(estimator, "_sklearn_output_config"):
         return False
     if hasattr(estimator, "steps"):
-        return all(step == "passthrough" or _makes_arrays(step) for _, step in estimator.steps)
+        return all(step in _NO_STEP or _makes_arrays(step) for _, step in estimator.steps)
     return not any(
         hasattr(value, "fit") or isinstance(value, (list, dict)) for value in estimator.get_params(False).values()
     )
@@ -103,7 +125,7 @@ def _nameless(estimator: Any) -> Any:
     """A copy that shares what was fitted, and knows no column's name, neither itself nor the steps of a pipeline."""
     bare = copy.copy(estimator)
     if hasattr(bare, "steps"):
-        bare.steps = [(name, _nameless(step)) for name, step in bare.steps]
+        bare.steps = [(name, step if step in _NO_STEP else _nameless(step)) for name, step in bare.steps]
     vars(bare).pop(_FITTED_NAMES, None)
     return bare
 
