@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
+import tracemalloc
+import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from prefect_ml.http.bodies import Bodies, GoneError
+from prefect_ml.http.gzipped import accepts_gzip
 from prefect_ml.http.refusal import RefusedError
 
 MOST = 200_000
@@ -104,3 +108,102 @@ def test_large_bodies_together_have_a_bound():
         assert await bodies.read({}, {}, messages(b"x" * 100_000, b"y"))
 
     asyncio.run(ask())
+
+
+def packed(bodies: Bodies, content: bytes, coding: bytes = b"gzip") -> bytes:
+    return asyncio.run(bodies.read({}, {b"content-encoding": coding}, messages(content)))
+
+
+@given(st.binary(max_size=200).map(lambda part: part * 900), st.integers(1, 3))
+@example(b"a" * MOST, 1)
+@example(b"a" * (MOST + 1), 1)
+def test_a_body_that_is_packed_is_what_it_was_before_within_the_same_bound(content, members):
+    bodies = reader()
+    size = -(-len(content) // members) or 1
+    pieces = [content[at : at + size] for at in range(0, len(content), size)] or [b""]
+    sent = b"".join(map(gzip.compress, pieces))
+    if len(content) > MOST:
+        with pytest.raises(RefusedError, match="more than 200,000 bytes") as refused:
+            packed(bodies, sent)
+        assert refused.value.status == 413
+    else:
+        found = packed(bodies, sent, b" X-GZIP")
+        assert found == content
+        bodies.release(found)
+    assert bodies._held == 0
+
+
+def bomb(size: int) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(size >> 20)) + packer.flush()
+
+
+def test_a_bomb_is_refused_before_it_takes_memory():
+    bodies, sent = Bodies(1 << 20, 5.0, "PREFECT_ML_SERVER_MAX_BODY"), bomb(100 << 20)
+    assert len(sent) < 1 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(RefusedError) as refused:
+            packed(bodies, sent)
+        assert refused.value.status == 413
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    assert bodies._held == 0
+
+
+def test_what_is_packed_counts_as_large_as_it_may_become():
+    bodies = reader()
+    sent = gzip.compress(bytes(MOST))
+    assert len(sent) < 1000
+    held = [packed(bodies, sent) for _ in range(8)]
+    with pytest.raises(RefusedError) as refused:
+        packed(bodies, sent)
+    assert refused.value.status == 503
+    for body in held:
+        bodies.release(body)
+    assert bodies._held == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "coding", "status", "words"),
+    [
+        (b"{}", b"gzip", 400, "is not packed by it"),
+        (b"", b"gzip", 400, "ends too early"),
+        (gzip.compress(b"a" * 999)[:-9], b"gzip", 400, "ends too early"),
+        (gzip.compress(bytes(MOST))[:-5], b"gzip", 400, "ends too early"),
+        (gzip.compress(b"a")[:-8] + bytes(8), b"gzip", 400, "is not packed by it"),
+        (gzip.compress(b"a") + b"b" * 20, b"gzip", 400, "is not packed by it"),
+        (gzip.compress(b"") * 65, b"gzip", 400, "more than 64 files"),
+        (b"{}", b"br", 415, "'br'"),
+        (gzip.compress(gzip.compress(b"{}")), b"gzip, gzip", 415, "'gzip, gzip'"),
+    ],
+)
+def test_what_is_packed_badly_or_otherwise_is_refused(sent, coding, status, words):
+    bodies = reader()
+    with pytest.raises(RefusedError, match=words) as refused:
+        packed(bodies, sent, coding)
+    assert refused.value.status == status
+    assert bodies._held == 0
+
+
+def test_a_body_that_says_that_it_is_not_packed_is_taken_as_it_is():
+    assert packed(reader(), b"{}", b"identity") == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("accept", "asks"),
+    [
+        (b"gzip", True),
+        (b"gzip, deflate, br", True),
+        (b"br;q=1, GZIP; q=0.5", True),
+        (b"x-gzip", True),
+        (b"", False),
+        (b"*", False),
+        (b"deflate", False),
+        (b"gzip;q=0", False),
+        (b"gzip; q=0.000", False),
+    ],
+)
+def test_who_asks_for_a_packed_answer(accept, asks):
+    assert accepts_gzip(accept) is asks

@@ -55,6 +55,16 @@ def test_columns_are_predicted(triton, raw, raw_output):
     assert answer.get_response()["model_name"] == "linear"
 
 
+def test_what_tritons_client_packs_by_gzip_is_unpacked(triton):
+    ages = np.arange(20_000, dtype="float64")
+    inputs = [tensor("age", ages, raw=True), tensor("income", np.zeros(20_000), raw=True)]
+    pack = {"request_compression_algorithm": "gzip", "response_compression_algorithm": "gzip"}
+    for raw in (True, False):
+        outputs = [InferRequestedOutput("predictions", binary_data=raw)]
+        answer = triton.infer("linear", inputs, outputs=outputs, **pack)
+        assert answer.as_numpy("predictions") == pytest.approx(ages)
+
+
 def test_a_matrix_is_predicted_by_position(triton, array_client):
     rows = np.array([[30.0, 1.0], [40.0, 2.0]])
     assert triton.infer("linear", [tensor("rows", rows, raw=True)]).as_numpy("predictions") == pytest.approx([32, 44])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from prefect_ml.serving.columnar_bodies import STREAM
 from prefect_ml.serving.encoding import encode
 from prefect_ml.serving.failure import ModelFailedError
 from prefect_ml.settings import Settings
@@ -19,6 +21,8 @@ BODY_LIMIT = Settings().serve_max_body
 JSON = {"content-type": "application/json"}
 ROWS = [[30.0, 1.0], [40.0, 2.0]]
 EXPECTED = [32.0, 44.0]
+ONE_ROW = json.dumps({"dataframe_split": {"columns": ["age", "income"], "data": ROWS[:1]}}).encode()
+PACKED_BOMB = gzip.compress(bytes(64 << 20))
 
 
 @pytest.mark.parametrize(
@@ -169,6 +173,31 @@ def test_a_body_over_the_limit_is_413(client):
 
     streamed = client.post("/invocations", content=chunks(), headers=headers)
     assert streamed.status_code == 413
+    bomb = client.post("/invocations", content=PACKED_BOMB, headers={**headers, "content-encoding": "gzip"})
+    assert bomb.status_code == 413
+    assert "16,777,216 bytes" in bomb.json()["message"]
+
+
+def test_bodies_packed_by_gzip_are_taken_and_large_answers_are_sent_so_to_who_asks(client):
+    rows = [[age, 1.0 + age / 7] for age in range(10_000)]
+    asked = json.dumps({"dataframe_split": {"columns": ["age", "income"], "data": rows}}).encode()
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    plain = client.post(
+        "/invocations", content=asked, headers={"content-type": "application/json", "accept-encoding": "identity"}
+    )
+    packed = client.post("/invocations", content=gzip.compress(asked), headers=headers)
+    assert "content-encoding" not in plain.headers
+    assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "accept-encoding")
+    assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    assert packed.json() == plain.json()
+    small = client.post("/invocations", content=gzip.compress(ONE_ROW), headers=headers)
+    assert (small.status_code, small.headers.get("content-encoding")) == (200, None)
+    arrow = client.post("/invocations", content=gzip.compress(asked), headers={**headers, "accept": STREAM})
+    assert len(arrow.content) > 64 << 10
+    assert "content-encoding" not in arrow.headers
+    for content, coding, status in ((ONE_ROW, "gzip", 400), (ONE_ROW, "br", 415)):
+        refused = client.post("/invocations", content=content, headers={**headers, "content-encoding": coding})
+        assert refused.status_code == status
 
 
 json_values = st.recursive(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from prefect_ml.http.gzipped import Unpacking, is_gzip
 from prefect_ml.http.refusal import RefusedError
 
 if TYPE_CHECKING:
@@ -51,8 +52,11 @@ class Bodies:
     async def read(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """The whole body; give it back to `release` when the request is answered.
 
+        One that is packed by gzip is unpacked, and what it becomes may be as long as one that is not.
+
         Raises:
-            RefusedError: it is longer than it may be (413), came too slowly (408), or there is no memory for it (503).
+            RefusedError: it is longer than it may be (413), came too slowly (408), there is no memory for it (503), or
+                it is packed in another way (415) or badly (400).
             GoneError: the client is gone.
         """
         length = headers.get(b"content-length", b"")
@@ -71,7 +75,29 @@ class Bodies:
         if len(body) > self._most:
             self.release(body)
             raise self._too_large()
-        return body
+        coding = headers.get(b"content-encoding")
+        return body if coding is None else await self._unpacked(body, coding)
+
+    async def _unpacked(self, body: bytes, coding: bytes) -> bytes:
+        """A body without its content coding, which may have as many bytes as one that came without."""
+        held = len(body)
+        try:
+            if not is_gzip(coding):
+                return body
+            unpacking = Unpacking(body)
+            if not unpacking.take(min(_SMALL, self._most)):
+                # It is not known how long it will be: as if it were as long as it may.
+                self._hold(held, self._most)
+                held = self._most
+                await asyncio.to_thread(unpacking.take, self._most)
+            if unpacking.size <= self._most:
+                self._hold(held, unpacking.size)
+                return unpacking.body()
+        except BaseException:
+            self._held -= _counted(held)
+            raise
+        self._held -= _counted(held)
+        raise self._too_large()
 
     async def _awaited(self, receive: Receive) -> bytes:
         try:

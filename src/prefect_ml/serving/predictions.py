@@ -15,6 +15,7 @@ from prefect_ml.serving.batching import Batcher
 from prefect_ml.serving.failure import ModelFailedError
 from prefect_ml.serving.forms import JSON, Answer
 from prefect_ml.serving.observing import Answered, Observers
+from prefect_ml.serving.packing import LARGE, packed_answer
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # Bytes of a body that is read on the event loop where requests are gathered.
 _SMALL = 8 << 10
 _NOTHING = Answer(b"", 0)
+_AS_IT_IS: tuple[tuple[bytes, bytes], ...] = ()
 _log = logging.getLogger("prefect_ml.serving")
 
 
@@ -117,14 +119,17 @@ class Predictions:
             await _refuse(send, refused, form)
             status, problem = refused.status, error
         else:
-            length = (b"content-length", b"%d" % len(answer.body))
+            content, how = answer.body, _AS_IT_IS
+            if len(content) >= LARGE:
+                content, how = await packed_answer(headers, answer)
+            length = (b"content-length", b"%d" % len(content))
             start = {
                 "type": "http.response.start",
                 "status": 200,
-                "headers": [*replica.headers, *answer.headers, length],
+                "headers": [*replica.headers, *answer.headers, *how, length],
             }
             await send(start)
-            await send({"type": "http.response.body", "body": answer.body})
+            await send({"type": "http.response.body", "body": content})
             status = 200
         finally:
             self._in_flight.dec()
