@@ -98,8 +98,8 @@ def _predict_by(model: LoadedModel, native: Any) -> Callable[[Any], Any]:
 def _steps(estimator: Any) -> list[Any]:
     """The transformers of a pipeline and what predicts at its end.
 
-    scikit-learn's own pipeline calls them one after the other as well, but first asks whether all are fitted, which takes
-    as long as a small step; what is served was warmed up, so they are.
+    scikit-learn's own pipeline calls them one after the other as well, but first asks whether all are fitted, which
+    takes as long as a small step; what is served was warmed up, so they are.
     """
     if type(estimator).__module__ != "sklearn.pipeline" or not hasattr(estimator, "steps"):
         return [estimator]
