@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from prefect_ml.cli.output import Json, complaints, print_json, print_table
 from prefect_ml.errors import PrefectMLError
@@ -17,31 +17,47 @@ def reproduce(
     what: str,
     *,
     work_pool: str | None = None,
+    environment: Literal["auto", "build", "local"] = "auto",
+    repository: str | None = None,
     tolerance: float = 1e-9,
     experiment: str | None = None,
+    flow: bool = True,
     json: Json = False,
 ) -> None:
-    """Run a project again as it ran before, and show what of the new run is equal.
+    """Run again what made a run, with the same source, lock and parameters, and show what of the new run is equal.
 
-    Exit code 0: everything is. 1: something is not.
+    The run is one of a project, or of a tracked flow or script with a commit. Exit code 0: everything is equal. 1:
+    something is not.
 
     Args:
         what: The id of a run, or a model that it made, such as models:/churn/7.
         work_pool: Prefect's work pool to run on; here by default.
+        environment: What a tracked flow or script runs in: "auto" for the Python here where it has the same packages,
+            else an environment of its own; "build" for that in any case; "local" for the Python here.
+        repository: URL or folder of the repository that has the commit, where it is not where it was.
         tolerance: Relative difference up to which metrics are equal.
         experiment: Name of the experiment of the new run; the old one's by default.
+        flow: Whether it is a Prefect flow run; without, it starts faster.
         json: Whether to print JSON; the output of the command goes to standard error then.
     """
-    from prefect_ml.projects.reproduce import compare, request_of, run_of  # noqa: PLC0415
+    from prefect_ml.projects.again import again_of, made_by, made_of  # noqa: PLC0415
+    from prefect_ml.projects.reproduce import compare, run_of  # noqa: PLC0415
+    from prefect_ml.settings import Settings  # noqa: PLC0415
     from prefect_ml.store import open_store  # noqa: PLC0415
 
     store = open_store()
     before = run_of(store, what)
-    request = request_of(store, before)
+    # What is installed here is not what is installed there.
+    where = "build" if work_pool is not None and environment == "auto" else environment
+    again = again_of(store, before, Settings(), where=where, repository=repository)
     name = experiment or store.get_experiment(store.get_run(before).experiment_id).name
-    request = replace(request, experiment=name)
-    after = _here(request, as_json=json) if work_pool is None else _there(request, name, work_pool)
-    report = compare(store, before, after, tolerance=tolerance)
+    request = replace(again.request, experiment=name)
+    if work_pool is not None:
+        outer = _there(request, work_pool)
+    else:
+        outer = _flow(request) if flow else _here(request, as_json=json)
+    after = made_by(store, again, outer)
+    report = compare(store, before, after, tolerance=tolerance, also=made_of(store, again, outer, after))
     if json:
         print_json({"before": before, "after": after, "equal": report.equal, "rows": report.rows})
     else:
@@ -59,14 +75,26 @@ def _here(request: Request, *, as_json: bool) -> str:
     return run_project_here(request, as_json=as_json)[0]
 
 
-def _there(request: Request, experiment: str, work_pool: str) -> str:
+def _flow(request: Request) -> str:
+    from prefect_ml.flows.run_project import run_project  # noqa: PLC0415 (loads Prefect)
+
+    return str(run_project(request.uri, request.entry_point, **_asked(request))["run_id"])
+
+
+def _there(request: Request, work_pool: str) -> str:
     from prefect_ml.flows.project_on_pool import submit_project  # noqa: PLC0415 (loads Prefect)
 
-    told = submit_project(
-        work_pool, request.uri, request.entry_point, parameters=dict(request.parameters), lock=request.lock,
-        environment=request.environment, experiment=experiment, wait=True,
-    )  # fmt: skip
+    told = submit_project(work_pool, request.uri, request.entry_point, **_asked(request), wait=True)
     if told["state"] != "Completed":
         raise PrefectMLError(f"The flow run {told['flow_run']} ended {told['state']}: {told['message']}")
     complaints.print(f"Flow run {told['flow_run']}", markup=False, highlight=False)
     return str(told["run_id"])
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    return {
+        "parameters": dict(request.parameters),
+        "lock": request.lock,
+        "environment": request.environment,
+        "experiment": request.experiment,
+    }

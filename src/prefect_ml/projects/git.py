@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect_ml.artifacts.durable import make_folder
@@ -15,8 +17,6 @@ from prefect_ml.errors import InvalidInputError, NotFoundError
 from prefect_ml.models.process_group import end_group, without_user_info
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from prefect_ml.projects.uri import ProjectUri
 
 _SECONDS = 600.0
@@ -105,6 +105,28 @@ def checkout(uri: ProjectUri, commit: str, cache: Path) -> Path:
     return target
 
 
+def root_of(folder: Path) -> Path | None:
+    """The root of the repository that a folder is in; None when it is in none, or is not there."""
+    try:
+        found = _git("rev-parse", "--show-toplevel", folder=folder).strip()
+    except InvalidInputError:
+        return None
+    return Path(found) if found else None
+
+
+def apply_patch(folder: Path, patch: bytes) -> None:
+    """Change the files of a folder that is no repository as a patch says; all of it or nothing, and no file elsewhere.
+
+    Raises:
+        InvalidInputError: it does not fit these files.
+    """
+    with tempfile.NamedTemporaryFile(suffix=".patch") as stream:
+        stream.write(patch)
+        stream.flush()
+        # A repository further up would take only what is below it.
+        _git("apply", "--whitespace=nowarn", "--", stream.name, folder=folder, ceiling=folder.parent)
+
+
 def _place(partial: Path, target: Path) -> None:
     try:
         partial.replace(target)
@@ -114,10 +136,12 @@ def _place(partial: Path, target: Path) -> None:
             raise
 
 
-def _git(*arguments: str, folder: Path | None = None) -> str:
+def _git(*arguments: str, folder: Path | None = None, ceiling: Path | None = None) -> str:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k in _KEPT}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "0", "LC_ALL": "C"}
     environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
+    if ceiling is not None:
+        environment["GIT_CEILING_DIRECTORIES"] = str(ceiling.resolve())
     environment["GIT_CONFIG_COUNT"] = str(len(_CONFIGURATION))
     for number, (key, value) in enumerate(_CONFIGURATION.items()):
         environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}

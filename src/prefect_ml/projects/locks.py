@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -17,10 +18,14 @@ from prefect_ml.artifacts.durable import make_folder, write_text
 from prefect_ml.errors import ArtifactError
 from prefect_ml.models.process_group import run_until
 from prefect_ml.models.uv import find_uv, uv_environment
+from prefect_ml.projects.python_env import checked, checked_python
 
 if TYPE_CHECKING:
     from prefect_ml.projects.definition import PythonEnvironment
 
+# What the first lines of a lock may say besides: its Python, and that our own package comes from where it is built.
+PYTHON_LINE = "# python "
+ALONG = "# and prefect-ml from here"
 _SECONDS = 600.0
 _HASHES = "--hash="
 
@@ -70,10 +75,13 @@ def lock_of(
 
     Raises:
         ArtifactError: uv cannot resolve it; the message is uv's.
+        InvalidInputError: the kept lock holds something that is no requirement, or names no version of Python.
         NotFoundError: uv is not installed.
     """
     if kept is not None:
-        return Lock(environment.python, kept)
+        for line in re.sub(r"\\\r?\n", " ", kept).splitlines():
+            checked(line, "the lock that was kept")
+        return Lock(_python_of(kept) if kept.startswith(PYTHON_LINE) else environment.python, kept)
     source = (folder / "uv.lock").read_bytes() if environment.locked else b""
     asked = json.dumps([environment.python, environment.requirements, platform.platform(), sys.version])
     key = hashlib.sha256(asked.encode() + b"\0" + source).hexdigest()
@@ -82,6 +90,12 @@ def lock_of(
         text = _exported(folder) if environment.locked else _resolved(environment)
         write_text(path, text, path.parent)
     return Lock(environment.python, path.read_text())
+
+
+def _python_of(kept: str) -> str | None:
+    """The Python that a lock names in its first line, None for the one that runs this."""
+    named = checked_python(kept.partition("\n")[0].removeprefix(PYTHON_LINE).strip())
+    return None if named == platform.python_version() else named
 
 
 def _exported(folder: Path) -> str:

@@ -10,7 +10,7 @@ from prefect_ml.artifacts import open_artifacts
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.projects.bundle import FOLDER
 from prefect_ml.projects.command import fill
-from prefect_ml.projects.definition import DockerEnvironment
+from prefect_ml.projects.definition import DockerEnvironment, PythonEnvironment
 from prefect_ml.projects.downloads import name_of
 from prefect_ml.projects.environments import build
 from prefect_ml.projects.parameters import is_url, resolve_parameters
@@ -64,6 +64,8 @@ def make_plan(request: Request, settings: Settings) -> Plan:
     values = resolve_parameters(entry_point, request.parameters, folder=source.folder)
     fill(entry_point, values)  # a command that cannot be filled is known now
     wanted = project.environment if request.environment == "auto" else None
+    if wanted is None and request.environment == "auto" and request.lock is not None:
+        wanted = PythonEnvironment()  # the lock says all of it
     if request.environment == "local" and isinstance(project.environment, DockerEnvironment):
         raise InvalidInputError("The project runs in an image; run it on a work pool of type docker or kubernetes.")
     downloads = tuple(

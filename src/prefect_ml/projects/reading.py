@@ -6,25 +6,18 @@ import tomllib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from prefect_ml.artifacts.names import resolve
-from prefect_ml.errors import InvalidInputError, InvalidNameError, NotFoundError
+from prefect_ml.errors import InvalidInputError, NotFoundError
 from prefect_ml.projects import python_env
+from prefect_ml.projects.code_entries import code_entry
 from prefect_ml.projects.definition import EntryPoint, Environment, Project, PythonEnvironment, parameter
 from prefect_ml.projects.mlproject import read_mlproject
 from prefect_ml.projects.small_yaml import MOST_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 _PYPROJECT = "pyproject.toml"
 _UV_LOCK = "uv.lock"
-# MLflow runs these two; a notebook is run as nbconvert executes it.
-_SCRIPTS: Mapping[str, tuple[str, ...]] = {
-    ".py": ("python",),
-    ".sh": ("/bin/sh",),
-    ".ipynb": ("python", "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace"),
-}
 
 
 def read_project(folder: Path, entry_point: str = "main") -> Project:
@@ -32,7 +25,7 @@ def read_project(folder: Path, entry_point: str = "main") -> Project:
 
     Args:
         folder: root of the project.
-        entry_point: name of an entry point, or of a script or notebook in the folder.
+        entry_point: name of an entry point, or of code in the folder; see `code_entry`.
 
     Raises:
         InvalidInputError: a file of the project cannot be read as what it is.
@@ -41,13 +34,10 @@ def read_project(folder: Path, entry_point: str = "main") -> Project:
     if not folder.is_dir():
         raise NotFoundError(f"There is no folder {str(folder)!r}.")
     project = read_mlproject(folder) or _of_pyproject(folder) or Project(folder.name, {})
-    if entry_point not in project.entry_points and (script := _script(folder, entry_point)) is not None:
-        own = python_env.of_script(script) if script.suffix == ".py" else None
-        project = replace(
-            project,
-            entry_points={**project.entry_points, entry_point: _running(folder, script, entry_point)},
-            environment=own or project.environment,
-        )
+    if entry_point not in project.entry_points and (code := code_entry(folder, entry_point)) is not None:
+        entry, own = code
+        points = {**project.entry_points, entry_point: entry}
+        project = replace(project, entry_points=points, environment=own or project.environment)
     if not project.entry_points:
         raise NotFoundError(
             f"Nothing in {folder.name!r} says how to run {entry_point!r}: it has no MLproject file, no "
@@ -102,17 +92,3 @@ def _toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text.decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidInputError(f"{path.name} cannot be read: {str(error)[:300]}") from error
-
-
-def _script(folder: Path, name: str) -> Path | None:
-    try:
-        path = resolve(folder, name)
-    except InvalidNameError:
-        return None
-    return path if path.suffix in _SCRIPTS and path.is_file() else None
-
-
-def _running(folder: Path, script: Path, name: str) -> EntryPoint:
-    relative = script.relative_to(folder.resolve()).as_posix()
-    # A name that begins with a dash would be read as an option.
-    return EntryPoint(name, (*_SCRIPTS[script.suffix], f"./{relative}"))

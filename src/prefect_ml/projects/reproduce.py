@@ -16,9 +16,10 @@ from prefect_ml.projects.request import Request
 from prefect_ml.projects.run import ABOUT_FILE, DIGEST_TAG, LOCK_FILE, OUTPUT_FILE, URI_TAG
 from prefect_ml.projects.uri import ProjectKind, ProjectUri
 from prefect_ml.registry.resolve import resolve
+from prefect_ml.tracking.capture.findings import PACKAGES, PATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from prefect_ml.artifacts import ArtifactStore
     from prefect_ml.entities import Run
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _RUN_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _RELATIVE = 1e-9
 # Written by whoever runs a project, not by the project; of the machine, not of the work.
-_NOT_COMPARED = (OUTPUT_FILE, ABOUT_FILE)
+_NOT_COMPARED = (OUTPUT_FILE, ABOUT_FILE, LOCK_FILE, PACKAGES, PATCH)
 _SYSTEM = "system/"
 
 
@@ -127,19 +128,27 @@ def request_of(store: Store, run_id: str) -> Request:
     )
 
 
-def compare(store: Store, before: str, after: str, *, tolerance: float = _RELATIVE) -> Report:
-    """What is equal of two runs of a project.
+def is_of_project(run: Run) -> bool:
+    """Whether a run is that of a project's command."""
+    return URI_TAG in run.tags
+
+
+def compare(store: Store, before: str, after: str, *, tolerance: float = _RELATIVE, also: Sequence[Row] = ()) -> Report:
+    """What is equal of two runs.
 
     Args:
         store: has both.
         before: id of the first.
         after: id of the second.
         tolerance: relative difference up to which metrics are equal.
+        also: what is known of their sources and locks besides.
     """
     runs = store.get_run(before), store.get_run(after)
     files = [open_artifacts(run.artifact_uri) for run in runs]
     rows = [
-        *_source(runs),
+        *also,
+        *source_rows(*runs),
+        *_mappings("lock", *(_lock(each) for each in files)),
         *_mappings("param", runs[0].params, runs[1].params),
         *_mappings("data", *(_data(each) for each in files)),
         *_metrics(runs, tolerance),
@@ -149,9 +158,16 @@ def compare(store: Store, before: str, after: str, *, tolerance: float = _RELATI
     return Report(before, after, tuple(rows))
 
 
-def _source(runs: tuple[Run, Run]) -> Iterator[Row]:
-    found = [run.tags.get(DIGEST_TAG) or run.tags.get(URI_TAG) for run in runs]
-    yield Row("source", "source", found[0], found[1], found[0] == found[1])
+def source_rows(before: Run, after: Run) -> Iterator[Row]:
+    """Whether the source of two runs is the same, where they are those of commands of projects."""
+    found = [run.tags.get(DIGEST_TAG) or run.tags.get(URI_TAG) for run in (before, after)]
+    if is_of_project(before):
+        yield Row("source", "source", found[0], found[1], found[0] == found[1])
+
+
+def _lock(artifacts: ArtifactStore) -> dict[str, str | None]:
+    return {each.name: each.digest or _digest(artifacts, each.name) for each in artifacts.list("project")
+            if each.name == LOCK_FILE}  # fmt: skip
 
 
 def _mappings(kind: str, before: Any, after: Any) -> Iterator[Row]:

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 from prefect_ml.entities import RunStatus
 from prefect_ml.errors import InvalidInputError, PrefectMLError
 from prefect_ml.projects.bundle import put_bundle
-from prefect_ml.projects.child import child_environment
+from prefect_ml.projects.child import child_environment, ourselves_in
 from prefect_ml.projects.command import fill
 from prefect_ml.projects.data import data_digests
 from prefect_ml.projects.downloads import download
+from prefect_ml.projects.locks import ALONG
 from prefect_ml.projects.plan import Plan, build_environment, bundles_of, make_plan
 from prefect_ml.projects.process import Ended, Tail, run_command
 from prefect_ml.projects.source import work_copy
@@ -145,7 +146,9 @@ def execute(
 
             tracking = own | dict(command.environment) | dict(request.secrets)
             words = _with_python(command.words, built)
-            environment = child_environment(built, source, tracking)
+            along = built.lock is not None and ALONG in built.lock.splitlines()[:2]
+            further = ourselves_in(Path(scratch) / "ours") if along else None
+            environment = child_environment(built, source, tracking, further)
             try:
                 return run_command(words, folder=source.folder, environment=environment, tell=told, grace=request.grace)
             finally:
