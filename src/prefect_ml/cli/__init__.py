@@ -45,7 +45,7 @@ app.command("prefect_ml.cli.sagemaker:app", name="sagemaker", help="Serve models
 app.command("prefect_ml.cli.server:server", name="server", help="Serve the store to a team and to MLflow clients.")
 app.command("prefect_ml.cli.init:init", name="init", help="Write a project that trains, tests, deploys and serves.")
 app.command("prefect_ml.cli.run:run", name="run", help="Run an entry point of a project, here or on a work pool.")
-app.command("prefect_ml.cli.reproduce:reproduce", name="reproduce", help="Have a run again, and show what of it is equal.")
+app.command("prefect_ml.cli.reproduce:reproduce", name="reproduce", help="Have a run again, and show what is equal.")
 app.command("prefect_ml.cli.sweep:sweep", name="sweep", help="Train with many parameters and find the best.")
 app.command("prefect_ml.cli.sync:sync", name="sync", help="Deliver what dead processes left in their journals.")
 app.command("prefect_ml.cli.reconcile:reconcile", name="reconcile", help="Make the record true after processes died.")
