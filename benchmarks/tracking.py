@@ -23,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,8 +72,9 @@ def load(how: str, uri: str, points: int, processes: int) -> Loaded:
     command = [sys.executable, str(PARTS / "load.py"), spec]
     with contextlib.ExitStack() as stack:
         running = []
+        errors = stack.enter_context(tempfile.TemporaryFile("w+"))
         for _ in range(processes):
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
             running.append(stack.enter_context(subprocess.Popen(command, env=ENVIRONMENT, **pipes)))
             stack.callback(running[-1].kill)  # at once when another one fails
         bound = threading.Timer(60 if QUICK else 120, lambda: [one.kill() for one in running])
@@ -82,13 +83,13 @@ def load(how: str, uri: str, points: int, processes: int) -> Loaded:
         for one in running:
             while (line := one.stdout.readline()) != "ready\n":
                 if not line:
-                    raise GaveUpError
+                    raise GaveUpError(_last_line(errors))
         for one in running:
             one.stdin.write("go\n")
             one.stdin.flush()
         said = [one.communicate()[0].strip().split("\n")[-1] for one in running]
         if any(one.returncode for one in running):
-            raise GaveUpError
+            raise GaveUpError(_last_line(errors))
         found = [json.loads(line) for line in said]
     seconds = max(each["ended"] for each in found) - min(each["began"] for each in found)
     median = sorted(found, key=lambda each: each["p50"])[len(found) // 2]
@@ -98,6 +99,11 @@ def load(how: str, uri: str, points: int, processes: int) -> Loaded:
         sum(each["points"] for each in found) / seconds,
         median["cpu"],
     )
+
+
+def _last_line(errors: TextIO) -> str:
+    errors.seek(0)
+    return (errors.read().strip().split("\n")[-1] or "it took too long")[:100]
 
 
 def free_port() -> int:
@@ -170,9 +176,9 @@ def _peers(uri: str, place: str, sizes: dict[str, int], processes: int, ours: Lo
     found = {}
     for how in ("sync", "async"):
         try:
-            found[place, how] = load(how, uri, sizes[how], processes)
-        except GaveUpError:
-            print(f"{f'MLflow {how}, {place}':<34} its client or server failed under this load")
+            found[place, how] = load(how, uri, sizes[how] // (1 if processes == 1 else 4), processes)
+        except GaveUpError as error:
+            print(f"{f'MLflow {how}, {place}':<34} its client or server failed under this load: {error}")
         else:
             _show(f"MLflow {how}, {place}", found[place, how], ours)
     return found
