@@ -28,7 +28,7 @@ from prefect_ml.flowruns.attempt import Execution
 from prefect_ml.flowruns.last_words import facts
 from prefect_ml.flowruns.options import OPTIONS, Options, is_recorded, options_of
 from prefect_ml.flowruns.source import source_here
-from prefect_ml.flowruns.states import install_hooks
+from prefect_ml.flowruns.states import install_hooks, remove_hooks
 from prefect_ml.store.contract import Store
 from prefect_ml.tracking import values
 from prefect_ml.tracking.attribution import register_source_finder
@@ -124,6 +124,7 @@ def _tracked(target: Any, options: Options | None) -> Any:
     if isinstance(target, Flow):
         if (known := options_of(target.fn)) is not None and known.exceptions is not None:
             target.fn = inspect.getattr_static(target.fn, "__wrapped__")  # it was tracked for a setting
+            remove_hooks(target)
         if not hasattr(target.fn, OPTIONS):
             target.fn = _marked(target.fn, options)
         if options_of(target.fn) is not None:

@@ -69,6 +69,20 @@ def test_runs_are_listed_shown_and_compared(runs):
     run("runs", "restore", runs[0])
 
 
+def test_what_was_logged_comes_before_what_was_sampled_and_long_texts_are_cut(store, runs, wide):
+    sampled = [Metric(f"system/{number}", 1.0, 1000, 0) for number in range(9)]
+    store.log_batch(runs[0], metrics=[*sampled, Metric("zeta", 0.25, 1000, 0)], tags={"history": "x" * 1000})
+    listed = run("runs", "list")
+    [line] = [line for line in listed.splitlines() if runs[0] in line]
+    assert "auc=0.7, zeta=0.25 " in line
+    assert "system" not in line
+    shown = run("runs", "show", runs[0])
+    assert shown.index("zeta") < shown.index("System metrics") < shown.index("system/0") < shown.index("history")
+    assert shown.count("x") < 400
+    assert "1000 characters" in shown
+    assert json.loads(run("runs", "show", runs[0], "--json"))["tags"]["history"] == "x" * 1000
+
+
 def test_data_sets_are_shown_and_compared(store, runs, wide):
     frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "y": [0, 1, 0]})
     for run_id, rows in zip(runs, (3, 2), strict=True):

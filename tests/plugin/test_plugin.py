@@ -107,7 +107,7 @@ def test_without_the_setting_nothing_is_recorded_nor_imported(home):
 import prefect, sys
 assert "prefect_ml.plugin" in sys.modules
 before = {m for m in sys.modules if m.startswith("prefect_ml")}
-assert before == {"prefect_ml", "prefect_ml.plugin", "prefect_ml.settings"}, before
+assert before == {"prefect_ml", "prefect_ml.errors", "prefect_ml.plugin", "prefect_ml.settings"}, before
 from prefect import flow
 made = flow(lambda: 1, name="free")
 assert made.fn.__name__ == "<lambda>" and not hasattr(made.fn, "__prefect_ml_track__")
@@ -150,7 +150,7 @@ def test_a_setting_that_cannot_be_read_breaks_no_flow(home):
     script = "from prefect import flow; print(flow(lambda: 1, name='free')() + 41)"
     said = run(["-c", script], home, **ON, PREFECT_ML_HEARTBEAT_TIMEOUT="soon")
     assert "42" in said
-    assert "heartbeat_timeout" in said
+    assert "PREFECT_ML_HEARTBEAT_TIMEOUT cannot be read" in said
     assert not home.exists()
 
 
@@ -204,6 +204,7 @@ def test_a_decorator_replaces_what_the_setting_says():
 
     with tags("prefect-ml:off"):
         decorated()
+    assert not refused.on_completion_hooks
     refused()
     refused.with_options(name="refused-too")()
     below()

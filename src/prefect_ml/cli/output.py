@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -14,7 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-console = Console()
+# Columns where nobody looks at a terminal: ids and most lines stay whole for `grep`.
+_PIPED = 160
+
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED)
 complaints = Console(stderr=True, soft_wrap=True)
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs.")]

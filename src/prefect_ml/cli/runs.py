@@ -15,6 +15,10 @@ from prefect_ml.entities import Run
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.store import open_store
 from prefect_ml.store.contract import Store
+from prefect_ml.tracking.summary import apart
+
+# Characters of a param or tag that are shown.
+_LONGEST = 300
 
 app = App(name="runs", help="List, show and compare runs.")
 
@@ -72,9 +76,10 @@ def show_run(run_id: str, *, json: Json = False) -> None:
             "artifact uri": run.artifact_uri,
         },
     )
-    for title, values in (("Params", run.params), ("Metrics", run.metrics), ("Tags", run.tags)):
+    own, system = apart(run.metrics)
+    for title, values in (("Params", run.params), ("Metrics", own), ("System metrics", system), ("Tags", run.tags)):
         if values:
-            print_fields(title, dict(sorted(values.items())))
+            print_fields(title, {key: _shortened(value) for key, value in sorted(values.items())})
     if run.inputs:
         print_table("Data sets", COLUMNS, [input_row(used) for used in run.inputs])
 
@@ -201,8 +206,15 @@ def _document(run: Run) -> dict[str, object]:
 
 
 def _brief(metrics: Mapping[str, float], most: int = 4) -> str:
-    shown = [f"{key}={value:.4g}" for key, value in sorted(metrics.items())[:most]]
-    return ", ".join([*shown, "…"] if len(metrics) > most else shown)
+    own, _ = apart(metrics)
+    shown = [f"{key}={value:.4g}" for key, value in sorted(own.items())[:most]]
+    return ", ".join([*shown, "…"] if len(own) > most else shown)
+
+
+def _shortened(value: object) -> object:
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return f"{value[:_LONGEST]}… ({len(value)} characters; --json prints them all)"
+    return value
 
 
 def _side_by_side(values: Sequence[Mapping[str, object]], *, everything: bool) -> list[list[Text]]:

@@ -36,13 +36,23 @@ STATUS = {
 }
 
 
+_TOLD = ("completion", "failure", "crashed", "cancellation")
+
+
 def install_hooks(flow: Flow[..., Any]) -> None:
     """Have a flow's states tell how its runs end; idempotent."""
-    for state in ("completion", "failure", "crashed", "cancellation"):
+    for state in _TOLD:
         name = f"on_{state}_hooks"
         hooks = getattr(flow, name) or []
         if end_run not in hooks:  # with_options() shares the list with the original, so a new one is set
             setattr(flow, name, [*hooks, end_run])
+
+
+def remove_hooks(flow: Flow[..., Any]) -> None:
+    """Undo `install_hooks`."""
+    for state in _TOLD:
+        name = f"on_{state}_hooks"
+        setattr(flow, name, [hook for hook in getattr(flow, name) or [] if hook is not end_run])
 
 
 def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> Any:

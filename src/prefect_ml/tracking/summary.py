@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from prefect_ml.tracking.capture.readings import SYSTEM
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,16 +21,28 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~$&])")
 
 def markdown(run: Run, experiment: str) -> str:
     """Experiment, params, metrics and how to look at the run; what was logged is text, never markup."""
+    own, system = apart(run.metrics)
     lines = [
         f"**Run** `{run.run_id}` of experiment **{text(experiment)}**",
-        *_table("Metrics", {key: f"{value:.6g}" for key, value in run.metrics.items()}),
+        *_table("Metrics", _numbers(own)),
         *_table("Params", run.params),
+        *_table("System metrics", _numbers(system)),
         "",
         f"```\nprefect-ml runs show {run.run_id}\n```",
         "",
         f"[Artifacts of this run](<{_link(run.artifact_uri)}>)",
     ]
     return "\n".join(lines)
+
+
+def apart(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """What was logged, and what was sampled of the machine (`system/…`)."""
+    own = {key: value for key, value in metrics.items() if not key.startswith(SYSTEM)}
+    return own, {key: value for key, value in metrics.items() if key not in own}
+
+
+def _numbers(metrics: Mapping[str, float]) -> dict[str, str]:
+    return {key: f"{value:.6g}" for key, value in metrics.items()}
 
 
 def _link(artifact_uri: str) -> str:

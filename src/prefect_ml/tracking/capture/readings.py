@@ -9,6 +9,8 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
+# What the names of system metrics begin with, as MLflow's do.
+SYSTEM = "system/"
 _MEGA = 1e6
 
 
@@ -42,7 +44,7 @@ class Readings:
                     found |= part()
                 except (OSError, RuntimeError, AttributeError, self._psutil.Error) as error:
                     logger.debug("A part of the system metrics cannot be read: %s", error)
-            return {f"system/{name}": value for name, value in found.items()}
+            return {f"{SYSTEM}{name}": value for name, value in found.items()}
 
     def _machine(self) -> dict[str, float]:
         memory = self._psutil.virtual_memory()
