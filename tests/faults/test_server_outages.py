@@ -115,3 +115,37 @@ def test_what_was_recorded_while_the_server_was_away_is_delivered_by_sync(
         assert done.returncode == 0, done.stderr
     assert ledger.check(store, accounts(nursery)).wrong == {}
     assert not list(home.glob("journal/*"))
+
+
+@pytest.mark.long
+def test_the_database_is_killed_behind_the_server_and_then_both(
+    own_postgres, nursery, wait_until, tmp_path, monkeypatch
+):
+    """The server says that it cannot take anything now; nothing else changes for those who train."""
+    with TrackingServer(tmp_path / "server", store=own_postgres.url) as server:
+        monkeypatch.setenv("PREFECT_ML_STORE_URL", server.url)
+        stop = tmp_path / "stop"
+        pid = nursery.fork(until=str(stop), **PLAIN)
+        for both in (False, True):
+            goes_on(nursery, wait_until)
+            own_postgres.kill()
+            if both:
+                server.kill()
+            outages = 1 + both
+            wait_until(lambda count=outages: len(next(iter(accounts(nursery).values())).warned(AWAY)) == count)
+            goes_on(nursery, wait_until)
+            own_postgres.start()
+            if both:
+                server.start()
+            store = ml.open_store()
+            wait_until(has_last_point(store, nursery))
+            store.close()
+        stop.touch()
+        assert nursery.wait(pid) == 0, nursery.errors
+        assert nursery.errors == ""
+        found, store = accounts(nursery), ml.open_store()
+        assert ledger.check(store, found).wrong == {}
+        [(run_id, account)] = found.items()
+        assert store.get_run(run_id).status is RunStatus.FINISHED
+        assert len(account.warnings) == 2, account.warnings
+        store.close()
