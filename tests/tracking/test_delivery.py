@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import socket
 import threading
 import time
+import uuid
 from urllib.parse import urlsplit
 
 import pytest
 
 import prefect_ml as ml
-from prefect_ml.entities import RunStatus
+from prefect_ml.entities import RunStart, RunStatus, Source
+from prefect_ml.settings import Settings
 from prefect_ml.tracking.journal import JournalWriter
 from prefect_ml.tracking.outbox import REJECTED_TAG, Outbox, deliver_folder
 from prefect_ml.tracking.outlet import outlet_of
 from prefect_ml.tracking.place import place_of
-from prefect_ml.tracking.records import metrics_record
+from prefect_ml.tracking.records import metrics_record, source_record, start_record
 from prefect_ml.tracking.run import ActiveRun
 from prefect_ml.tracking.sync import sync_journals
 
@@ -542,3 +545,22 @@ def test_many_processes_sync_at_once(start, home):
     assert found == list(range(len(found)))
     assert len(found) > 0
     assert not list(home.glob("journal/*/*.journal"))
+
+
+def test_what_another_process_delivers_first_lands_in_the_run_as_its_starter_records_it(home):
+    run_id, folder = uuid.uuid4().hex, Settings().journal_folder
+    mine = Source("attempt", 1, 0, "task")
+    starter = JournalWriter(folder, run_id, place_of(Settings().resolved_store_url))
+    starter.append(start_record(RunStart("first", "named", "me", 5, {}, None)))
+    starter.append(source_record(1, mine))
+    ActiveRun(run_id).log_metric("loss", 1.0, step=1)
+    assert ml.flush(30)
+    found = ml.get_run(run_id)
+    store = ml.open_store()
+    assert (found.name, store.get_experiment(found.experiment_id).name) == ("named", "first")
+    starter.append(metrics_record({"loss": 2.0}, 2, 5, 1))
+    with contextlib.closing(Outbox(starter.path, start=0)) as outbox:
+        outbox.deliver(store)
+    starter.close()
+    assert sorted(steps(run_id)) == [1, 2]
+    deliver_folder(store, folder / run_id)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from prefect_ml.cli.output import Json, console, print_json
-from prefect_ml.errors import InvalidInputError
+from prefect_ml.cli.output import Json
+from prefect_ml.cli.projects import tell
+from prefect_ml.cli.run_arguments import pairs
 
 
 def run(
@@ -52,49 +52,22 @@ def run(
         json: Whether to print JSON at the end; the output of the command goes to standard error then.
     """
     asked: dict[str, Any] = {
-        "uri": uri, "entry_point": entry_point, "parameters": _pairs(param, "-P"), "revision": revision,
+        "uri": uri, "entry_point": entry_point, "parameters": pairs(param, "-P"), "revision": revision,
         "experiment": experiment, "environment": environment, "refresh": refresh,
         "lock": None if lock is None else lock.read_text(), "grace": grace,
     }  # fmt: skip
-    secrets = _pairs(secret, "--secret")
+    secrets = pairs(secret, "--secret")
     if work_pool is not None:
         from prefect_ml.flows.project_on_pool import submit_project  # noqa: PLC0415 (loads Prefect)
 
         told = submit_project(work_pool, **asked, secrets=secrets, name=name, wait=wait)
-        _tell(told, json=json)
+        tell(told, as_json=json)
         sys.exit(0 if told["state"] in {"Completed", "Scheduled", "Pending", "Running"} else 1)
     if flow or secrets:
         from prefect_ml.flows.run_project import run_project  # noqa: PLC0415 (loads Prefect)
 
-        _tell(run_project(**asked, secrets=secrets), json=json)
+        tell(run_project(**asked, secrets=secrets), as_json=json)
         return
-    _here(asked, name, as_json=json)
+    from prefect_ml.cli.projects import run_asked  # noqa: PLC0415
 
-
-def _here(asked: dict[str, Any], name: str | None, *, as_json: bool) -> None:
-    from prefect_ml.cli.projects import run_project_here  # noqa: PLC0415
-    from prefect_ml.projects.request import Request  # noqa: PLC0415
-
-    begun = time.monotonic()
-    run_id, ended = run_project_here(Request(**asked), name, as_json=as_json)
-    _tell({"run_id": run_id, "exit_code": ended.code, "seconds": round(time.monotonic() - begun, 3)}, json=as_json)
-
-
-def _tell(told: dict[str, Any], *, json: bool) -> None:
-    if json:
-        print_json(told)
-        return
-    rest = ", ".join(f"{key} {value}" for key, value in told.items() if key != "run_id" and value is not None)
-    console.print(f"Run {told['run_id']}: {rest}", markup=False, highlight=False)
-
-
-def _pairs(given: tuple[str, ...], option: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for each in given:
-        name, equals, value = each.partition("=")
-        if not equals or not name:
-            raise InvalidInputError(f"{option} takes NAME=VALUE, not {each[:100]!r}.")
-        if name in found:
-            raise InvalidInputError(f"{option} gives {name!r} twice.")
-        found[name] = value
-    return found
+    run_asked(asked, name, as_json=json)

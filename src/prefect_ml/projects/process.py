@@ -45,6 +45,7 @@ def run_command(
     environment: Mapping[str, str],
     tell: Callable[[str], None],
     grace: float = 10.0,
+    begun: Callable[[], object] | None = None,
 ) -> Ended:
     """Run a command; whatever ends this call, or this process, also ends all that the command started.
 
@@ -54,6 +55,7 @@ def run_command(
         environment: all of its variables.
         tell: gets each line that it writes to its standard output or error, without the line's end.
         grace: seconds between the request to stop (SIGTERM) and the kill.
+        begun: called as soon as the command is on its way.
     """
     # -S and -I: nothing of the environment or of the folder is imported into the guard.
     argv = [sys.executable, "-I", "-S", str(Path(guard.__file__)), str(grace), *words]
@@ -64,6 +66,8 @@ def run_command(
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     assert process.stdin is not None  # noqa: S101
     try:
+        if begun is not None:
+            begun()
         for line in _lines(process.stdout):
             tell(line)
         code = process.wait()

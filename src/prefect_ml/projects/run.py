@@ -25,6 +25,7 @@ from prefect_ml.projects.process import Ended, Tail, run_command
 from prefect_ml.projects.source import work_copy
 from prefect_ml.projects.uri import ProjectKind
 from prefect_ml.tracking.capture.git import git_tags
+from prefect_ml.tracking.files import keep_soon
 from prefect_ml.tracking.inherited import VARIABLE
 
 if TYPE_CHECKING:
@@ -134,6 +135,9 @@ def execute(
         needs_server = built.has_mlflow and not _is_server(settings)
         served = serve(settings) if needs_server else nullcontext(("", ""))
         with served as (url, token):
+            if needs_server or _is_server(settings):
+                # A client of MLflow's asks for the run; our own brings what is recorded here along.
+                run.flush(patient=False)
             own = _tracking(run, request, settings, url, token)
             # A command that prints its environment prints the store's token or password, too.
             password = urlsplit(settings.resolved_store_url).password or ""
@@ -150,9 +154,12 @@ def execute(
             further = ourselves_in(Path(scratch) / "ours") if along else None
             environment = child_environment(built, source, tracking, further)
             try:
-                return run_command(words, folder=source.folder, environment=environment, tell=told, grace=request.grace)
+                return run_command(
+                    words, folder=source.folder, environment=environment, tell=told, grace=request.grace,
+                    begun=lambda: run.flush(0, patient=False),
+                )  # fmt: skip
             finally:
-                run.log_text(tail.text(), OUTPUT_FILE)
+                keep_soon(run.outlet, {OUTPUT_FILE: tail.text().encode("utf-8", "surrogatepass")})
 
 
 def run_here(
@@ -203,9 +210,10 @@ def _record_environment(run: ActiveRun, plan: Plan, built: Built, request: Reque
         "platform": platform.platform(),
         "python": sys.version.split()[0] if built.kind == "local" else None,
     }
-    run.log_text(json.dumps(about, indent=2, sort_keys=True), ABOUT_FILE)
+    kept = {ABOUT_FILE: json.dumps(about, indent=2, sort_keys=True).encode()}
     if built.lock is not None:
-        run.log_text(built.lock, LOCK_FILE)
+        kept[LOCK_FILE] = built.lock.encode()
+    keep_soon(run.outlet, kept)
 
 
 def _fetched(plan: Plan, scratch: Path) -> dict[str, str]:

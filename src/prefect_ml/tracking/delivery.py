@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from prefect_ml.errors import PrefectMLError, StoreUnavailableError
 from prefect_ml.store import open_store
 from prefect_ml.tracking.console import outlasting_console
-from prefect_ml.tracking.outbox import Outbox, deliver_folder, remove_if_empty
+from prefect_ml.tracking.outbox import Outbox, deliver_folder, deliver_start, remove_if_empty
+from prefect_ml.tracking.place import place_of
 from prefect_ml.tracking.pulse import Pulse
 from prefect_ml.tracking.records import leave_record
 
@@ -40,12 +41,15 @@ class Delivery:
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.resolved_store_url
+        self._place = place_of(self._url)
         self._interval = settings.flush_interval
         self._pulse = Pulse(settings)
         self._changed = threading.Condition()
         self._store: Store | None = None
         self._thread: threading.Thread | None = None
         self._open: dict[JournalWriter, Outbox] = {}
+        # Of other processes' runs, whose start is in the store.
+        self._begun: set[JournalWriter] = set()
         self._jobs: list[Callable[[], None]] = []
         self._later: list[Callable[[Store | None], None]] = []
         self._ended: dict[Path, set[str]] = {}
@@ -253,6 +257,9 @@ class Delivery:
     def _deliver_one(self, store: Store, writer: JournalWriter, outbox: Outbox) -> bool:
         closed, end = writer.close_if_idle(_IDLE), writer.end
         try:
+            if not writer.holds_start and writer not in self._begun:
+                deliver_start(store, writer.path.parent, place=self._place)
+                self._begun.add(writer)
             outbox.deliver(store, end)
         except StoreUnavailableError:
             raise
@@ -268,6 +275,7 @@ class Delivery:
     def _let_go(self, writer: JournalWriter, outbox: Outbox) -> None:
         outbox.finish()
         outbox.close()
+        self._begun.discard(writer)
         with self._changed:
             del self._open[writer]
         remove_if_empty(writer.path.parent)

@@ -13,9 +13,10 @@ import orjson
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.artifacts.names import split_name
 from prefect_ml.errors import ArtifactError, InvalidInputError, StoreUnavailableError
-from prefect_ml.tracking.staged import put, replace_waiting, stage
+from prefect_ml.tracking.staged import deliver_staged, put, replace_waiting, stage, stage_small
 
 if TYPE_CHECKING:
+    from prefect_ml.store.contract import Store
     from prefect_ml.tracking.outlet import Outlet
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,34 @@ def keep(outlet: Outlet, name: str, source: Path | bytes) -> bool:
         return False
     replace_waiting(outlet.folder, name, source)
     return True
+
+
+def keep_soon(outlet: Outlet, contents: Mapping[str, bytes]) -> None:
+    """Keep small files, which wait beside the journal until the store was reached in the background; nobody waits.
+
+    Args:
+        outlet: of the run.
+        contents: by name.
+    """
+    for name in contents:
+        split_name(name)
+    outlet.name("artifact", list(contents))
+    try:
+        stage_small(outlet.folder, contents)
+    except OSError as error:
+        for name in contents:
+            outlet.lose_artifact()
+            logger.warning("The artifact %r of run %s is lost: %s", name, outlet.run_id, error)
+        return
+    outlet.delivery.later(lambda store: _deliver(outlet.folder, store))
+
+
+def _deliver(folder: Path, store: Store | None) -> None:
+    if store is not None:
+        try:
+            deliver_staged(store, folder)
+        except StoreUnavailableError as error:
+            logger.debug("What waits in %s goes on waiting: %s", folder, error)
 
 
 def _put(outlet: Outlet, name: str, source: Path | bytes) -> None:

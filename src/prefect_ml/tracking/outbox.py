@@ -11,7 +11,7 @@ import orjson
 from prefect_ml.entities import JournalSpan, RunStatus
 from prefect_ml.errors import CorruptArtifactError, InactiveError, JournalOffsetError, NotFoundError
 from prefect_ml.tracking.journal import SUFFIX, JournalReader, remove_if_abandoned
-from prefect_ml.tracking.records import batches, died, sources_of
+from prefect_ml.tracking.records import batches, died, is_start, sources_of
 from prefect_ml.tracking.staged import deliver_staged
 
 if TYPE_CHECKING:
@@ -201,6 +201,33 @@ def deliver_folder(
         deliver_staged(store, folder)
     remove_if_empty(folder)
     return [report for report in found if report is not None]
+
+
+def deliver_start(store: Store, folder: Path, *, place: str) -> None:
+    """Have a run in the store as its starter recorded it, before what another process records of it.
+
+    Args:
+        store: where to.
+        folder: of the run's journals.
+        place: of the store, as journals name it.
+
+    Raises:
+        StoreUnavailableError: call again.
+    """
+    try:
+        store.get_run(folder.name)
+    except NotFoundError:
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            if _holds_start(path):
+                deliver_file(store, path, place=place, level=logging.DEBUG, mark=False)
+
+
+def _holds_start(path: Path) -> bool:
+    try:
+        with JournalReader(path) as reader:
+            return any(is_start(record) for record in reader.read(0)[0])
+    except (FileNotFoundError, CorruptArtifactError):
+        return False
 
 
 def remove_if_empty(folder: Path) -> None:

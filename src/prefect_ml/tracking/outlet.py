@@ -24,6 +24,7 @@ from prefect_ml.tracking.capture import Found
 from prefect_ml.tracking.console import outlasting_console
 from prefect_ml.tracking.delivery import Delivery, Offline
 from prefect_ml.tracking.journal import JournalWriter
+from prefect_ml.tracking.outbox import deliver_start
 from prefect_ml.tracking.place import place_of
 from prefect_ml.tracking.records import metrics_record
 from prefect_ml.tracking.staged import keep_found
@@ -112,11 +113,13 @@ class Outlet:
         try:
             return self.store.get_run(self.run_id)
         except NotFoundError as error:
-            if delivered:
-                raise
-            raise StoreUnavailableError(
-                f"The start of run {self.run_id} has not reached the store yet; try again when it has."
-            ) from error
+            if not delivered:
+                raise StoreUnavailableError(
+                    f"The start of run {self.run_id} has not reached the store yet; try again when it has."
+                ) from error
+            # The process that started it may not have delivered that yet.
+            deliver_start(self.store, self.folder, place=self._place)
+            return self.store.get_run(self.run_id)
 
     @property
     def artifact_uri(self) -> str:

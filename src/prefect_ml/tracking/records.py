@@ -73,6 +73,11 @@ def start_record(start: RunStart) -> bytes:
     return orjson.dumps((START, start.experiment, start.name, start.user_id, start.start_time, dict(start.tags), kept))
 
 
+def is_start(record: bytes) -> bool:
+    """Whether a record starts the run."""
+    return record.startswith(orjson.dumps((START,))[:-1] + b",")
+
+
 def end_record(end: RunEnd) -> bytes:
     return orjson.dumps((END, end.status, end.end_time, end.attempt_id, end.number))
 

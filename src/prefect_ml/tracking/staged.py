@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from prefect_ml.artifacts import open_artifacts
+from prefect_ml.artifacts.durable import FILE_MODE, make_folder
 from prefect_ml.errors import ArtifactError, InactiveError, NotFoundError, PrefectMLError
 from prefect_ml.models.mlmodel import FILE as MLMODEL
 
@@ -81,7 +82,7 @@ def keep_found(folder: Path, contents: Mapping[str, bytes], store: Store | None)
     """
     try:
         if store is None or not _put_all(folder.name, contents, store):
-            _stage_all(folder, contents)
+            stage_small(folder, contents)
     except (PrefectMLError, OSError) as error:
         logger.warning("Run %s goes on without its %s: %s", folder.name, " and ".join(contents), error)
 
@@ -97,11 +98,23 @@ def _put_all(run_id: str, contents: Mapping[str, bytes], store: Store) -> bool:
     return True
 
 
-def _stage_all(folder: Path, contents: Mapping[str, bytes]) -> None:
+def stage_small(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Keep small files as `stage` does, at once: like the journal, they outlive this process, not a power cut.
+
+    Args:
+        folder: of the run's journals.
+        contents: by the names of the artifacts, which were checked.
+
+    Raises:
+        OSError: there is no space; nothing is kept.
+    """
     made = folder / f".{uuid.uuid4().hex}"
     try:
         for name, content in contents.items():
-            put(open_artifacts(str(made)), name, content)
+            path = made / name
+            make_folder(path.parent)
+            path.touch(mode=FILE_MODE)
+            path.write_bytes(content)
         _name(made)
     finally:
         shutil.rmtree(made, ignore_errors=True)
