@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -17,11 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefect_ml.artifacts.durable import make_folder
+from prefect_ml.artifacts.durable import make_folder, write_text
 from prefect_ml.errors import ArtifactError, InvalidInputError
 from prefect_ml.models.process_group import run_until
 from prefect_ml.models.uv import find_uv, uv_environment
 from prefect_ml.projects.conda import find_conda
+from prefect_ml.projects.conda_build import create, create_again, lock_in
 from prefect_ml.projects.definition import CondaEnvironment, DockerEnvironment, Environment, PythonEnvironment
 from prefect_ml.projects.locks import Lock, lock_of
 
@@ -85,7 +87,7 @@ def build(
                 "kubernetes (--work-pool)."
             )
         case CondaEnvironment():
-            return _conda(environment, cache)
+            return _conda(environment, cache, refresh=refresh, kept=kept)
         case PythonEnvironment():
             lock = lock_of(environment, folder, cache, refresh=refresh, kept=kept)
             return _by_uv(lock, cache / "environments" / lock.digest)
@@ -116,31 +118,34 @@ def _install(lock: Lock, partial: Path) -> None:
     _run([*install, *verify, "--", str(partial / _LOCK_FILE)], environment, until)
 
 
-def _conda(environment: CondaEnvironment, cache: Path) -> Built:
+def _conda(environment: CondaEnvironment, cache: Path, *, refresh: bool, kept: str | None) -> Built:
     conda = find_conda()
-    asked = f"{environment.file}\0{platform.platform()}\0{platform.machine()}"
-    target = cache / "environments" / f"conda-{hashlib.sha256(asked.encode()).hexdigest()}"
-    new = False
-    with _alone(target):
-        if not (target / _COMPLETE).is_file():
-            new = True
+    parts = [kept or environment.file, platform.platform(), platform.machine()]
+    asked = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    note = cache / "locks" / f"conda-{asked}.json"
+    with _alone(cache / "environments" / f"conda-{asked}"):
+        known = json.loads(note.read_bytes()) if note.is_file() and not refresh else {}
+        target = cache / "environments" / known.get("folder", "none")
+        if new := not (target / _COMPLETE).is_file():
             # conda writes absolute paths, so it builds where the environment stays.
-            shutil.rmtree(target, ignore_errors=True)
-            file = target.parent / f".{uuid.uuid4().hex}.yaml"
-            file.write_text(environment.file)
-            words = ["create"] if Path(conda).name == "micromamba" else ["env", "create"]
+            target = cache / "environments" / f"conda-{uuid.uuid4().hex}"
             try:
-                until = time.monotonic() + _SECONDS
-                _run([conda, *words, "--yes", "--prefix", str(target), "--file", str(file)], dict(os.environ), until)
-                listed = _run([conda, "list", "--prefix", str(target), "--explicit"], dict(os.environ), until)
-                (target / _LOCK_FILE).write_text(listed)
+                if lock := kept or known.get("lock"):
+                    create_again(conda, lock, target)
+                else:
+                    create(conda, environment, target)
+                (target / _LOCK_FILE).write_text(lock or lock_in(target))
                 (target / _COMPLETE).touch()
-            finally:
-                file.unlink(missing_ok=True)
+            except BaseException:
+                shutil.rmtree(target, ignore_errors=True)
+                raise
+            made = {"folder": target.name, "lock": (target / _LOCK_FILE).read_text()}
+            write_text(note, json.dumps(made), note.parent)
+            _forget_old(target.parent)
     _note_use(target)
-    lock = (target / _LOCK_FILE).read_text()
     bin_folder = target / "bin"
     variables = {"CONDA_PREFIX": str(target)}
+    lock = (target / _LOCK_FILE).read_text()
     return Built(bin_folder / "python", (bin_folder,), "conda", lock, new, _has_mlflow(target), variables)
 
 

@@ -118,7 +118,7 @@ def request_of(store: Store, run_id: str) -> Request:
             raise NotFoundError(f"The folder of the run {run_id} was not kept; run it from a repository, or keep it.")
         uri = ProjectUri(ProjectKind.BUNDLE, digest, None, uri.subdirectory)
     names = {each.name for each in artifacts.list("project")}
-    lock = artifacts.read(LOCK_FILE).decode() if LOCK_FILE in names and about["environment"] == "uv" else None
+    lock = artifacts.read(LOCK_FILE).decode() if LOCK_FILE in names and about["environment"] != "local" else None
     return Request(
         str(uri),
         about["entry_point"],
