@@ -36,6 +36,9 @@ def test_it_is_what_pandas_gives_and_stays_apart_from_what_came(kinds, data):
     moved = in_order(frame, order, frame.columns[order])
     expected = before[[f"c{i}" for i in order]]
     pd.testing.assert_frame_equal(moved, expected)
+    # What libraries take of a frame, which pandas has a way of its own for where there is one block.
+    assert moved.astype("str").to_numpy().tolist() == expected.astype("str").to_numpy().tolist()
+    assert str(moved.to_numpy().tolist()) == str(expected.to_numpy().tolist())
     for i, name in enumerate(expected):
         pd.testing.assert_series_equal(moved[name], expected[name])
         pd.testing.assert_series_equal(moved.iloc[:, i], expected[name])
@@ -47,6 +50,13 @@ def test_it_is_what_pandas_gives_and_stays_apart_from_what_came(kinds, data):
     for name in expected:
         frame.loc[0, name] = frame.loc[2, name]
     pd.testing.assert_frame_equal(again, expected)
+
+
+def test_the_values_of_a_frame_of_one_kind_are_in_the_new_order():
+    frame = pd.DataFrame(np.arange(6.0).reshape(2, 3), columns=["a", "b", "c"])
+    moved = in_order(frame, [2, 0], pd.Index(["c", "a"]))
+    assert moved.to_numpy().tolist() == [[2.0, 0.0], [5.0, 3.0]]
+    assert in_order(frame, [1, 2, 0], pd.Index(["b", "c", "a"])).to_numpy().tolist() == [[1, 2, 0], [4, 5, 3]]
 
 
 @pytest.mark.parametrize("more", [0, 1])

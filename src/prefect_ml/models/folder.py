@@ -19,6 +19,7 @@ from prefect_ml.errors import AlreadyExistsError, InvalidInputError, PrefectMLEr
 from prefect_ml.models.code_imports import make_importable
 from prefect_ml.models.environment import CONDA_FILE, PYTHON_ENV_FILE, write_environment
 from prefect_ml.models.example import read_example, write_example
+from prefect_ml.models.first_reading import read_apart
 from prefect_ml.models.flavors.code import CodeFlavor
 from prefect_ml.models.flavors.contract import TracingFlavor
 from prefect_ml.models.flavors.pyfunc import PyfuncFlavor
@@ -129,7 +130,12 @@ def save_model(
 
 
 def load_model(
-    folder: Path, *, origin: str, trusted_origins: Sequence[str] = (), trusted_signers: Sequence[str] = ()
+    folder: Path,
+    *,
+    origin: str,
+    trusted_origins: Sequence[str] = (),
+    trusted_signers: Sequence[str] = (),
+    vouched: bool = False,
 ) -> LoadedModel:
     """Load a model folder.
 
@@ -139,6 +145,8 @@ def load_model(
         trusted_origins: the operator's setting `trusted_origins`; needed only for what can run code when
             loaded.
         trusted_signers: the operator's setting `trusted_signers`: the public keys whose signature is trust, too.
+        vouched: whether the files were compared with a digest, or this process may end. Else, and without the signature
+            of a trusted signer, what XGBoost, LightGBM or CatBoost read is first read in a process apart.
 
     Raises:
         ArtifactError: it is no model folder, is damaged, or needs something that is not installed.
@@ -149,6 +157,8 @@ def load_model(
     trust = trust_in(folder, origin, trusted_origins, trusted_signers)
     info = read_info(folder)
     flavor = flavor_of(info.flavors)
+    if not vouched and not trust.signed:
+        read_apart(folder, info.flavors, origin, trusted_origins, trusted_signers)
     if not isinstance(flavor, (PythonFlavor, CodeFlavor, PyfuncFlavor)):  # these import a model's own code apart
         make_importable(folder, trust)
     native = flavor.load(folder, info.flavors[flavor.name], trust)

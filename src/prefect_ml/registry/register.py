@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect_ml.errors import AlreadyExistsError, NotFoundError
+from prefect_ml.models.first_reading import read_apart
 from prefect_ml.models.mlmodel import read_info
 from prefect_ml.registry.resolve import fetch, resolve
 
@@ -38,13 +39,15 @@ def register_model(
 
     Raises:
         NotFoundError: there is nothing at `source`.
-        ArtifactError: what is there is no model folder, or cannot be read.
+        ArtifactError: what is there is no model folder, cannot be read, or ends the process that reads it.
         CorruptArtifactError: the files are not those that were registered or written.
     """
     resolved = resolve(store, source)
     with tempfile.TemporaryDirectory(prefix="prefect-ml-") as scratch:
         copy = fetch(resolved, Path(scratch))
-        read_info(copy)
+        info = read_info(copy)
+        if not resolved.digest:
+            read_apart(copy, info.flavors, source)
         digest = f"sha256:{copy.name}"
     _ensure_model(store, name)
     return store.create_model_version(

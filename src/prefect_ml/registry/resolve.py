@@ -16,6 +16,7 @@ from prefect_ml.artifacts.open import open_artifacts
 from prefect_ml.entities import LoggedModelStatus
 from prefect_ml.errors import ArtifactError, CorruptArtifactError, InvalidNameError, NotFoundError
 from prefect_ml.models.digest import SIGNATURE_FILE, folder_digest
+from prefect_ml.models.first_reading import read_before_vouching
 from prefect_ml.models.folder import LoadedModel, load_model
 from prefect_ml.models.trust import Trust
 from prefect_ml.models.uri import ModelUri, UriKind
@@ -137,14 +138,16 @@ def settled(store: Store, resolved: ResolvedModel, cache_folder: Path) -> Resolv
     is first needed. From then on a change of the files is found.
 
     Raises:
-        ArtifactError: the client that logs it has not finished.
+        ArtifactError: the client that logs it has not finished, or reading it ends the process that does.
         CorruptArtifactError: another process recorded the digest of other files meanwhile.
         NotFoundError: the source holds nothing.
     """
     if resolved.digest or resolved.name is None or resolved.version is None:
         return resolved
     _refuse_unfinished(store, resolved)
-    computed = f"sha256:{fetch(resolved, cache_folder).name}"
+    folder = fetch(resolved, cache_folder)
+    read_before_vouching(folder, resolved.origin)
+    computed = f"sha256:{folder.name}"
     recorded = store.record_digest(resolved.name, resolved.version, computed).artifact_digest
     if recorded != computed:
         raise CorruptArtifactError(
@@ -180,7 +183,9 @@ def load_resolved(resolved: ResolvedModel, settings: Settings) -> LoadedModel:
         fetch_signature(resolved, folder)
     trusted, signers = settings.trusted_origins, settings.trusted_signers
     origin = resolved.uri if Trust(resolved.uri, trusted).given else resolved.origin
-    return load_model(folder, origin=origin, trusted_origins=trusted, trusted_signers=signers)
+    return load_model(
+        folder, origin=origin, trusted_origins=trusted, trusted_signers=signers, vouched=bool(resolved.digest)
+    )
 
 
 def fetch_signature(resolved: ResolvedModel, folder: Path) -> None:

@@ -125,7 +125,7 @@ def model_of(wanted: ScoringModel) -> LoadedModel:
             fetch_signature(found, folder)
         origin = wanted.uri if Trust(wanted.uri, trusted).given else wanted.origin
         model = _loaded[wanted.digest] = load_model(
-            folder, origin=origin, trusted_origins=trusted, trusted_signers=signers
+            folder, origin=origin, trusted_origins=trusted, trusted_signers=signers, vouched=bool(found.digest)
         )
         while len(_loaded) > _MOST_LOADED:
             _loaded.popitem(last=False)

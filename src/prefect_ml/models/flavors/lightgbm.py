@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _FILE = "model.lgb"
 _BOOSTER = "lightgbm.basic.Booster"
 _POSITIONS = re.compile(r"^\[categorical_feature: (\d+(?:,\d+)*)\]$", re.MULTILINE)
+_END = b"end of trees"
 _SKLEARN = SklearnFlavor()
 
 
@@ -63,8 +64,9 @@ class LightgbmFlavor:
             return _with_positions(_SKLEARN.load(folder, weights, trust))
         path = resolve(folder, str(conf.get("data", _FILE)))
         try:
+            _refuse_cut(path)
             return lightgbm.Booster(model_file=path)
-        except (lightgbm.basic.LightGBMError, OSError) as error:
+        except (lightgbm.basic.LightGBMError, OSError, ValueError) as error:
             raise ArtifactError(
                 f"LightGBM {lightgbm.__version__} cannot load {path.name!r} of {trust.origin!r}: {error}"
             ) from error
@@ -72,6 +74,25 @@ class LightgbmFlavor:
     def predict(self, native: Any, data: Any, params: Mapping[str, Any] | None) -> Any:
         booster = native if _is_booster(native) else native.booster_
         return native.predict(as_categories(data, _categories(booster)), **(params or {}))
+
+
+def _refuse_cut(path: Path) -> None:
+    """Raise ValueError for a file whose trees do not end where its head says; LightGBM reads on beyond its end.
+
+    The head names the bytes of each tree (`tree_sizes`), and after the last one stands a line that says so.
+    """
+    with path.open("rb") as stream:
+        sizes: list[int] = []
+        at = 0
+        for line in stream:
+            if line.startswith(b"tree_sizes="):
+                sizes = [int(size) for size in line.partition(b"=")[2].split()]
+            if line.startswith(b"Tree="):
+                break
+            at += len(line)
+        stream.seek(at + sum(sizes))
+        if sizes and stream.read(len(_END)) != _END:
+            raise ValueError("its trees do not end where its head says, so it was cut or changed")
 
 
 def _with_positions(estimator: Any) -> Any:
