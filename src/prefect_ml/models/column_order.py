@@ -39,6 +39,9 @@ def _can_move(frame: Any) -> bool:
 
     manager = getattr(frame, "_mgr", None)
     parts = ("blocks", "_blknos", "_blklocs")
+    # Of a single block, pandas takes the values for the frame's, whatever places its columns have.
+    if getattr(manager, "is_single_block", True):
+        return False
     return int(pd.__version__.partition(".")[0]) >= _COPIES_ON_WRITE and all(hasattr(manager, part) for part in parts)
 
 
