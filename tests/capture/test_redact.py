@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import string
 import time
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_ml.tracking.capture.redact import REDACTED, is_secret_file, redacted, redacted_text
+from prefect_ml.tracking.capture.redact import _SECRET_FILES, REDACTED, is_secret_file, redacted, redacted_text
 
 # Made up, in the shape of real ones; joined here so that no scanner takes this file for a leak.
 SECRETS = [
@@ -174,3 +175,9 @@ def test_time_is_linear(text):
 
 def test_long_lines_are_left_out():
     assert redacted_text("x" * 4001) == "[left out: a line of 4001 characters]"
+
+
+@given(st.lists(st.sampled_from([*{part for each in _SECRET_FILES for part in each.split("*") if part}, ".", "x"])))
+def test_the_patterns_of_secret_files_are_those_of_a_shell(parts):
+    name = "".join(parts)
+    assert is_secret_file(f"folder/{name}") == any(fnmatchcase(name, pattern) for pattern in _SECRET_FILES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.entities import RunStatus
+from prefect_ml.models.this_platform import this_platform
 from prefect_ml.projects.run import ABOUT_FILE
 from prefect_ml.store import open_store
 from prefect_ml.tracking.sync import sync_journals
@@ -84,3 +86,7 @@ def test_what_was_recorded_of_a_command_outlives_a_starter_that_is_killed_at_its
     finally:
         store.close()
     assert not (Path(os.environ["PREFECT_ML_HOME"]) / "journal" / run.run_id).exists()
+
+
+def test_environments_are_told_apart_by_what_python_calls_the_platform():
+    assert this_platform() == platform.platform()

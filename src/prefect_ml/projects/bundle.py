@@ -22,6 +22,7 @@ from prefect_ml.artifacts.durable import make_folder
 from prefect_ml.artifacts.names import split_name
 from prefect_ml.errors import CorruptArtifactError, InvalidInputError, InvalidNameError, NotFoundError
 from prefect_ml.tracking.capture.redact import is_secret_file
+from prefect_ml.tracking.capture.repository import in_repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +124,8 @@ def digest_of(folder: Path) -> str:
 
 
 def _tracked(folder: Path) -> list[str] | None:
+    if not in_repository(folder):
+        return None
     argv = ["git", "-C", str(folder), "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"]
     argv += ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from prefect_ml.artifacts.durable import make_folder, write_text
 from prefect_ml.errors import ArtifactError, InvalidInputError
 from prefect_ml.models.process_group import run_until
+from prefect_ml.models.this_platform import this_platform
 from prefect_ml.models.uv import find_uv, uv_environment
 from prefect_ml.projects.conda import find_conda
-from prefect_ml.projects.conda_build import create, create_again, lock_in
 from prefect_ml.projects.definition import CondaEnvironment, DockerEnvironment, Environment, PythonEnvironment
 from prefect_ml.projects.locks import Lock, lock_of
 
@@ -119,8 +119,10 @@ def _install(lock: Lock, partial: Path) -> None:
 
 
 def _conda(environment: CondaEnvironment, cache: Path, *, refresh: bool, kept: str | None) -> Built:
+    from prefect_ml.projects.conda_build import create, create_again, lock_in  # noqa: PLC0415 - only those who use it pay for its import
+
     conda = find_conda()
-    parts = [kept or environment.file, platform.platform(), platform.machine()]
+    parts = [kept or environment.file, this_platform(), platform.machine()]
     asked = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     note = cache / "locks" / f"conda-{asked}.json"
     with _alone(cache / "environments" / f"conda-{asked}"):

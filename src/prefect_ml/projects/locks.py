@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from prefect_ml.artifacts.durable import make_folder, write_text
 from prefect_ml.errors import ArtifactError
 from prefect_ml.models.process_group import run_until
+from prefect_ml.models.this_platform import this_platform
 from prefect_ml.models.uv import find_uv, uv_environment
 from prefect_ml.projects.python_env import checked, checked_python
 
@@ -45,7 +46,7 @@ class Lock:
     @property
     def digest(self) -> str:
         """What tells environments apart: the pins, the Python and the platform; SHA-256 in hex."""
-        parts = [self.text, self.python or sys.version, platform.platform(), platform.machine()]
+        parts = [self.text, self.python or sys.version, this_platform(), platform.machine()]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     @property
@@ -83,7 +84,7 @@ def lock_of(
             checked(line, "the lock that was kept")
         return Lock(_python_of(kept) if kept.startswith(PYTHON_LINE) else environment.python, kept)
     source = (folder / "uv.lock").read_bytes() if environment.locked else b""
-    asked = json.dumps([environment.python, environment.requirements, platform.platform(), sys.version])
+    asked = json.dumps([environment.python, environment.requirements, this_platform(), sys.version])
     key = hashlib.sha256(asked.encode() + b"\0" + source).hexdigest()
     path = cache / "locks" / f"{key}.txt"
     if refresh or not path.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +83,8 @@ def _entry_point(name: str, about: Any) -> EntryPoint:
 
 
 def _toml(path: Path) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - only those who use it pay for its import
+
     try:
         with path.open("rb") as stream:
             text = stream.read(MOST_BYTES + 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 from prefect_ml.entities import RunStatus
 from prefect_ml.errors import InvalidInputError, PrefectMLError
+from prefect_ml.models.this_platform import this_platform
 from prefect_ml.projects.bundle import put_bundle
 from prefect_ml.projects.child import child_environment, ourselves_in
 from prefect_ml.projects.command import fill
@@ -207,7 +207,7 @@ def _record_environment(run: ActiveRun, plan: Plan, built: Built, request: Reque
         "environment": built.kind,
         "secrets": sorted(request.secrets),
         "data": data_digests(plan.entry_point, values),
-        "platform": platform.platform(),
+        "platform": this_platform(),
         "python": sys.version.split()[0] if built.kind == "local" else None,
     }
     kept = {ABOUT_FILE: json.dumps(about, indent=2, sort_keys=True).encode()}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import getpass
 import json
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -114,6 +113,8 @@ def also_tell(find: Callable[[], Mapping[str, object]]) -> None:
 @functools.cache
 def host() -> str:
     """The name of this machine."""
+    import socket  # noqa: PLC0415 - takes longer to load than what most commands do
+
     return socket.gethostname()[:MAX_WORD]
 
 

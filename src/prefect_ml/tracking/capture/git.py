@@ -14,6 +14,8 @@ import subprocess
 import threading
 from urllib.parse import urlsplit, urlunsplit
 
+from prefect_ml.tracking.capture.repository import in_repository
+
 logger = logging.getLogger(__name__)
 
 # MLflow's names, which its tools read (https://mlflow.org/docs/latest/ml/tracking/#system-tags).
@@ -96,7 +98,7 @@ def _line(folder: str, *arguments: str) -> str:
 
 def _git(folder: str, *arguments: str) -> str | None:
     """What git prints, up to 16 MB; None when it fails, is not there or takes too long."""
-    return _run(folder, arguments, _SAFE | _no_filters(folder))
+    return _run(folder, arguments, _SAFE | _no_filters(folder)) if in_repository(folder) else None
 
 
 @functools.lru_cache(maxsize=64)

@@ -12,7 +12,6 @@ import itertools
 import math
 import re
 from collections import Counter
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,7 +59,21 @@ _KEY_BODY = re.compile(r"[ +-]?\s{0,40}[\"']?[A-Za-z0-9+/]{40,}={0,2}(?:\\n)?[\"
 def is_secret_file(name: str) -> bool:
     """Whether files of this name are there to hold secrets, such as `.env`, `id_rsa` and `*.pem`."""
     base = name.replace("\\", "/").rpartition("/")[2].lower()
-    return any(fnmatchcase(base, pattern) for pattern in _SECRET_FILES)
+    return any(_is_like(base, *pattern.split("*")) for pattern in _SECRET_FILES)
+
+
+def _is_like(name: str, begin: str, *between: str) -> bool:
+    """Whether a name is the parts of a pattern around its stars; compiled as expressions, they would take longer."""
+    if not between:
+        return name == begin
+    at, end = len(begin), len(name) - len(between[-1])
+    if not (name.startswith(begin) and name.endswith(between[-1]) and at <= end):
+        return False
+    for part in between[:-1]:
+        if (found := name.find(part, at, end)) < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def redacted(lines: Iterable[str], *, marks: int = 0) -> Iterator[str]:
