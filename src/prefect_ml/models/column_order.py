@@ -1,4 +1,4 @@
-"""Bringing the columns of a DataFrame into another order without copying them."""
+"""Bringing the columns of a DataFrame into another order without cutting it into pieces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def in_order(frame: Any, positions: Sequence[int], names: Any) -> Any:
     """The columns at these positions, each of which occurs once, in their order; the others are left out.
 
     pandas itself slices each run of neighbours out of its block, so that 600 columns of two kinds by turns become 400
-    blocks. Here each block stays whole, and is told the new places of its columns.
+    blocks. Here each block stays whole.
 
     Args:
         frame: a DataFrame.
@@ -46,11 +46,19 @@ def _can_move(frame: Any) -> bool:
 
 
 def _moved(frame: Any, order: Any) -> Any:
-    """As `frame.take(order, axis=1)`, sharing all values. Of pandas it needs what `_can_move` asks for."""
+    """As `frame.take(order, axis=1)`, in as many blocks as the frame has, and sharing what needs not be turned round.
+
+    Of pandas it needs what `_can_move` asks for. The columns of a block stay in the order of the frame's, as pandas
+    takes for granted where there is one block.
+    """
     moved = frame.copy(deep=False)
-    before, after = frame._mgr, moved._mgr  # noqa: SLF001 - no public way leaves the blocks whole
+    manager = moved._mgr  # noqa: SLF001 - no public way leaves the blocks whole
     places = order.argsort()
-    for block in after.blocks:
-        block.mgr_locs = type(block.mgr_locs)(places[block.mgr_locs.as_array])
-    after._blknos, after._blklocs = before.blknos[order], before.blklocs[order]  # noqa: SLF001 - kept, not made anew
+    for block in manager.blocks:
+        mine = places[block.mgr_locs.as_array]
+        if len(mine) > 1 and (mine[1:] < mine[:-1]).any():
+            turned = mine.argsort()
+            block.values, mine = block.values[turned], mine[turned]  # noqa: PD011 - of a block, not of a frame
+        block.mgr_locs = type(block.mgr_locs)(mine)
+    manager._blknos = manager._blklocs = None  # noqa: SLF001 - which it makes anew
     return moved
