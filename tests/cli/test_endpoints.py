@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 
 import pytest
 
@@ -48,10 +50,17 @@ def test_an_endpoint_from_its_first_route_to_its_end(store, run):
     with pytest.raises(InvalidInputError, match="answers for 'live' already"):
         run("shadow", "live", "models:/churn/2")
     route = RouteReport("models:/churn/2", "churn", 2, requests=7)
-    store.report_replica(EndpointReplica("live", "abc", "h", "http://h:1", ReplicaState.READY, 2, 2, routes=(route,)))
+    seen = RouteReport("models:/churn/3", "churn", 3, requests=6, seconds={"-50": 6}, compared=6, differing=5)
+    said = EndpointReplica("live", "abc", "h", "http://h:1", ReplicaState.READY, 2, 2, routes=(route, seen))
+    store.report_replica(said)
+    store.report_replica(dataclasses.replace(said, replica_id="def"))
     shown = run("show", "live")
     for part in ("Endpoint live, revision 2", "http://h:1", "ready", "churn/2", "models:/churn/3 shadow", "try"):
         assert part in shown
+    counted = shown.partition("Counted since revision 2")[2].partition("Revisions")[0]
+    # of both replicas together
+    assert re.search(r"models:/churn/2 +│ 14 +│ 0 +│ +│ +│ +│", counted)
+    assert re.search(r"models:/churn/3 +│ 12 +│ 0 +│ [\d.]+e?\+?\d* ms +│ 12 +│ 10 +│", counted)
     told = json.loads(run("show", "live", "--json"))
     assert (told["replicas"][0]["routes"][0]["requests"], len(told["revisions"])) == (7, 2)
     run("shadow", "live", "models:/churn/3", "--off")

@@ -118,7 +118,7 @@ def shadow(name: str, model_uri: str, *, off: bool = False, reason: Reason = "",
 
 @app.command
 def show(name: str, *, json: Json = False) -> None:
-    """Show the routes of an endpoint, its replicas and its last revisions."""
+    """Show the routes of an endpoint, its replicas, what these counted, and its last revisions."""
     store = open_store()
     found, replicas = store.get_endpoint(name), store.list_endpoint_replicas(name)
     history = store.list_endpoint_revisions(name, max_results=20)
@@ -126,6 +126,7 @@ def show(name: str, *, json: Json = False) -> None:
         print_json({"endpoint": found, "replicas": replicas, "revisions": history})
         return
     _print(found, replicas, json=False)
+    _print_counted(found, replicas)
     print_table(
         "Revisions",
         ("revision", "action", "routes", "changed", "by", "reason"),
@@ -239,6 +240,30 @@ def _print(endpoint: Endpoint, replicas: Sequence[EndpointReplica], *, json: boo
                 for each in replicas
             ),
         )
+
+
+def _print_counted(found: Endpoint, replicas: Sequence[EndpointReplica]) -> None:
+    """What all replicas counted of each route since the revision; of shadows, how often they predict otherwise."""
+    from prefect_ml.registry.traffic import traffic_of  # noqa: PLC0415
+
+    counted = [(route, traffic_of(replicas, {route.uri}, found.revision)) for route in found.routes]
+    if not any(each.loaded == found.revision for each in replicas):
+        return
+    print_table(
+        f"Counted since revision {found.revision}",
+        ("model", "requests", "not answered 200", "p95", "compared", "differing"),
+        (
+            (
+                route.uri,
+                seen.requests,
+                seen.errors,
+                "" if seen.p95 is None else f"{seen.p95 * 1000:.3g} ms",
+                seen.compared if route.shadow else "",
+                seen.differing if route.shadow else "",
+            )
+            for route, seen in counted
+        ),
+    )
 
 
 def _shown(routes: Sequence[Route]) -> str:
