@@ -11,7 +11,11 @@ from textwrap import dedent
 
 import pytest
 
+from prefect_ml.errors import InvalidInputError, NotFoundError
+from prefect_ml.projects.downloads import download
+from prefect_ml.projects.parameters import is_url
 from prefect_ml.store import open_store
+from prefect_ml.tracking.start import started
 
 COMMAND = Path(sys.executable).with_name("prefect-ml")
 
@@ -153,3 +157,32 @@ def test_a_step_of_ours_is_a_child_run_and_a_process_that_was_given_a_run_record
     assert {name: each.params for name, each in runs.items()} == {
         "main": {"of": "main"}, "step": {"of": "step", "given": "a run"},
     }  # fmt: skip
+
+
+def test_what_a_run_or_a_model_has_is_fetched_for_a_path(tmp_path):
+    store = open_store()
+    with started("paths", None, parent=None, tags=None, flow_run_id=None, own_code=False) as run:
+        run.log_text("1,2", "raw/ratings.csv")
+        run.log_text("a model", "model/MLmodel")
+    uri = store.get_run(run.run_id).artifact_uri
+    store.create_registered_model("paths")
+    store.create_model_version("paths", f"{uri}/model", run_id=run.run_id)
+    for number, (url, name, text) in enumerate(
+        (
+            (f"runs:/{run.run_id}/raw/ratings.csv", "ratings.csv", "1,2"),
+            (f"runs:/{run.run_id}/raw", "raw/ratings.csv", "1,2"),
+            ("models:/paths/1", "1/MLmodel", "a model"),
+        )
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert is_url(url)
+        download(url, folder)
+        assert (folder / name).read_text() == text
+    for wrong in (f"runs:/{run.run_id}/none.csv", f"runs:/{'0' * 32}/x", "models:/none/1"):
+        with pytest.raises(NotFoundError):
+            download(wrong, tmp_path)
+    for hostile in (f"runs:/{run.run_id}/../../x", "runs:/../x/y", "mlflow-artifacts:/../x"):
+        with pytest.raises((InvalidInputError, NotFoundError)):
+            download(hostile, tmp_path)
+    store.close()

@@ -13,6 +13,7 @@ from prefect_ml.models.process_group import without_user_info
 if TYPE_CHECKING:
     from pathlib import Path
 
+OF_THE_STORE = ("runs:/", "models:/", "mlflow-artifacts:/")
 _MOST_BYTES = 16 << 30
 _SECONDS = 60.0
 
@@ -21,11 +22,13 @@ def download(url: str, folder: Path) -> Path:
     """A file or folder of this machine with what a URL names, in `folder`.
 
     Args:
-        url: `http:`, `https:`, or a place of artifacts such as `s3:`.
+        url: `http:`, `https:`, a place of artifacts such as `s3:`, or what the store knows, as for MLflow:
+            `runs:/<run id>/<path>`, `models:/<name>/<version>`, `models:/<name>@<alias>`, `mlflow-artifacts:/<path>`.
         folder: where it goes, under its own name.
 
     Raises:
         ArtifactError: it cannot be fetched.
+        NotFoundError: it is not there.
         InvalidInputError: the URL names no file, or has a password in it.
     """
     name = name_of(url)
@@ -33,8 +36,10 @@ def download(url: str, folder: Path) -> Path:
     if urlsplit(url).scheme in {"http", "https"}:
         _fetch(url, target)
         return target
-    parent, _, _ = url.rpartition("/")
-    return open_artifacts(parent).download(name, target)
+    if url.startswith(OF_THE_STORE):
+        return _of_the_store(url, target)
+    parent, _, last = url.rpartition("/")
+    return open_artifacts(parent).download(last, target)
 
 
 def name_of(url: str) -> str:
@@ -51,6 +56,22 @@ def name_of(url: str) -> str:
     if not name or name.startswith(".") or "\0" in name or parts is None or parts.password is not None:
         raise InvalidInputError(f"The URL {without_user_info(url)[:200]!r} names no file that can be fetched.")
     return name
+
+
+def _of_the_store(uri: str, target: Path) -> Path:
+    from prefect_ml.registry.resolve import resolve  # noqa: PLC0415 - few projects are given such a URI
+    from prefect_ml.store import open_store  # noqa: PLC0415
+    from prefect_ml.store.places import open_place  # noqa: PLC0415
+
+    store = open_store()
+    if uri.startswith("models:/"):
+        parent, _, name = resolve(store, uri).source.rstrip("/").rpartition("/")
+    elif uri.startswith("runs:/"):
+        run_id, _, name = uri.removeprefix("runs:/").strip("/").partition("/")
+        parent = store.get_run(run_id).artifact_uri
+    else:
+        parent, _, name = uri.rstrip("/").rpartition("/")
+    return open_place(store, parent).download(name, target)
 
 
 def _fetch(url: str, target: Path) -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from prefect_ml.projects.definition import EntryPoint, Parameter
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://", re.ASCII)
+# Of the store, one slash says where: `runs:/…`.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(?:runs|models|mlflow-artifacts):/", re.ASCII)
 _PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^/?#]*:[^/?#]*@", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 # execve(2) takes no longer word: 128 KiB on Linux, less some for the name.
