@@ -126,6 +126,7 @@ def test_the_steps_of_mlflows_multistep_workflow_are_child_runs(write, run_steps
     assert trained.tags["after"] == "the run of the step is known still"
 
 
+@pytest.mark.long  # five processes
 def test_a_step_of_ours_is_a_child_run_and_a_process_that_was_given_a_run_records_there(write, run_steps):
     folder = write(
         "ours",
@@ -157,6 +158,21 @@ def test_a_step_of_ours_is_a_child_run_and_a_process_that_was_given_a_run_record
     assert {name: each.params for name, each in runs.items()} == {
         "main": {"of": "main"}, "step": {"of": "step", "given": "a run"},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("variables", "run_id"), [
+    ({"PREFECT_ML_RUN_ID": "a" * 32, "MLFLOW_RUN_ID": "b" * 32}, "b" * 32),
+    ({"PREFECT_ML_RUN_ID": "a" * 32}, "a" * 32),
+    ({"PREFECT_ML_RUN_ID": "a" * 32, "MLFLOW_RUN_ID": "none"}, "a" * 32),
+    ({"MLFLOW_RUN_ID": "b" * 32}, None),
+])  # fmt: skip
+def test_a_step_of_mlflows_is_told_its_run_by_a_variable_that_its_client_takes(variables, run_id):
+    code = "import os; os.environ.pop('MLFLOW_RUN_ID', None); from prefect_ml.tracking.inherited import inherited; "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "found = inherited(); print(found and found.run_id)"],
+        env={**os.environ, **variables}, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(run_id)
 
 
 def test_what_a_run_or_a_model_has_is_fetched_for_a_path(tmp_path):
