@@ -69,7 +69,7 @@ def map_project(  # noqa: PLR0917  the parameters of a flow are a form, filled i
     requests = [replace(pinned, parameters=each) for each in parameter_sets]
     for request in requests[1:]:
         make_plan(request, settings)
-    built = build_environment(plan, pinned, settings)
+    built = build_environment(plan, pinned, settings, get_run_logger().info)
     bundle = keep_source(plan, pinned, settings, get_run_logger().warning)
     run.flush()
     with task_runner_of(task_runner, parallel) as runner:

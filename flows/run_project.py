@@ -89,16 +89,16 @@ def run_project(  # noqa: PLR0917  the parameters of a flow are a form, filled i
 @task(cache_policy=NO_CACHE, task_run_name="fetch and check {request.uri}")
 def prepare(request: Request, run: ActiveRun) -> Plan:
     """Fetch the source, check the parameters, and record both."""
-    settings = Settings()
-    plan = make_plan(request, settings)
-    record_before(run, plan, keep_source(plan, request, settings, get_run_logger().warning))
+    settings, logger = Settings(), get_run_logger()
+    plan = make_plan(request, settings, logger.info)
+    record_before(run, plan, keep_source(plan, request, settings, logger.warning))
     return plan
 
 
 @task(cache_policy=NO_CACHE, task_run_name="environment of {plan.project}")
 def provide_environment(plan: Plan, request: Request) -> Built:
     """Take the environment from the cache, or build it."""
-    return build_environment(plan, request, Settings())
+    return build_environment(plan, request, Settings(), get_run_logger().info)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{plan.entry_point.name}")

@@ -97,7 +97,8 @@ def test_a_repository_over_http_and_by_file_at_a_tag_a_branch_and_a_commit(repos
         run, lines = ran(f"{url}@v1#sub")
         assert run.tags["mlflow.source.git.commit"] == first
         assert run.tags["prefect_ml.project.uri"] == f"{url}@{first}#sub"
-        assert json.loads(lines[-1])[1].endswith("/sub")
+        assert lines[0] == f"Fetching {url} at {first}."
+        assert json.loads(lines[1])[1].endswith("/sub")
         run, _ = ran(f"{url}#sub", revision="main")
         assert run.tags["mlflow.source.git.commit"] == second
         uri = ProjectUri.parse(f"{url}@{second[:10]}")
@@ -199,8 +200,10 @@ def test_an_environment_is_locked_built_once_and_shared(write, ran, store):
     assert lock.startswith("six==1.17.0")
     assert "--hash=sha256:" in lock
     made = (prefix / "complete").stat().st_ino
+    assert lines[:-1] == ["Resolving what the project asks for.", "Building the environment by uv; packages: 1."]
     (folder / "show.py").write_text(f"{SHOW}")
-    assert json.loads(ran(folder)[1][-1])[2] == str(prefix)
+    _, lines = ran(folder)
+    assert (json.loads(lines[0])[2], len(lines)) == (str(prefix), 1), "what takes no time says nothing"
     assert (prefix / "complete").stat().st_ino == made
     again = request_of(store, run.run_id)
     assert (again.lock, again.environment) == (lock, "auto")

@@ -26,9 +26,12 @@ from prefect_ml.models.uv import find_uv, uv_environment
 from prefect_ml.projects.conda import find_conda
 from prefect_ml.projects.definition import CondaEnvironment, DockerEnvironment, Environment, PythonEnvironment
 from prefect_ml.projects.locks import Lock, lock_of
+from prefect_ml.projects.progress import silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from prefect_ml.projects.progress import Tell
 
 _SECONDS = 3600.0
 _COMPLETE = "complete"
@@ -61,7 +64,13 @@ class Built:
 
 
 def build(
-    environment: Environment | None, folder: Path, cache: Path, *, refresh: bool = False, kept: str | None = None
+    environment: Environment | None,
+    folder: Path,
+    cache: Path,
+    *,
+    refresh: bool = False,
+    kept: str | None = None,
+    tell: Tell = silent,
 ) -> Built:
     """The environment of a project, from the cache where it has been built before.
 
@@ -71,6 +80,7 @@ def build(
         cache: where environments are kept, each under the digest of its lock.
         refresh: resolve the newest versions that fit instead of those of an earlier run.
         kept: the lock that an earlier run kept, to be used instead.
+        tell: gets a line before what takes long.
 
     Raises:
         ArtifactError: it cannot be resolved or built; the message is the tool's.
@@ -87,17 +97,18 @@ def build(
                 "kubernetes (--work-pool)."
             )
         case CondaEnvironment():
-            return _conda(environment, cache, refresh=refresh, kept=kept)
+            return _conda(environment, cache, refresh=refresh, kept=kept, tell=tell)
         case PythonEnvironment():
-            lock = lock_of(environment, folder, cache, refresh=refresh, kept=kept)
-            return _by_uv(lock, cache / "environments" / lock.digest)
+            lock = lock_of(environment, folder, cache, refresh=refresh, kept=kept, tell=tell)
+            return _by_uv(lock, cache / "environments" / lock.digest, tell)
 
 
-def _by_uv(lock: Lock, target: Path) -> Built:
+def _by_uv(lock: Lock, target: Path, tell: Tell) -> Built:
     new = False
     with _alone(target):
         if not (target / _COMPLETE).is_file():
             new = True
+            tell(f"Building the environment by uv; packages: {len(lock.pins())}.")
             _make(target, lambda partial: _install(lock, partial))
             _forget_old(target.parent)
     _note_use(target)
@@ -118,7 +129,7 @@ def _install(lock: Lock, partial: Path) -> None:
     _run([*install, *verify, "--", str(partial / _LOCK_FILE)], environment, until)
 
 
-def _conda(environment: CondaEnvironment, cache: Path, *, refresh: bool, kept: str | None) -> Built:
+def _conda(environment: CondaEnvironment, cache: Path, *, refresh: bool, kept: str | None, tell: Tell) -> Built:
     from prefect_ml.projects.conda_build import create, create_again, lock_in  # noqa: PLC0415 - only those who use it pay for its import
 
     conda = find_conda()
@@ -129,6 +140,7 @@ def _conda(environment: CondaEnvironment, cache: Path, *, refresh: bool, kept: s
         known = json.loads(note.read_bytes()) if note.is_file() and not refresh else {}
         target = cache / "environments" / known.get("folder", "none")
         if new := not (target / _COMPLETE).is_file():
+            tell(f"Building the environment by {Path(conda).name}.")
             # conda writes absolute paths, so it builds where the environment stays.
             target = cache / "environments" / f"conda-{uuid.uuid4().hex}"
             try:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from prefect_ml.artifacts.durable import make_folder
 from prefect_ml.errors import InvalidInputError, NotFoundError
 from prefect_ml.models.process_group import end_group, without_user_info
+from prefect_ml.projects.progress import silent
 
 if TYPE_CHECKING:
+    from prefect_ml.projects.progress import Tell
     from prefect_ml.projects.uri import ProjectUri
 
 _SECONDS = 600.0
@@ -71,8 +73,10 @@ def commit_of(uri: ProjectUri) -> str:
     raise NotFoundError(f"The repository {uri.location!r} has no branch, tag or commit {revision or 'HEAD'!r}.")
 
 
-def checkout(uri: ProjectUri, commit: str, cache: Path) -> Path:
+def checkout(uri: ProjectUri, commit: str, cache: Path, tell: Tell = silent) -> Path:
     """A folder with the files of a commit, made once and then taken from `cache`; nobody may write to it.
+
+    `tell` gets a line before it is fetched.
 
     Raises:
         InvalidInputError: git cannot fetch it.
@@ -82,6 +86,7 @@ def checkout(uri: ProjectUri, commit: str, cache: Path) -> Path:
     target = cache / "projects" / key / commit
     if target.is_dir():
         return target
+    tell(f"Fetching {uri.location} at {commit}.")
     make_folder(target.parent)
     partial = target.parent / f".{uuid.uuid4().hex}.partial"
     make_folder(partial)

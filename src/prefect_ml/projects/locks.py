@@ -19,10 +19,12 @@ from prefect_ml.errors import ArtifactError
 from prefect_ml.models.process_group import run_until
 from prefect_ml.models.this_platform import this_platform
 from prefect_ml.models.uv import find_uv, uv_environment
+from prefect_ml.projects.progress import silent
 from prefect_ml.projects.python_env import checked, checked_python
 
 if TYPE_CHECKING:
     from prefect_ml.projects.definition import PythonEnvironment
+    from prefect_ml.projects.progress import Tell
 
 # What the first lines of a lock may say besides: its Python, and that our own package comes from where it is built.
 PYTHON_LINE = "# python "
@@ -61,7 +63,13 @@ class Lock:
 
 
 def lock_of(
-    environment: PythonEnvironment, folder: Path, cache: Path, *, refresh: bool = False, kept: str | None = None
+    environment: PythonEnvironment,
+    folder: Path,
+    cache: Path,
+    *,
+    refresh: bool = False,
+    kept: str | None = None,
+    tell: Tell = silent,
 ) -> Lock:
     """The lock of what a project asks for: the one that a run kept, its uv.lock, or one that is resolved now.
 
@@ -73,6 +81,7 @@ def lock_of(
         cache: where locks are kept.
         refresh: resolve anew, to the newest versions that fit.
         kept: text of a lock to use instead.
+        tell: gets a line before what takes long.
 
     Raises:
         ArtifactError: uv cannot resolve it; the message is uv's.
@@ -88,6 +97,7 @@ def lock_of(
     key = hashlib.sha256(asked.encode() + b"\0" + source).hexdigest()
     path = cache / "locks" / f"{key}.txt"
     if refresh or not path.is_file():
+        tell("Resolving what the project asks for.")
         text = _exported(folder) if environment.locked else _resolved(environment)
         write_text(path, text, path.parent)
     return Lock(environment.python, path.read_text())

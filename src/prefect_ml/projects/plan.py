@@ -14,6 +14,7 @@ from prefect_ml.projects.definition import DockerEnvironment, PythonEnvironment
 from prefect_ml.projects.downloads import name_of
 from prefect_ml.projects.environments import build
 from prefect_ml.projects.parameters import is_url, resolve_parameters
+from prefect_ml.projects.progress import silent
 from prefect_ml.projects.reading import read_project
 from prefect_ml.projects.source import fetch_source
 from prefect_ml.projects.uri import ProjectUri
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from prefect_ml.artifacts import ArtifactStore
     from prefect_ml.projects.definition import EntryPoint, Environment
     from prefect_ml.projects.environments import Built
+    from prefect_ml.projects.progress import Tell
     from prefect_ml.projects.request import Request
     from prefect_ml.projects.source import Source
     from prefect_ml.settings import Settings
@@ -50,15 +52,15 @@ class Plan:
     downloads: tuple[str, ...] = field(default=())
 
 
-def make_plan(request: Request, settings: Settings) -> Plan:
-    """Fetch the source, read the project, and check the values.
+def make_plan(request: Request, settings: Settings, tell: Tell = silent) -> Plan:
+    """Fetch the source, read the project, and check the values; `tell` gets a line before what takes long.
 
     Raises:
         InvalidInputError: the URI, a file of the project, or a value cannot be meant.
         NotFoundError: something that is named is not there.
     """
     uri = ProjectUri.parse(request.uri, request.revision)
-    source = fetch_source(uri, settings.cache_folder, lambda: bundles_of(settings))
+    source = fetch_source(uri, settings.cache_folder, lambda: bundles_of(settings), tell)
     project = read_project(source.folder, request.entry_point)
     entry_point = project.entry_point(request.entry_point)
     values = resolve_parameters(entry_point, request.parameters, folder=source.folder)
@@ -76,10 +78,11 @@ def make_plan(request: Request, settings: Settings) -> Plan:
     return Plan(source, project.name, entry_point, values, wanted, downloads)
 
 
-def build_environment(plan: Plan, request: Request, settings: Settings) -> Built:
+def build_environment(plan: Plan, request: Request, settings: Settings, tell: Tell = silent) -> Built:
     """The environment of a plan; see `environments.build`."""
     folder = Path(plan.source.folder)
-    return build(plan.environment, folder, settings.cache_folder, refresh=request.refresh, kept=request.lock)
+    cache = settings.cache_folder
+    return build(plan.environment, folder, cache, refresh=request.refresh, kept=request.lock, tell=tell)
 
 
 def bundles_of(settings: Settings) -> ArtifactStore:

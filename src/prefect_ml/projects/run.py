@@ -171,9 +171,9 @@ def run_here(
         ProjectFailedError: the command failed.
         PrefectMLError: it could not be started; see `make_plan` and `build_environment`.
     """
-    plan = make_plan(request, settings)
+    plan = make_plan(request, settings, tell)
     record_before(run, plan, keep_source(plan, request, settings, tell))
-    built = build_environment(plan, request, settings)
+    built = build_environment(plan, request, settings, tell)
     ended = execute(run, plan, built, request, settings, tell=tell, serve=serve)
     if ended.code != 0:
         raise ProjectFailedError(request.entry_point, ended)

@@ -11,12 +11,14 @@ from prefect_ml.artifacts.names import resolve
 from prefect_ml.errors import NotFoundError
 from prefect_ml.projects.bundle import fetch_bundle
 from prefect_ml.projects.git import checkout, commit_of
+from prefect_ml.projects.progress import silent
 from prefect_ml.projects.uri import ProjectKind, ProjectUri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prefect_ml.artifacts.contract import ArtifactStore
+    from prefect_ml.projects.progress import Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,14 @@ class Source:
     commit: str | None = None
 
 
-def fetch_source(uri: ProjectUri, cache: Path, bundles: Callable[[], ArtifactStore]) -> Source:
+def fetch_source(uri: ProjectUri, cache: Path, bundles: Callable[[], ArtifactStore], tell: Tell = silent) -> Source:
     """The files of a project: a folder as it is, everything else from `cache`, fetched once.
 
     Args:
         uri: the project.
         cache: where commits and bundles are kept.
         bundles: opens the store of bundles, where one is asked for.
+        tell: gets a line before what takes long.
 
     Raises:
         InvalidInputError: git cannot read the repository.
@@ -53,7 +56,7 @@ def fetch_source(uri: ProjectUri, cache: Path, bundles: Callable[[], ArtifactSto
             return _at(uri, Path(uri.location), None)
         case ProjectKind.GIT:
             commit = commit_of(uri)
-            return _at(uri.pinned(commit), checkout(uri, commit, cache), commit)
+            return _at(uri.pinned(commit), checkout(uri, commit, cache, tell), commit)
         case ProjectKind.BUNDLE:
             return _at(uri, fetch_bundle(uri.location, bundles(), cache), None)
 
