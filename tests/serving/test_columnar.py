@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_ml.errors import InvalidInputError
-from prefect_ml.serving.columnar_bodies import FILE, PARQUET, STREAM, read_table
+from prefect_ml.serving.columnar_bodies import FILE, PARQUET, STREAM, read_table, write_predictions
 
 ROWS = pa.table({"age": [30.0, 40.0], "income": [1.0, 2.0]})
 
@@ -49,6 +49,13 @@ def test_a_table_is_predicted_and_answered(client, media_type, table):
     answer = client.post("/invocations", content=body, headers=headers)
     assert answer.headers["content-type"] == media_type
     assert read(answer.content, media_type).to_pydict() == {"prediction": [pytest.approx(32), pytest.approx(44)]}
+
+
+@pytest.mark.parametrize("media_type", [STREAM, FILE, PARQUET])
+@pytest.mark.parametrize("predictions", [[2**70], ["\ud800"], [object()], [1, "a"]])
+def test_what_no_column_can_hold_is_said(predictions, media_type):
+    with pytest.raises(InvalidInputError, match="cannot be kept in columns"):
+        write_predictions(predictions, len(predictions), media_type)
 
 
 def test_json_is_answered_to_who_prefers_it(client):

@@ -236,3 +236,11 @@ def test_a_process_does_not_start_for_an_endpoint_that_cannot_be_served(store, v
     with pytest.raises(Exception, match="fails on its own input example"):
         opening("live")
     assert store.list_endpoint_replicas("live") == []
+    # nor does one that came before it stay on the list, where a rollout would wait for it
+    store.create_endpoint("good", [to(version(5.0))])
+    with (
+        pytest.raises(Exception, match="fails on its own input example"),
+        opened_models(wanted_models(["endpoint:good", "endpoint:live"]), Settings()),
+    ):
+        pass
+    assert store.list_endpoint_replicas("good") == []

@@ -11,11 +11,14 @@ import pytest
 
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.http.request_log import JsonLines
+from prefect_ml.registry.resolve import ResolvedModel
 from prefect_ml.serving.app import build_app
+from prefect_ml.serving.follow import Served
 from prefect_ml.serving.observing import Observers
 from prefect_ml.serving.opening import open_model
-from prefect_ml.serving.picking import ServedModels
+from prefect_ml.serving.picking import FollowedModel, ServedModels
 from prefect_ml.serving.predictions import Limits
+from prefect_ml.serving.replica import load_replica
 from prefect_ml.serving.wanted import Wanted
 from prefect_ml.settings import Settings
 
@@ -73,6 +76,25 @@ def test_each_request_is_a_line_of_json_without_what_was_sent(models, caplog):
     ]
     assert all(line["request_id"] and line["duration_ms"] > 0 for line in lines)
     assert "income" not in json.dumps(lines)
+
+
+class Broken(FollowedModel):
+    """A model that fails where nobody expects it to."""
+
+    def pick(self, headers, version):
+        raise ZeroDivisionError(f"of whoever wrote it, at {len(headers)} headers and version {version}")
+
+
+def test_what_nobody_foresaw_is_answered_told_to_observers_and_logged(model_folder, caplog):
+    caplog.set_level(logging.ERROR, "prefect_ml.serving")
+    resolved = ResolvedModel(str(model_folder), str(model_folder))
+    broken = Broken("line", Served(load_replica(resolved, Settings())), None)
+    told = Told()
+    first, *_ = asked(ServedModels([broken]), [("/invocations", BODY)] * 2, told=[told])
+    assert first.status_code == 500
+    assert first.json() == {"error_code": "INTERNAL_ERROR", "message": "The server failed; its log says why."}
+    assert [(request.status, type(request.error)) for request in told.requests] == [(500, ZeroDivisionError)] * 2
+    assert "of whoever wrote it" in caplog.text
 
 
 def test_observers_are_told_of_each_request_and_hurt_nobody(models):

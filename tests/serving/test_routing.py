@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+import tracemalloc
 from collections import Counter
 from types import SimpleNamespace
 
@@ -15,10 +18,11 @@ from prefect_ml.http.refusal import RefusedError
 from prefect_ml.registry.resolve import ResolvedModel
 from prefect_ml.serving.columnar_bodies import MEDIA_TYPES, STREAM, write_predictions
 from prefect_ml.serving.kserve import MEDIA_TYPE
+from prefect_ml.serving.observing import Answered
 from prefect_ml.serving.predicted import predictions_of, values_of
 from prefect_ml.serving.replica import load_replica
 from prefect_ml.serving.routing import KEY_HEADER, Loaded, Routes
-from prefect_ml.serving.shadow import same_predictions
+from prefect_ml.serving.shadow import Shadows, same_predictions
 from prefect_ml.serving.tally import Tally
 from prefect_ml.settings import Settings
 
@@ -107,6 +111,51 @@ def test_predictions_are_found_in_every_shape_of_an_answer():
     ):
         for media_type in MEDIA_TYPES:
             assert predictions_of(write_predictions(predictions, 2, media_type), media_type) == rows
+
+
+def kept_after(call, count):
+    """Bytes that are still there of those that so many calls made."""
+    tracemalloc.start()
+    for _ in range(count):
+        call()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return kept
+
+
+def test_answers_that_wait_to_be_looked_at_have_a_bound_in_bytes():
+    tally = Tally("models:/m/3", "m", 3, 0)
+    assert kept_after(lambda: tally.count(0.01, bytes(900_000)), 60) < 20 << 20
+    assert tally.report().requests == 60
+    # after a report there is room again
+    tally.count(0.01, b'{"predictions": ["news"]}')
+    assert "t:news" in tally.report().predictions
+
+
+def test_copies_that_wait_for_a_shadow_have_a_bound_in_bytes(routes_of):
+    routes, go_on = routes_of(100, shadow=True), threading.Event()
+
+    def current():
+        if threading.current_thread().name == "prefect-ml-shadow":
+            go_on.wait(60)  # as one that takes long to predict
+        return routes
+
+    def asked(size):
+        return Answered(
+            name="live", replica=routes.loaded[0].replica, headers={}, content_type="application/json",
+            body=bytes(size), accept="", answer=b"{}", status=200, seconds=0.01, at=0, request_id="r", rows=1,
+            error=None,
+        )  # fmt: skip
+
+    shadows = Shadows(current)
+    assert kept_after(lambda: shadows.answered(asked(8 << 20)), 20) < 80 << 20
+    go_on.set()
+    deadline = time.monotonic() + 30
+    # what waited is sent, and there is room again
+    while not routes.shadows[0].tally.compared and time.monotonic() < deadline:
+        time.sleep(0.01)
+    shadows.close()
+    assert 1 <= routes.shadows[0].tally.compared <= 8
 
 
 def test_an_answer_that_cannot_be_read_is_counted_without_its_predictions():

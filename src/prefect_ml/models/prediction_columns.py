@@ -27,7 +27,8 @@ def prediction_columns(predictions: Any, rows: int, name: str = "prediction") ->
 
     try:
         found = {key: _array(values) for key, values in _by_name(predictions, name).items()}
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    # Of numbers beyond 64 bits, and of half a surrogate pair, pyarrow says so in Python's own errors.
+    except (pa.ArrowException, OverflowError, UnicodeError) as error:
         raise InvalidInputError(f"The model's predictions cannot be kept in columns: {error}") from error
     if odd := [f"{len(array)} in {key!r}" for key, array in found.items() if len(array) != rows]:
         raise InvalidInputError(

@@ -108,6 +108,9 @@ class Batcher:
             task.add_done_callback(self._tasks.discard)
         if group.waiting:
             group.timer = asyncio.get_running_loop().call_later(self._wait, self._start, group)
+        elif not group.running:
+            # Everybody who waited is gone; kept, it would keep a model that was replaced.
+            self._groups.pop(id(group.replica), None)
 
     async def _run(self, group: _Group, batch: list[_Waiting]) -> None:
         self._sizes.observe(len(batch))

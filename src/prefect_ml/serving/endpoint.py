@@ -124,7 +124,8 @@ class ServedEndpoint:
         self._stopping.set()
         self._news.set()
         for thread in self._threads:
-            thread.join(timeout=5)
+            if thread.ident is not None:
+                thread.join(timeout=5)
         self._forget()
 
     def answered(self, request: Answered) -> None:

@@ -83,7 +83,8 @@ class Follower:
     def stop(self) -> None:
         """Stop following; waits up to 5 s for a version that is being loaded."""
         self._stopping.set()
-        self._thread.join(timeout=5)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=5)
 
     def _run(self) -> None:
         while not self._stopping.wait(self._settings.serve_poll_interval):

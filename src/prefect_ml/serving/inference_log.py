@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from prefect_ml.artifacts.open import open_artifacts
 from prefect_ml.errors import ArtifactError
+from prefect_ml.serving.held import Held
 from prefect_ml.serving.inference_files import Gathered
 from prefect_ml.serving.inference_rows import rows_of
 
@@ -67,12 +68,11 @@ class InferenceLog:
         self._leave_out, self._patience = frozenset(leave_out), patience
         self._queue: queue.Queue[Answered | None] = queue.Queue(_MOST_WAITING)
         self._random = random.Random()  # noqa: S311  a sample is no secret
-        self._waiting_bytes = 0
+        self._waiting = Held(_MOST_BYTES)
         self._complained_at = -math.inf
         self._gathered: dict[tuple[str, str], Gathered] = {}
         self._kept: Counter | None = None
         self._dropped: Counter | None = None
-        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="prefect-ml-inference-log", daemon=True)
         self._thread.start()
 
@@ -113,16 +113,13 @@ class InferenceLog:
         if request.status != _ANSWERED or request.replica is None or self._random.random() >= self._sample:
             return
         size = len(request.body) + len(request.answer)
-        with self._lock:
-            fits = self._waiting_bytes + size <= _MOST_BYTES
-            self._waiting_bytes += size if fits else 0
-        if not fits:
+        if not self._waiting.take(size):
             self._drop("full")
             return
         try:
             self._queue.put_nowait(request)
         except queue.Full:
-            self._release(size)
+            self._waiting.give_back(size)
             self._drop("full")
 
     def close(self) -> None:
@@ -150,7 +147,7 @@ class InferenceLog:
                 self._complain(request, error)
                 self._drop("unread")
             finally:
-                self._release(len(request.body) + len(request.answer))
+                self._waiting.give_back(len(request.body) + len(request.answer))
             self._write(time.monotonic())
 
     def _complain(self, request: Answered, error: Exception) -> None:
@@ -192,10 +189,6 @@ class InferenceLog:
                 del self._gathered[key]
             if self._kept is not None:
                 self._kept.inc(rows - gathered.rows)
-
-    def _release(self, size: int) -> None:
-        with self._lock:
-            self._waiting_bytes -= size
 
     def _drop(self, reason: str, count: int = 1) -> None:
         if self._dropped is not None:

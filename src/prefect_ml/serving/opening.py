@@ -38,7 +38,15 @@ def opened_models(wanted: Sequence[Wanted], settings: Settings, url: str = "") -
         PrefectMLError: one cannot be fetched or loaded, or fails on its own input example.
     """
     with _store_of(wanted, settings) as store:
-        yield ServedModels([open_model(each, settings, store, url) for each in wanted])
+        opened: list[ServedModel] = []
+        try:
+            opened += (open_model(each, settings, store, url) for each in wanted)
+            yield ServedModels(opened)
+        except BaseException:
+            # What never came to serve is on no list of replicas, where a rollout would wait for it.
+            for each in opened:
+                each.stop()
+            raise
 
 
 def open_model(wanted: Wanted, settings: Settings, store: Store | None, url: str = "") -> ServedModel:

@@ -118,6 +118,10 @@ class Predictions:
             refused = error if isinstance(error, RefusedError) else RefusedError(400, "BAD_REQUEST", str(error))
             await _refuse(send, refused, form)
             status, problem = refused.status, error
+        except Exception as error:  # noqa: BLE001  what nobody foresaw is answered and counted as well
+            _log.exception("Request %s: the server failed", scope["request_id"])
+            await _refuse(send, RefusedError(500, "INTERNAL_ERROR", "The server failed; its log says why."), form)
+            status, problem = 500, error
         else:
             content, how = answer.body, _AS_IT_IS
             if len(content) >= LARGE:

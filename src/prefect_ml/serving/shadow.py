@@ -10,6 +10,7 @@ from queue import Full, Queue
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.serving.forms import SCORING
+from prefect_ml.serving.held import Held
 from prefect_ml.serving.kserve import KSERVE
 from prefect_ml.serving.kserve import MEDIA_TYPE as KSERVE_TYPE
 from prefect_ml.serving.predicted import form_of, values_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("prefect_ml.serving")
 # Copies that wait; more are left out, since a shadow must never hold up what it shadows.
 _WAITING = 100
+_WAITING_BYTES = 64 << 20
 # Seconds between two lines of the log about differences.
 _TOLD_EACH = 10.0
 # Numbers that are as near as this are the same: sums are added up in another order by another library.
@@ -36,6 +38,7 @@ class Shadows:
     def __init__(self, routes: Callable[[], Routes | None]) -> None:
         self._routes = routes
         self._copies: Queue[Answered | None] = Queue(_WAITING)
+        self._held = Held(_WAITING_BYTES)
         self._left_out = 0
         self._told_at = -math.inf
         self._untold = 0
@@ -49,9 +52,13 @@ class Shadows:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="prefect-ml-shadow", daemon=True)
             self._thread.start()
+        if not self._held.take(_size(request)):
+            self._left_out += 1
+            return
         try:
             self._copies.put_nowait(request)
         except Full:
+            self._held.give_back(_size(request))
             self._left_out += 1
 
     def close(self) -> None:
@@ -68,6 +75,7 @@ class Shadows:
             routes = self._routes()
             for shadow in routes.shadows if routes is not None else ():
                 self._send(shadow, request)
+            self._held.give_back(_size(request))
             del request, routes  # else the last body stayed in memory until the next one
 
     def _send(self, shadow: Loaded, request: Answered) -> None:
@@ -100,6 +108,10 @@ class Shadows:
             shadow.route.uri, shadow.replica.version, usual, how, request.request_id, self._untold, self._left_out,
         )  # fmt: skip
         self._told_at, self._untold = at, 0
+
+
+def _size(request: Answered) -> int:
+    return len(request.body) + len(request.answer)
 
 
 def same_predictions(one: bytes, other: bytes, form: str = "") -> bool:

@@ -7,6 +7,7 @@ from collections import deque
 
 from prefect_ml.entities import RouteReport
 from prefect_ml.registry.traffic import add_predictions, bucket_of_seconds
+from prefect_ml.serving.held import Held
 from prefect_ml.serving.predicted import predictions_of
 
 _log = logging.getLogger("prefect_ml.serving")
@@ -14,6 +15,8 @@ _log = logging.getLogger("prefect_ml.serving")
 _ANSWERS = 200
 _ROWS = 200
 _LONGEST_ANSWER = 1_000_000
+# Bytes of answers that wait for the next report.
+_MOST_BYTES = 16 << 20
 
 
 class Tally:
@@ -28,7 +31,8 @@ class Tally:
         self._errors = 0
         self._seconds: dict[str, int] = {}
         self._predictions: dict[str, int] = {}
-        self._answers: deque[tuple[bytes, str]] = deque(maxlen=_ANSWERS)
+        self._answers: deque[tuple[bytes, str]] = deque()
+        self._held = Held(_MOST_BYTES)
         self.compared = 0
         self.differing = 0
 
@@ -46,7 +50,7 @@ class Tally:
             return
         bucket = bucket_of_seconds(seconds)
         self._seconds[bucket] = self._seconds.get(bucket, 0) + 1
-        if len(answer) <= _LONGEST_ANSWER:
+        if len(answer) <= _LONGEST_ANSWER and len(self._answers) < _ANSWERS and self._held.take(len(answer)):
             self._answers.append((answer, form))
 
     def report(self) -> RouteReport:
@@ -54,6 +58,7 @@ class Tally:
         uri, name, version, generation = self._about
         for _ in range(len(self._answers)):
             answer, form = self._answers.popleft()
+            self._held.give_back(len(answer))
             try:
                 add_predictions(self._predictions, predictions_of(answer, form, _ROWS))
             except Exception:  # noqa: BLE001  whatever a model says, what was counted besides is reported
