@@ -12,6 +12,7 @@ from prefect_ml.store import open_store
 app = App(name="models", help="List, show, register and copy models.")
 app.command("prefect_ml.cli.moving:copy", name="copy", help="Copy a model with its lineage to another server.")
 app.command("prefect_ml.cli.check:check", name="check", help="Load a model in a clean environment, and replay it.")
+app.command("prefect_ml.cli.convert:convert", name="convert", help="Write an old model of XGBoost anew.")
 app.command("prefect_ml.cli.signing:keygen", name="keygen", help="Make a signer's key.")
 app.command("prefect_ml.cli.signing:sign", name="sign", help="Sign the files of a model.")
 app.command("prefect_ml.cli.signing:verify", name="verify", help="Say who signed a model.")

@@ -9,6 +9,8 @@ from the root of the project, once for each release, by
     RUN="uv run --no-project --isolated --python 3.11"
     $RUN --with mlflow==2.22.5 $CLASSIC python $MODELS classic
     $RUN --with mlflow==3.17.2 --with skops==0.16.0 $CLASSIC python $MODELS classic
+    BINARY="--with xgboost==1.7.6 --with numpy<2 --with scikit-learn==1.4.2"
+    $RUN --with mlflow==2.22.5 $BINARY python $MODELS binary
     OLD="--with torch==2.13.0 --with keras==3.6.0 --with transformers==4.48.3"
     NEW="--with torch==2.13.0 --with keras==3.15.1 --with transformers==5.24.0"
     $RUN --with mlflow==2.22.5 $OLD python $MODELS deep custom
@@ -148,6 +150,16 @@ def xgboost_booster(path: str) -> Any:
 @saved("classic")
 def xgboost_classifier(path: str) -> Any:
     return xgboost_model(path, booster=False, format_="json")
+
+
+@saved("binary")
+def xgboost_binary_booster(path: str) -> Any:
+    return xgboost_model(path, booster=True, format_="xgb")
+
+
+@saved("binary")
+def xgboost_binary_classifier(path: str) -> Any:
+    return xgboost_model(path, booster=False, format_="xgb")
 
 
 def lightgbm_model(path: str, *, booster: bool) -> Any:

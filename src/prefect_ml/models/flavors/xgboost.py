@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -83,6 +84,12 @@ class XgboostFlavor:
         try:
             model.load_model(path)
         except (xgboost.core.XGBoostError, OSError, TypeError, ValueError) as error:
+            if is_binary(path):
+                raise ArtifactError(
+                    f"{trust.origin!r} is in XGBoost's old binary format, which XGBoost {xgboost.__version__} does not "
+                    f"read. `prefect-ml models convert {shlex.quote(trust.origin)} NEW_FOLDER` writes it anew, by a "
+                    "release of XGBoost that does; load or register that folder instead."
+                ) from error
             raise ArtifactError(
                 f"XGBoost {xgboost.__version__} cannot load {path.name!r} of {trust.origin!r}: {str(error)[:300]}"
             ) from error
@@ -96,6 +103,15 @@ class XgboostFlavor:
         if native is booster:
             data = xgboost.DMatrix(data, enable_categorical=True)
         return native.predict(data, **(params or {}))
+
+
+def is_binary(path: Path) -> bool:
+    """Whether weights are in the format of before JSON and UBJSON, which both begin with a brace."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(1) not in (b"{", b"")
+    except OSError:
+        return False
 
 
 # Asking a booster for its columns takes longer with each of them.
