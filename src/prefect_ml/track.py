@@ -28,6 +28,7 @@ from prefect_ml.flowruns.attempt import Execution
 from prefect_ml.flowruns.last_words import facts
 from prefect_ml.flowruns.options import OPTIONS, Options, is_recorded, options_of
 from prefect_ml.flowruns.source import source_here
+from prefect_ml.flowruns.start import outer_context
 from prefect_ml.flowruns.states import install_hooks, remove_hooks
 from prefect_ml.store.contract import Store
 from prefect_ml.tracking import values
@@ -210,8 +211,10 @@ def _wrapped(function: Callable[..., Any], options: Options) -> Callable[..., An
 
 
 def _autolog() -> bool | Sequence[str] | None:
-    """What the innermost flow here says of autolog."""
+    """What the innermost recorded flow here says of autolog: its run is that of untracked flows within it, too."""
     context = FlowRunContext.get()
+    while context is not None and not is_recorded(context.flow, context.flow_run):
+        context = outer_context(context)
     options = None if context is None or context.flow is None else options_of(context.flow.fn)
     return None if options is None else options.autolog
 

@@ -271,6 +271,8 @@ def test_searches(begin, stored, cancer, kind):
     assert {child.status for child in children} == {"FINISHED"}
     best_child = next(child for child in children if child.name == "candidate-1")
     assert best_child.params == {name: str(value) for name, value in search.best_params_.items()}
+    assert open_artifacts(best_child.artifact_uri).list() == []
+    assert open_artifacts(found.artifact_uri).list("environment")
     score = "mean_test_roc_auc" if kind == "several scores" else "mean_test_score"
     assert best_child.metrics[score] == pytest.approx(search.best_score_)
     loaded = ml.load_model(f"runs:/{run.run_id}/model")

@@ -72,6 +72,27 @@ def test_a_flow_that_asks_for_it():
     assert "C" not in only_run("silent").params
 
 
+def test_a_flow_within_says_for_itself_when_it_is_tracked():
+    @flow
+    def untracked():
+        fitted()
+
+    @ml.track(experiment="inner")
+    @flow
+    def tracked():
+        fitted()
+
+    @ml.track(experiment="outer", autolog=True)
+    @flow
+    def train():
+        untracked()
+        tracked()
+
+    train()
+    assert only_run("outer").params["C"] == "0.5"
+    assert only_run("inner").params == {}
+
+
 def test_a_process_that_asks_for_it_and_a_flow_that_does_not_want_it():
     ml.autolog(["sklearn"])
 

@@ -37,6 +37,19 @@ def test_commit_branch_remote_and_changes(repository):
     assert capture.git_tags(str(repository))[capture.DIRTY] == "true"
 
 
+def test_without_a_branch_and_an_origin(repository):
+    git(repository, "remote", "rename", "origin", "upstream")
+    git(repository, "remote", "add", "fork", "https://me:token@example.com/me/repo.git")
+    git(repository, "checkout", "-q", "--detach")
+    tags = capture.git_tags(str(repository))
+    assert capture.BRANCH not in tags
+    assert tags[capture.REPOSITORY] == "https://example.com/team/repo.git"
+    git(repository, "remote", "remove", "upstream")
+    git(repository, "remote", "remove", "fork")
+    capture.git_tags.cache_clear()
+    assert capture.REPOSITORY not in capture.git_tags(str(repository))
+
+
 def test_no_repository_and_no_git_are_no_failure(tmp_path, monkeypatch):
     assert capture.git_tags(str(tmp_path)) == {}
     monkeypatch.setenv("PATH", str(tmp_path))

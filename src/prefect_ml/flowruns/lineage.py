@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.utilities.urls import url_for
 
-from prefect_ml.entities import ModelVersion
+from prefect_ml.entities import ModelVersion, RunStatus
 from prefect_ml.flowruns.background import api_url, post_soon
 from prefect_ml.flowruns.harmless import harmless
 from prefect_ml.flowruns.summary import artifact_key
@@ -35,6 +37,9 @@ def _show(store: Store, version: ModelVersion) -> None:
     if context is None or context.flow_run is None:
         return
     found = get_lineage(store, f"models:/{version.name}/{version.version}")
+    if found.run is not None and found.run.status is RunStatus.RUNNING:
+        # What is imported later belongs to the run's environment as well: its digest is known at the end alone.
+        found = replace(found, environment_digest="")
     artifact = {
         "key": f"{artifact_key(version.name) or 'model'}-lineage",
         "type": "markdown",

@@ -48,20 +48,20 @@ def _file(flow: Flow[..., Any], function: Callable[..., Any]) -> str | None:
 def _parent(run_id: str) -> ActiveRun | None:
     """The run around that of the flow run here: of the nearest flow run that is recorded, or one entered within."""
     around = entered()
-    outer = _outer(FlowRunContext.get())
+    outer = outer_context(FlowRunContext.get())
     while outer is not None and outer.flow_run is not None:
         flow_run_id = outer.flow_run.id.hex
         if around is not None and around.flow_run_id == flow_run_id:
             return around.run
         if is_recorded(outer.flow, outer.flow_run):
             return ActiveRun(flow_run_id)
-        outer = _outer(outer)
+        outer = outer_context(outer)
     if around is None:
         return inherited()
     return None if around.run.run_id == run_id else around.run
 
 
-def _outer(context: FlowRunContext | None) -> FlowRunContext | None:
+def outer_context(context: FlowRunContext | None) -> FlowRunContext | None:
     """The context in which a context was entered: of the flow run that called it, in a task's process as well."""
     token = None if context is None else context._token  # noqa: SLF001 - the API learns of a task run too late
     found = None if token is None else token.old_value

@@ -77,9 +77,9 @@ def _record_children(fit: Fit, results: Mapping[str, Any], rows: list[int]) -> N
 def _record_child(fit: Fit, results: Mapping[str, Any], row: int, place: int) -> None:
     experiment = fit.run.outlet.experiment or _DEFAULT_EXPERIMENT
     name = f"{fit.prefix.replace('/', '-')}candidate-{place}"
-    child = start.begin(
-        uuid.uuid4().hex, experiment, name, parent=fit.run, tags={"prefect_ml.autolog": f"{fit.library}: a candidate"}
-    )
+    tags = {"prefect_ml.autolog": f"{fit.library}: a candidate"}
+    # Code, changes and packages are the parent's, which has them.
+    child = start.begin(uuid.uuid4().hex, experiment, name, parent=fit.run, tags=tags, own_code=False)
     try:
         params = list(results["params"][row].items())[:MOST_PARAMS]
         child.log_params({values.key(key): values.text(value) for key, value in params})

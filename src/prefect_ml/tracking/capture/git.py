@@ -45,17 +45,17 @@ _DIFF = (
 
 @functools.lru_cache(maxsize=64)
 def git_tags(folder: str) -> dict[str, str]:
-    """Commit, branch, remote without credentials, whether there are changes and how many new files, as first found.
+    """Commit, branch if there is one, remote without credentials, whether there are changes, and how many new files.
 
-    Empty when the folder is in no repository or there is no git.
+    As first found; empty when the folder is in no repository or there is no git.
     """
     commit = _line(folder, "rev-parse", "--verify", "HEAD")
     if not commit:
         return {}
     tags = {
         COMMIT: commit,
-        BRANCH: _line(folder, "rev-parse", "--abbrev-ref", "HEAD"),
-        REPOSITORY: without_credentials(_line(folder, "config", "--get", "remote.origin.url")),
+        BRANCH: _line(folder, "symbolic-ref", "--short", "--quiet", "HEAD"),
+        REPOSITORY: without_credentials(_remote(folder)),
     }
     return {key: value for key, value in tags.items() if value} | _status_tags(folder)
 
@@ -79,6 +79,13 @@ def without_credentials(url: str) -> str:
     except ValueError:
         return ""
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _remote(folder: str) -> str:
+    """The URL of the remote "origin", else of the one that was added first; "" when there is none."""
+    listed = _git(folder, "config", "-z", "--get-regexp", r"^remote\..*\.url$") or ""
+    urls = dict(entry.split("\n", 1) for entry in reversed(listed.split("\0")) if "\n" in entry)
+    return urls.get("remote.origin.url") or next(reversed(urls.values()), "")
 
 
 def _status_tags(folder: str) -> dict[str, str]:
