@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from prefect_ml.errors import InvalidInputError, NotFoundError
+from prefect_ml.errors import InvalidInputError, InvalidNameError, NotFoundError
 from prefect_ml.projects.conda import find_conda
 from prefect_ml.projects.definition import CondaEnvironment, DockerEnvironment, Parameter, PythonEnvironment
 from prefect_ml.projects.reading import read_project
@@ -139,10 +139,46 @@ def test_a_script_and_its_own_requirements(write):
         read_project(folder)
 
 
-@pytest.mark.parametrize("name", ["../train.py", "/etc/train.py", "a\nb.py", "train.txt", "-x.py/../../t.py"])
-def test_a_script_elsewhere_is_none(name, write):
+@pytest.mark.parametrize(
+    "name", ["../train.py", "{}/train.py", "a\nb.py", "train.txt", "-x.py/../../train.py", "link.py"]
+)
+def test_a_script_elsewhere_is_none(name, write, tmp_path):
+    write(train_dot_py="print()")
+    folder = write(project__x="1") / "project"
+    (folder / "-x.py").mkdir()
+    (folder / "link.py").symlink_to(tmp_path / "train.py")
     with pytest.raises(NotFoundError):
-        read_project(write(x="1"), name)
+        read_project(folder, name.format(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{python_env: ../e.yaml, entry_points: {main: {command: x}}}",
+        "{conda_env: ../e.yaml, entry_points: {main: {command: x}}}",
+        "{python_env: link.yaml, entry_points: {main: {command: x}}}",
+        "{python_env: own.yaml, entry_points: {main: {command: x}}}",
+    ],
+)
+def test_what_lies_outside_of_the_project_is_not_read(text, write, tmp_path):
+    write(e_dot_yaml="dependencies: [six]", lines_dot_txt="six\n")
+    folder = write(project__own_dot_yaml="dependencies: ['-r ../lines.txt']", project__MLproject=text) / "project"
+    (folder / "link.yaml").symlink_to(tmp_path / "e.yaml")
+    with pytest.raises(InvalidNameError):
+        read_project(folder)
+
+
+def test_yaml_makes_no_objects(write, tmp_path):
+    folder = write(
+        MLproject=f"""
+        name: x
+        entry_points: {{main: {{command: x}}}}
+        bomb: !!python/object/apply:os.mkdir ["{tmp_path}/fired"]
+    """
+    )
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        read_project(folder)
+    assert not (tmp_path / "fired").exists()
 
 
 @pytest.mark.parametrize(

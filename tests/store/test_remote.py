@@ -146,6 +146,14 @@ def test_another_call_under_a_key_that_was_used_is_not_taken_for_a_repetition(se
     assert (tags.get("t1"), tags.get("t2")) == ("1", "2")
 
 
+@pytest.mark.parametrize("source", ["/etc/passwd", "file:///etc", "s3://bucket/%2e%2e/other", "https://host/../secret"])
+def test_a_version_is_none_of_the_servers_own_files_by_this_way_either(source, remote):
+    remote.create_registered_model("m")
+    with pytest.raises(InvalidInputError, match="Invalid model version source"):
+        remote.create_model_version("m", source)
+    assert remote.search_model_versions("name = 'm'").items == []
+
+
 def test_no_read_writes():
     """What is repeated without a key changes nothing."""
     for call in calls().values():

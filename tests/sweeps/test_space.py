@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefect_ml.cli.sweep import sweep
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.sweeps.space import draw, grid, parse_space
 
@@ -87,3 +88,11 @@ def test_draws_cover_the_values():
     assert {point["x"] for point in points} == {1, 2, 3, 4}
     small = sum(point["log"] < 1e-2 for point in points)
     assert 150 < small < 250
+
+
+def test_a_file_of_a_space_makes_no_objects(tmp_path):
+    space = tmp_path / "space.yaml"
+    space.write_text(f"alpha: !!python/object/apply:os.mkdir ['{tmp_path}/fired']")
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        sweep("nowhere:train", space=space, metric="loss")
+    assert not (tmp_path / "fired").exists()
