@@ -109,12 +109,18 @@ class Journeys:
         )
         self.store.save_policy(policy.to_entity(), actor="ops")
 
-    def log(self, strength: float = 1.0) -> str:
-        """Fit a model of that regularization and log it through the tracking server; its URI."""
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength)).fit(FEATURES[::2], TARGET[::2])
+    def log(self, strength: float = 1.0, *, prefix: str = "") -> str:
+        """Fit a model of that regularization and log it through the tracking server; its URI.
+
+        Args:
+            strength: the inverse of the regularization.
+            prefix: of its columns' names, where it is not to fit those of others.
+        """
+        features = FEATURES.add_prefix(prefix)
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength)).fit(features[::2], TARGET[::2])
         with self._recording(), ml.start_run("journeys") as run:
-            run.log_metric("accuracy", float(model.score(FEATURES[1::2], TARGET[1::2])))
-            ml.log_model(model, "model", input_example=FEATURES[:3])
+            run.log_metric("accuracy", float(model.score(features[1::2], TARGET[1::2])))
+            ml.log_model(model, "model", input_example=features[:3])
             return f"runs:/{run.run_id}/model"
 
     def register(self, name: str, uri: str) -> ModelVersion:
