@@ -9,11 +9,9 @@ Its exit code is the command's; a signal's is 128 and its number, as a shell say
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 
@@ -34,7 +32,7 @@ def main() -> int:
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     try:
-        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+        child = _Child(words)
     except OSError as error:
         sys.stderr.write(f"{words[0]}: {error.strerror}\n")
         return 126 if isinstance(error, PermissionError) else 127
@@ -45,7 +43,30 @@ def main() -> int:
     return code if code >= 0 else 128 - code
 
 
-def _wait(child: subprocess.Popen[bytes], awake: int) -> None:
+class _Child:
+    """The command; `subprocess` does the same, and takes longer to load than a command to start."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._code: int | None = None
+        self.pid = os.posix_spawnp(
+            words[0], words, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+            setsid=True, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python ignores
+        )  # fmt: skip
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+    def wait(self) -> int:
+        if self._code is None:
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._code
+
+
+def _wait(child: _Child, awake: int) -> None:
     """Return when the command has ended, or when it is to be."""
     while child.poll() is None:
         ready, _, _ = select.select([0, awake], [], [], 1.0)
@@ -56,7 +77,7 @@ def _wait(child: subprocess.Popen[bytes], awake: int) -> None:
             return
 
 
-def _end(child: subprocess.Popen[bytes], grace: float) -> int:
+def _end(child: _Child, grace: float) -> int:
     """End all that is left: what has ended well is not touched, what runs is asked first and then killed."""
     asked = child.poll() is None
     if asked:
@@ -131,6 +152,8 @@ def _signal(pid: int, number: int) -> None:
 
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - who starts this imports the module to know where it is
+
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 

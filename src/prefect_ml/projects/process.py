@@ -16,6 +16,7 @@ from prefect_ml.projects import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import ModuleType
 
 # A longer line is told in pieces.
 _MOST_LINE = 16_384
@@ -58,7 +59,7 @@ def run_command(
         begun: called as soon as the command is on its way.
     """
     # -S and -I: nothing of the environment or of the folder is imported into the guard.
-    argv = [sys.executable, "-I", "-S", str(Path(guard.__file__)), str(grace), *words]
+    argv = [sys.executable, "-I", "-S", _compiled(guard), str(grace), *words]
     process = subprocess.Popen(  # noqa: S603 - an argument vector
         argv, cwd=folder, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True, bufsize=0,
@@ -84,6 +85,12 @@ def run_command(
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
     return Ended(code)
+
+
+def _compiled(module: ModuleType) -> str:
+    """The file of a module, compiled where the import of it has left that."""
+    cached = getattr(module, "__cached__", None)
+    return str(cached if cached is not None and Path(cached).is_file() else module.__file__)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
