@@ -12,7 +12,9 @@ from textwrap import dedent
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+from git_server import git
+
 from orchestrator import until
 from prefect_ml.store import open_store
 
@@ -176,4 +178,64 @@ def test_a_killed_worker_neither_stops_nor_repeats_what_runs(orchestrator, place
     assert file.read_text() == "started\n"
     store = open_store(f"sqlite:///{place['PREFECT_ML_HOME']}/store.db")
     assert store.get_run(told["run_id"]).metrics == {"done": 1.0}
+    store.close()
+
+
+@pytest.mark.long
+def test_two_at_once_share_an_environment_that_is_built_once(orchestrator, place, tmp_path):
+    (tmp_path / "MLproject").write_text(
+        "name: two\npython_env: python_env.yaml\n"
+        "entry_points: {main: {parameters: {x: int}, command: python show.py}}\n"
+    )
+    # Of a version that nothing else asks for, so that it is not there yet.
+    (tmp_path / "python_env.yaml").write_text("dependencies: [six==1.15.0]\n")
+    (tmp_path / "show.py").write_text("import six, sys\nprint('in', sys.prefix, six.__version__)\n")
+    command = [COMMAND, "run", tmp_path, "--work-pool", POOL, "--json"]
+    both = [subprocess.Popen([*command, "-P", f"x={x}"], env=place, stdout=subprocess.PIPE, text=True) for x in (1, 2)]
+    told = [json.loads(process.communicate(timeout=200)[0]) for process in both]
+    assert [each["state"] for each in told] == ["Completed", "Completed"], orchestrator.logs()
+    runs = {"logs": {"flow_run_id": {"any_": [each["flow_run"] for each in told]}}}
+
+    def said(beginning):
+        lines = [each["message"] for each in orchestrator.api.post("/logs/filter", runs)]
+        return [line for line in lines if line.startswith(beginning)]
+
+    shown = until(lambda: len(found := said("in /")) == 2 and found, "the lines of both in Prefect's log")
+    assert (len(set(shown)), shown[0].endswith(" 1.15.0")) == (1, True)
+    assert len(said("Building the environment")) == 1, "the other one waited for it"
+
+
+@pytest.mark.long
+def test_a_tracked_flow_is_had_again_on_a_pool_in_an_environment_of_its_own(orchestrator, place, tmp_path):
+    (tmp_path / "train.py").write_text(
+        dedent("""
+            import prefect_ml as ml
+            from prefect import flow
+            @ml.track(experiment="pool")
+            @flow
+            def train(alpha: float):
+                ml.log_text("made", "note.txt")
+                return {"alpha": alpha}
+            if __name__ == "__main__":
+                train(0.5)
+        """)
+    )
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", "train.py")
+    git(tmp_path, "commit", "--quiet", "--message", "one")
+    (tmp_path / "train.py").write_text((tmp_path / "train.py").read_text().replace("alpha}", "alpha * 2}"))
+    subprocess.run([sys.executable, "train.py"], cwd=tmp_path, env=place, check=True, timeout=120)
+    store = open_store(f"sqlite:///{place['PREFECT_ML_HOME']}/store.db")
+    [before] = store.search_runs([store.get_experiment_by_name("pool").experiment_id]).items
+    (tmp_path / "train.py").unlink()
+    done = subprocess.run(
+        [COMMAND, "reproduce", before.run_id, "--work-pool", POOL, "--json"],
+        env=place, capture_output=True, text=True, timeout=400, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr + orchestrator.logs()
+    told = json.loads(done.stdout)
+    after = store.get_run(told["after"])
+    command = store.get_run(after.tags["mlflow.parentRunId"])
+    assert (told["equal"], dict(after.metrics), command.tags["mlflow.project.env"]) == (True, {"alpha": 1.0}, "uv")
+    assert after.tags["prefect_ml.flow_run_id"] != command.tags["prefect_ml.flow_run_id"]
     store.close()
