@@ -15,6 +15,13 @@ ROUTES = [
     ("POST", "/invocations"),
     ("GET", "/docs"),
     ("GET", "/openapi.json"),
+    ("GET", "/"),
+    ("GET", "/metrics"),
+    ("GET", "/models/linear/health"),
+    ("POST", "/models/linear/invocations"),
+    ("POST", "/v2/models/linear/infer"),
+    ("POST", "/v2/models/linear/versions/1/infer"),
+    ("GET", "/v2/health/ready"),
     ("GET", "/nowhere"),
     ("GET", "/ping/"),
     ("GET", "//ping"),
@@ -48,6 +55,22 @@ def test_every_route_but_ping_asks_for_the_token(guarded_client, method, path, h
 def test_the_token_opens_and_ping_needs_none(guarded_client):
     assert guarded_client.get("/health", headers={"authorization": "Bearer secret"}).status_code == 200
     assert guarded_client.get("/ping").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/", 200), ("GET", "/openapi.json", 200), ("GET", "/metrics", 200), ("GET", "/ping", 200),
+     ("GET", "/nowhere", 404), ("GET", "/invocations", 405), ("POST", "/invocations", 415)],
+)  # fmt: skip
+def test_every_answer_says_what_a_browser_may_do_with_it(client, method, path, status):
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "frame-ancestors 'none'" in policy
+    assert "script-src 'unsafe" not in policy
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:5001", "", "127.0.0.1.evil.example", "[::2]:80"])
