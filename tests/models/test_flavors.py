@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.base
-import skops.io
 from scipy.stats import uniform
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -49,6 +48,7 @@ from sklearn.svm import SVC
 from prefect_ml.errors import ArtifactError, InvalidInputError, UntrustedModelError
 from prefect_ml.models import flavors
 from prefect_ml.models.flavors.sklearn_types import TRUSTED_TYPES
+from prefect_ml.models.flavors.skops_types import import_skops
 from prefect_ml.models.flavors.table import flavor_for
 from prefect_ml.models.folder import load_model, save_model
 
@@ -118,8 +118,9 @@ def test_our_list_names_types_of_numpy_scipy_sklearn_and_the_boosters_alone():
 
 
 def test_each_scorer_of_a_search_is_known_to_be_safe():
+    skops_io = import_skops()
     types = {
-        t for name in get_scorer_names() for t in skops.io.get_untrusted_types(data=skops.io.dumps(get_scorer(name)))
+        t for name in get_scorer_names() for t in skops_io.get_untrusted_types(data=skops_io.dumps(get_scorer(name)))
     }
     assert "sklearn.metrics._scorer._Scorer" in types
     assert types <= TRUSTED_TYPES

@@ -208,6 +208,7 @@ CALLS = {
     ("flavors/torch_state.py", "importlib.import_module"),
     # installed modules, named by us, or of scikit-learn
     ("flavors/skops_types.py", "importlib.import_module"),
+    ("answering.py", "importlib.import_module"),
     ("uv.py", "importlib.import_module"),
     # formats of numbers alone
     ("flavors/catboost.py", "model.load_model"),
@@ -219,13 +220,13 @@ CALLS = {
     ("flavors/onnx_files.py", "onnx.load_model"),
     ("flavors/torch_state.py", "safetensors.torch.load_file"),
     # what was looked through before, and needs trust when something in it could run
-    ("flavors/sklearn.py", "skops.io.load"),
     ("flavors/sklearn.py", "skops_io.load"),
     ("flavors/torch.py", "torch.export.load"),
     ("flavors/transformers.py", "model_class.from_pretrained"),
     ("flavors/transformers.py", "class_.from_pretrained"),
     # a model folder, which begins at the gate
     ("replay.py", "load_model"),
+    ("trial.py", "load_model"),
     # copied into model folders for MLflow, and never run here
     ("flavors/python_loader.py", "cloudpickle.load"),
     ("flavors/python_loader.py", "importlib.util.spec_from_file_location"),

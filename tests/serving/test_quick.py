@@ -139,6 +139,24 @@ def test_a_serving_process_loads_no_more_of_scikit_learn_than_its_model_needs(tm
     assert (done.returncode, done.stdout.strip()) == (0, "yes"), done.stderr
 
 
+LISTED = """
+import json, sys
+from prefect_ml.models.flavors.skops_types import import_skops
+import_skops()
+from skops.io import _trusted_types
+print(json.dumps([sorted({"torch", "dask"} & set(sys.modules)), sorted(_trusted_types.SKLEARN_ESTIMATOR_TYPE_NAMES)]))
+"""
+
+
+def test_a_process_that_trains_loads_no_other_library_for_the_list_of_estimators():
+    from sklearn.utils import all_estimators
+
+    done = subprocess.run([sys.executable, "-c", LISTED], capture_output=True, text=True, timeout=120, check=True)
+    loaded, listed = json.loads(done.stdout)
+    assert loaded == []
+    assert listed == sorted(f"{kind.__module__}.{kind.__qualname__}" for _, kind in all_estimators())
+
+
 def test_what_counts_as_an_estimator_without_skops_own_list_is_what_is_on_it():
     import skops.io  # noqa: F401  makes the list
     from skops.io import _trusted_types

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from prefect_ml.models.apart import ANSWER, REQUEST
+from prefect_ml.models.flavors.skops_types import import_skops
 
 # Imported before the fork, so that each model's process has them at once; importing them runs no parallel code.
 _LIBRARIES = {
@@ -63,7 +64,7 @@ def _preload(folder: Path) -> None:
     libraries = [library for flavor in request["flavors"] for library in _LIBRARIES.get(flavor, ())]
     for name in (request["kind"].partition(":")[0], *libraries):
         with contextlib.suppress(Exception):  # the model's own process says what is missing
-            importlib.import_module(name)
+            import_skops() if name == "skops.io" else importlib.import_module(name)
 
 
 def _forked(folder: Path, said: int, null: int) -> int:

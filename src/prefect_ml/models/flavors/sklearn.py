@@ -113,13 +113,12 @@ def _dump_skops(model: Any, path: Path) -> tuple[str | None, list[str]]:
     """Write and check; returns why it cannot be used (None when it can), and the types our list trusts."""
     if importlib.util.find_spec("skops") is None:
         return "skops is not installed (pip install 'prefect-ml[sklearn]')", []
-    import skops.io  # noqa: PLC0415 - only for scikit-learn models
-
+    skops_io = import_skops()
     try:
-        skops.io.dump(model, path)
+        skops_io.dump(model, path)
     except Exception as error:  # noqa: BLE001 - skops raises whatever the object's own state raises
         return f"skops cannot write it ({error!r})", []
-    types = set(skops.io.get_untrusted_types(file=path))
+    types = set(skops_io.get_untrusted_types(file=path))
     unknown = sorted(types - TRUSTED_TYPES)
     if unknown:
         return f"it holds types that are not known to be safe ({', '.join(unknown)})", []

@@ -1,8 +1,9 @@
-"""Importing skops, at choice without every estimator that scikit-learn has.
+"""Importing skops without PyTorch and Dask, and at choice without every estimator that scikit-learn has.
 
 `import skops.io` asks scikit-learn for all of its estimators, to trust them. That imports all of scikit-learn and of
 SciPy, and PyTorch and Dask where they are installed: seconds, and hundreds of megabytes that a process keeps for ever.
-A process that only serves needs the estimators of its model.
+Those two come by packages in which scikit-learn looks for no estimator, so the list is the same without them. A process
+that only serves needs the estimators of its model.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import ModuleType
 
 # Parts of modules' names that scikit-learn's own list of estimators leaves out (sklearn.utils.discovery).
 _LEFT_OUT = frozenset({"tests", "externals", "setup", "conftest", "experimental", "estimator_checks"})
+# Packages that import what they are named after.
+_ADAPTERS = tuple(f"sklearn.externals.array_api_compat.{library}" for library in ("torch", "dask", "cupy"))
 
 
 class _Choice:
@@ -39,8 +42,11 @@ def import_skops() -> ModuleType:
     Raises:
         ModuleNotFoundError: skops is not installed.
     """
-    if not _Choice.lean or "skops.io" in sys.modules:
+    if "skops.io" in sys.modules:
         return importlib.import_module("skops.io")
+    if not _Choice.lean:
+        with _without_adapters():
+            return importlib.import_module("skops.io")
     utils: Any = importlib.import_module("sklearn.utils")
     all_estimators = utils.all_estimators
     utils.all_estimators = list
@@ -48,6 +54,18 @@ def import_skops() -> ModuleType:
         return importlib.import_module("skops.io")
     finally:
         utils.all_estimators = all_estimators
+
+
+@contextlib.contextmanager
+def _without_adapters() -> Iterator[None]:
+    """Have the import of scikit-learn's adapters fail, which its search for estimators passes over."""
+    hidden = [name for name in _ADAPTERS if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None says that there is no such module
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def estimators_among(types: Iterable[str]) -> frozenset[str]:
