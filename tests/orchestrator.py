@@ -20,15 +20,20 @@ PREFECT = Path(sys.executable).with_name("prefect")
 
 
 def until(look: Callable[[], Any], what: str, seconds: float = 90) -> Any:
-    """The first true thing that `look` returns."""
+    """The first true thing that `look` returns; it is asked less often the longer it takes.
+
+    Some dozen waits at once that ask five times a second would be most of the work of Prefect's server.
+    """
     deadline = time.monotonic() + seconds
+    pause = 0.1
     while time.monotonic() < deadline:
         try:
             if found := look():
                 return found
         except httpx.TransportError:
             pass
-        time.sleep(0.2)
+        time.sleep(pause)
+        pause = min(1.0, pause * 1.2)
     raise AssertionError(f"{what} did not happen within {seconds} s")
 
 
