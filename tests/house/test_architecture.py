@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "prefect_ml"
@@ -74,37 +72,51 @@ def room_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
-def imports(module: str) -> Iterator[tuple[str, int]]:
+@cache
+def text_of(module: str) -> str:
+    return MODULES[module].read_text()
+
+
+@cache
+def imports(module: str) -> list[tuple[str, int]]:
     """Each absolute dotted name that a module imports, with its line."""
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    found = []
+    for node in ast.walk(ast.parse(text_of(module))):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
+            found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}:{node.lineno} imports relatively; write the absolute name"
             assert node.module is not None
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
-                yield (whole if whole in MODULES else node.module), node.lineno
+                found.append((whole if whole in MODULES else node.module, node.lineno))
+    return found
 
 
+# A test for each module and rule would be thousands, which take longer to name than to run.
 def test_every_room_has_its_place_in_the_order():
     assert {room_of(module) for module in MODULES} - {""} <= set(RANK)
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if room_of(m)])
-def test_imports_point_left(module):
-    own = room_of(module)
-    for target, line in imports(module):
-        if not target.startswith("prefect_ml.") or room_of(target) == own:
-            continue
-        assert RANK[room_of(target)] <= RANK[own], f"{module}:{line} imports {target}, which stands to its right"
+def test_imports_point_left():
+    wrong = [
+        f"{module}:{line} imports {target}, which stands to its right"
+        for module in MODULES
+        if room_of(module)
+        for target, line in imports(module)
+        if target.startswith("prefect_ml.") and RANK[room_of(target)] > RANK[room_of(module)]
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("module", list(MODULES))
-def test_outside_packages_stay_in_their_rooms(module):
-    for target, line in imports(module):
-        allowed = ALLOWED.get(target.split(".")[0])
-        assert allowed is None or room_of(module) in allowed, f"{module}:{line} imports {target}"
+def test_outside_packages_stay_in_their_rooms():
+    wrong = [
+        f"{module}:{line} imports {target}"
+        for module in MODULES
+        for target, line in imports(module)
+        if room_of(module) not in ALLOWED.get(target.split(".")[0], {room_of(module)})
+    ]
+    assert wrong == []
 
 
 def test_no_import_cycle():
@@ -122,19 +134,22 @@ def test_no_import_cycle():
         visit(module, ())
 
 
-@pytest.mark.parametrize("module", list(MODULES))
-def test_the_words_of_mlflows_protocol_stay_at_the_edge(module):
-    if room_of(module) in {"protocol", "moving"}:
-        return
-    text = MODULES[module].read_text()
-    assert not [word for word in MLFLOW_WORDS if word in text]
+def test_the_words_of_mlflows_protocol_stay_at_the_edge():
+    wrong = [
+        f"{module}: {word}"
+        for module in MODULES
+        if room_of(module) not in {"protocol", "moving"}
+        for word in MLFLOW_WORDS
+        if word in text_of(module)
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("module", list(MODULES))
-def test_no_module_outgrows_one_idea(module):
-    assert len(MODULES[module].read_text().splitlines()) <= 450
+def test_no_module_outgrows_one_idea():
+    lengths = {module: len(text_of(module).splitlines()) for module in MODULES}
+    assert {module: length for module, length in lengths.items() if length > 450} == {}
 
 
-@pytest.mark.parametrize("module", list(MODULES))
-def test_names_say_what_a_room_is(module):
-    assert not set(module.split(".")) & {"service", "manager", "handler", "utils", "helpers"}
+def test_names_say_what_a_room_is():
+    vague = {"service", "manager", "handler", "utils", "helpers"}
+    assert [module for module in MODULES if set(module.split(".")) & vague] == []
