@@ -85,12 +85,14 @@ class Shadows:
         try:
             asked = protocol.read(shadow.replica, request.headers, request.body)
             answer = protocol.write(request.name, shadow.replica, asked, shadow.replica.predict(asked)).body
+            seconds = time.perf_counter() - began
+            same = same_predictions(request.answer, answer, form)
         except Exception as error:  # noqa: BLE001  whatever it does, the request was answered already
             shadow.tally.count(0.0, None)
             self._differs(shadow, request, f"it fails: {type(error).__name__}")
         else:
-            shadow.tally.count(time.perf_counter() - began, answer, form)
-            if not same_predictions(request.answer, answer, form):
+            shadow.tally.count(seconds, answer, form)
+            if not same:
                 self._differs(shadow, request, "it predicts something else")
         shadow.tally.compared += 1
 
