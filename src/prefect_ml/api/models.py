@@ -30,6 +30,7 @@ def log_model(
     flavor: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     allow_pickle: bool = False,
+    serialization_format: str | None = None,
 ) -> LoggedModel:
     """Keep a model with the current run, and register it when asked; see `ActiveRun.log_model`."""
     return current_run().log_model(
@@ -41,6 +42,7 @@ def log_model(
         flavor=flavor,
         metadata=metadata,
         allow_pickle=allow_pickle,
+        serialization_format=serialization_format,
     )
 
 

@@ -24,7 +24,7 @@ from prefect_ml.models.flavors.code import CodeFlavor
 from prefect_ml.models.flavors.contract import TracingFlavor
 from prefect_ml.models.flavors.pyfunc import PyfuncFlavor
 from prefect_ml.models.flavors.python import PythonFlavor
-from prefect_ml.models.flavors.table import flavor_for, flavor_of
+from prefect_ml.models.flavors.table import flavor_for, flavor_of, in_format
 from prefect_ml.models.infer import data_kind
 from prefect_ml.models.mlmodel import ModelInfo, read_info, write_info
 from prefect_ml.models.outputs import write_outputs
@@ -81,6 +81,7 @@ def save_model(
     signature: Signature | None = None,
     metadata: Mapping[str, Any] | None = None,
     allow_pickle: bool = False,
+    serialization_format: str | None = None,
     run_id: str | None = None,
 ) -> ModelInfo:
     """Write a model folder that this library and `mlflow.pyfunc.load_model` open; it appears whole or never.
@@ -88,14 +89,19 @@ def save_model(
     The input example is kept, and replayed on the model as loaded from the folder: what it predicts is kept, too, and
     gives the signature's outputs. Without a signature and an example, nothing is enforced on predict.
 
+    An estimator of scikit-learn or LightGBM is saved by skops, and by cloudpickle when skops cannot hold it and
+    `allow_pickle` is True; `serialization_format` chooses one of the two ("skops", "cloudpickle") for good.
+
     Raises:
         AlreadyExistsError: `folder` exists and is not empty.
-        InvalidInputError: no flavor takes the object, it has no safe format and `allow_pickle` is False, or
-            it fails on its own example.
+        InvalidInputError: no flavor takes the object or has the format, it has no safe format and `allow_pickle` is
+            False, or it fails on its own example.
         SignatureError: no signature can be inferred from the example, or the example does not fit the one
             given.
     """
     chosen = flavor_for(model, flavor)
+    if serialization_format is not None:
+        chosen = in_format(chosen, model, serialization_format)
     with _appearing(Path(folder)) as partial:
         if input_example is not None and isinstance(chosen, TracingFlavor):
             written = chosen.save_traced(model, partial, input_example, allow_pickle=allow_pickle)

@@ -62,6 +62,7 @@ def log_model(
     flavor: str | None,
     metadata: Mapping[str, Any] | None,
     allow_pickle: bool,
+    serialization_format: str | None,
 ) -> LoggedModel:
     from prefect_ml.models.folder import save_model  # noqa: PLC0415 - only those who use it pay for its import
 
@@ -71,7 +72,7 @@ def log_model(
         folder = Path(scratch) / "model"
         info = save_model(
             model, folder, flavor=flavor, input_example=input_example, signature=signature, metadata=metadata,
-            allow_pickle=allow_pickle, run_id=outlet.run_id,
+            allow_pickle=allow_pickle, serialization_format=serialization_format, run_id=outlet.run_id,
         )  # fmt: skip
         there = files.keep(outlet, name, folder)
     outlet.add_model(_entry(outlet, name, info))

@@ -185,6 +185,7 @@ class ActiveRun:
         flavor: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         allow_pickle: bool = False,
+        serialization_format: str | None = None,
     ) -> LoggedModel:
         """Keep a model as a folder of the run's artifacts, and register it when asked.
 
@@ -197,6 +198,7 @@ class ActiveRun:
             flavor: the format; found by the model's type by default.
             metadata: plain data kept with the model.
             allow_pickle: whether it may be pickled when its library has no safe format.
+            serialization_format: "skops" (the default) or "cloudpickle", for estimators of scikit-learn and LightGBM.
 
         Raises:
             InvalidInputError: it cannot be saved, or fails on its example.
@@ -205,7 +207,7 @@ class ActiveRun:
 
         return models.log_model(
             self.outlet, model, name, register=register, input_example=input_example, signature=signature,
-            flavor=flavor, metadata=metadata, allow_pickle=allow_pickle,
+            flavor=flavor, metadata=metadata, allow_pickle=allow_pickle, serialization_format=serialization_format,
         )  # fmt: skip
 
     def get(self) -> Run:

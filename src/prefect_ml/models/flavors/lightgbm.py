@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.names import resolve
-from prefect_ml.errors import ArtifactError
+from prefect_ml.errors import ArtifactError, InvalidInputError
 from prefect_ml.models.flavors.categories import as_categories
 from prefect_ml.models.flavors.contract import FlavorInfo
 from prefect_ml.models.flavors.sklearn import SklearnFlavor
@@ -21,13 +22,26 @@ _FILE = "model.lgb"
 _BOOSTER = "lightgbm.basic.Booster"
 _POSITIONS = re.compile(r"^\[categorical_feature: (\d+(?:,\d+)*)\]$", re.MULTILINE)
 _END = b"end of trees"
-_SKLEARN = SklearnFlavor()
 
 
+@dataclass(frozen=True)
 class LightgbmFlavor:
-    """Writes MLflow's own `lightgbm` section, so that MLflow opens it by itself."""
+    """Writes MLflow's own `lightgbm` section, so that MLflow opens it by itself.
 
-    name = "lightgbm"
+    `estimators` is what writes those that are scikit-learn's, too.
+    """
+
+    estimators: SklearnFlavor = field(default_factory=SklearnFlavor)
+
+    @property
+    def name(self) -> str:
+        return "lightgbm"
+
+    def in_format(self, model: object, serialization_format: str) -> LightgbmFlavor:
+        """The flavor that writes estimators in this format alone."""
+        if _is_booster(model):
+            raise InvalidInputError("A Booster is saved as LightGBM's own text; leave serialization_format out.")
+        return LightgbmFlavor(self.estimators.in_format(model, serialization_format))
 
     def matches(self, model: object) -> bool:
         return _is_booster(model) or any(base.__module__ == "lightgbm.sklearn" for base in type(model).__mro__)
@@ -42,7 +56,7 @@ class LightgbmFlavor:
             modules = {"lightgbm", "numpy", "scipy"}
             pyfunc = {"loader_module": "mlflow.lightgbm", "data": _FILE}
         else:
-            written = _SKLEARN.save(model, folder, allow_pickle=allow_pickle)
+            written = self.estimators.save(model, folder, allow_pickle=allow_pickle)
             class_ = f"{type(model).__module__}.{type(model).__qualname__}"
             conf |= {"data": written.conf["pickled_model"], "model_class": class_}
             conf |= {key: written.conf[key] for key in ("serialization_format", "skops_trusted_types")}
@@ -61,7 +75,7 @@ class LightgbmFlavor:
             # What MLflow pickled before it knew skops does not say so.
             format_ = conf.get("serialization_format") or "cloudpickle"
             weights = {"pickled_model": conf.get("data"), "serialization_format": format_}
-            return _with_positions(_SKLEARN.load(folder, weights, trust))
+            return _with_positions(self.estimators.load(folder, weights, trust))
         path = resolve(folder, str(conf.get("data", _FILE)))
         try:
             _refuse_cut(path)

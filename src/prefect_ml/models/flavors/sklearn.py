@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.artifacts.names import resolve
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SKOPS_FILE = "model.skops"
 _PICKLE_FILE = "model.pkl"
+_FORMATS = ("skops", "cloudpickle")
 # What a model that MLflow saved may name instead of `predict` (`pyfunc_predict_fn`).
 _PREDICTORS = ("predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba")
 
@@ -29,10 +30,12 @@ _PREDICTORS = ("predict", "predict_proba", "predict_log_proba", "predict_joint_l
 class SklearnFlavor:
     """Writes MLflow's own `sklearn` section; an MLflow that does not know skops opens it by its pyfunc alone.
 
-    `predictor` is the method that predicts.
+    `predictor` is the method that predicts. `only` is the one format that may be written; else it is skops, and
+    cloudpickle for what skops cannot hold where a pickle is allowed.
     """
 
     predictor: str = "predict"
+    only: str | None = None
 
     @property
     def name(self) -> str:
@@ -47,28 +50,34 @@ class SklearnFlavor:
             )
         return SklearnFlavor(str(named))
 
+    def in_format(self, model: object, serialization_format: str) -> SklearnFlavor:  # noqa: ARG002 - it holds any
+        """The flavor that writes this format alone; choosing cloudpickle allows it."""
+        if serialization_format not in _FORMATS:
+            raise InvalidInputError(
+                f"Estimators have no format {serialization_format!r}; those that they have are {', '.join(_FORMATS)}."
+            )
+        return replace(self, only=serialization_format)
+
     def matches(self, model: object) -> bool:
         return any(
             base.__name__ == "BaseEstimator" and base.__module__ == "sklearn.base" for base in type(model).__mro__
         )
 
     def save(self, model: Any, folder: Path, *, allow_pickle: bool) -> FlavorInfo:
-        problem, extra_types = _dump_skops(model, folder / _SKOPS_FILE)
-        if problem is None:
-            tops = {type_.split(".")[0] for type_ in extra_types} - {"collections"}
-            return _info(model, folder, _SKOPS_FILE, extra_types, {"skops", *tops})
-        (folder / _SKOPS_FILE).unlink(missing_ok=True)
-        if not allow_pickle:
+        if self.only != "cloudpickle":
+            problem, extra_types = _dump_skops(model, folder / _SKOPS_FILE)
+            if problem is None:
+                tops = {type_.split(".")[0] for type_ in extra_types} - {"collections"}
+                return _info(model, folder, _SKOPS_FILE, extra_types, {"skops", *tops})
+            (folder / _SKOPS_FILE).unlink(missing_ok=True)
+            if allow_pickle and self.only is None:
+                return _pickled(model, folder)
             raise InvalidInputError(
                 f"This {type(model).__name__} cannot be saved in the safe format: {problem}. Save it with "
-                "allow_pickle=True to use cloudpickle; loading it then needs the setting "
-                "PREFECT_ML_TRUSTED_ORIGINS."
+                "allow_pickle=True or serialization_format='cloudpickle' to use cloudpickle; loading it then needs the "
+                "setting PREFECT_ML_TRUSTED_ORIGINS."
             )
-        import cloudpickle  # noqa: PLC0415 - only where a pickle is asked for
-
-        with carried(model) as modules, (folder / _PICKLE_FILE).open("wb") as stream:
-            cloudpickle.dump(model, stream)
-        return _info(model, folder, _PICKLE_FILE, [], {"cloudpickle", *modules})
+        return _pickled(model, folder)
 
     def load(self, folder: Path, conf: Mapping[str, Any], trust: Trust) -> Any:
         name = conf.get("pickled_model")
@@ -88,6 +97,14 @@ class SklearnFlavor:
                 f"A {type(native).__name__} has no `{self.predictor}`; use the loaded model's `native`."
             )
         return call(data, **(params or {}))
+
+
+def _pickled(model: Any, folder: Path) -> FlavorInfo:
+    import cloudpickle  # noqa: PLC0415 - only where a pickle is asked for
+
+    with carried(model) as modules, (folder / _PICKLE_FILE).open("wb") as stream:
+        cloudpickle.dump(model, stream)
+    return _info(model, folder, _PICKLE_FILE, [], {"cloudpickle", *modules})
 
 
 def _info(model: Any, folder: Path, file: str, extra_types: list[str], needed: set[str]) -> FlavorInfo:

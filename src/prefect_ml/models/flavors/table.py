@@ -64,6 +64,22 @@ def flavor_for(model: object, name: str | None = None) -> Flavor:
     return fitting
 
 
+def in_format(flavor: Flavor, model: object, serialization_format: str) -> Flavor:
+    """The flavor that saves an object in one format and no other.
+
+    Raises:
+        InvalidInputError: it has no such format.
+    """
+    choose = getattr(flavor, "in_format", None)
+    if choose is None:
+        raise InvalidInputError(
+            f"Models of the flavor {flavor.name!r} have no choice of formats; leave serialization_format out. "
+            "Estimators of scikit-learn and LightGBM have one."
+        )
+    chosen: Flavor = choose(model, serialization_format)
+    return chosen
+
+
 def flavor_of(sections: Mapping[str, Mapping[str, Any]]) -> Flavor:
     """The flavor that loads a folder whose MLmodel file has these flavor sections.
 
