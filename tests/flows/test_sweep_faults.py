@@ -60,7 +60,7 @@ def trial_runs():
     return sorted(runs, key=lambda run: int(run.tags["prefect_ml.sweep.trial"]))
 
 
-def until(condition, seconds=60.0):
+def until(condition, seconds=120.0):
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "it did not happen in time"
@@ -139,6 +139,11 @@ def test_a_signal_stops_the_trials_that_run_and_starts_no_other(tmp_path, start,
     counts, pids = starts(tmp_path)
     assert sum(counts.values()) == 2
     until(lambda: not any(alive(pid) for pid in pids), 30)
+    if runner == "processes":  # the longer one
+        assert start(runner, tmp_path, 0.1).wait(120) == 0
+        continued = trial_runs()
+        assert [run.status for run in continued] == [RunStatus.FINISHED] * TRIALS
+        assert [(run.run_id, run.params) for run in continued[:2]] == [(run.run_id, run.params) for run in runs]
 
 
 class InterruptedQueue(queue.SimpleQueue):
@@ -151,12 +156,15 @@ class InterruptedQueue(queue.SimpleQueue):
 
 
 def test_a_trial_that_is_over_when_the_interrupt_comes_is_finished_and_not_waited_for(monkeypatch):
-    monkeypatch.setattr(sweep_loop, "queue", SimpleNamespace(SimpleQueue=InterruptedQueue, Empty=queue.Empty))
-    with pytest.raises(KeyboardInterrupt):
-        sweep(trainings.parabola, {"x": [1, 2]}, metric="score", parallel=1, experiment="killed")
+    with monkeypatch.context() as during:
+        during.setattr(sweep_loop, "queue", SimpleNamespace(SimpleQueue=InterruptedQueue, Empty=queue.Empty))
+        with pytest.raises(KeyboardInterrupt):
+            sweep(trainings.parabola, {"x": [1, 2]}, metric="score", parallel=1, experiment="killed", key="k")
     [run] = trial_runs()
     assert run.status is RunStatus.FINISHED
     assert ml.get_run(run.tags["mlflow.parentRunId"]).tags["prefect_ml.sweep.best_run_id"] == run.run_id
+    sweep(trainings.parabola, {"x": [1, 2]}, metric="score", parallel=1, experiment="killed", key="k")
+    assert [len(ml.get_attempts(run.run_id)) for run in trial_runs()] == [1, 1]
 
 
 @pytest.mark.long
