@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+from types import ModuleType
 
 import pytest
 
@@ -13,7 +15,28 @@ def need(name):
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        message = f"{error.name} is not installed; install the group `deep` (uv sync --group deep)"
-        if os.environ.get("PREFECT_ML_REQUIRE_ALL") == "1":
-            pytest.fail(message)
-        pytest.skip(message, allow_module_level=True)
+        _without(error.name)
+
+
+def need_later(name):
+    """The same, imported when something of it is first asked for.
+
+    Each process that runs tests reads all files, and few of their tests: seconds of imports for each library.
+    """
+    if importlib.util.find_spec(name) is None:
+        _without(name)
+    return _Later(name)
+
+
+def _without(name):
+    message = f"{name} is not installed; install the group `deep` (uv sync --group deep)"
+    if os.environ.get("PREFECT_ML_REQUIRE_ALL") == "1":
+        pytest.fail(message)
+    pytest.skip(message, allow_module_level=True)
+
+
+class _Later(ModuleType):
+    def __getattr__(self, name):
+        if name.startswith("_"):  # pytest asks everything in a file whether it is a test, a fixture or wrapped
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self.__name__), name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
 
 from prefect_ml.entities import RequestStatus
 
@@ -12,13 +11,15 @@ ANN = "ann <img src=x onerror=alert(1)> {{ 7 * 7 }}"
 WHY = "better on the slices {{ 7 * 7 }} <b>bold</b>"
 
 MILLISECONDS = 60_000
-expect.set_options(timeout=MILLISECONDS)
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
 def page(browser_path):
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=MILLISECONDS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         shown = browser.new_page(viewport={"width": 1280, "height": 1100})
@@ -31,6 +32,8 @@ def page(browser_path):
 
 
 def test_the_form_is_filled_in_and_submitted_and_the_alias_moves(world, page, tmp_path):
+    from playwright.sync_api import expect
+
     world.protect("browsed", name="browsed")
     version = world.register("browsed", world.log())
     deployment = world.api.get("/deployments/name/promote-model/promote-model")["id"]

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deep import need
+from deep import need_later
 from prefect_ml.errors import ArtifactError, InvalidInputError, UntrustedModelError
 from prefect_ml.models.folder import load_model, save_model
 
 os.environ["KERAS_BACKEND"] = "torch"
-need("torch")
-keras = need("keras")
+need_later("torch")
+keras = need_later("keras")
 # Keras warns of numpy, and of torch.
 pytestmark = pytest.mark.filterwarnings("ignore")
 

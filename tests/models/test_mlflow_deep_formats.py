@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deep import need
+from deep import need_later
 from prefect_ml.models.folder import load_model, save_model
 
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ["HF_HUB_OFFLINE"] = "1"
-torch = need("torch")
-keras = need("keras")
-need("transformers")
+torch = need_later("torch")
+keras = need_later("keras")
+need_later("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 HERE = Path(__file__).parent

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deep import need
+from deep import need_later
 from prefect_ml.errors import ArtifactError, InvalidInputError, UntrustedModelError
 from prefect_ml.models.folder import load_model, save_model
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-torch = need("torch")
-tokenizers = need("tokenizers")
-transformers = need("transformers")
+torch = need_later("torch")
+tokenizers = need_later("tokenizers")
+transformers = need_later("transformers")
 # Transformers warns of models without training, torch of the machine.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
