@@ -178,6 +178,7 @@ def test_what_is_packed_counts_as_large_as_it_may_become():
         (b"{}", b"br", 415, "'br'"),
         (gzip.compress(gzip.compress(b"{}")), b"gzip, gzip", 415, "'gzip, gzip'"),
     ],
+    ids=["as it is", "empty", "cut off", "cut in its sum", "wrong sum", "more behind", "files", "brotli", "twice"],
 )
 def test_what_is_packed_badly_or_otherwise_is_refused(sent, coding, status, words):
     bodies = reader()

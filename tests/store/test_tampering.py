@@ -30,7 +30,6 @@ from tampering import rewrite, unlock
 
 DIGEST = "sha256:ab"
 TABLES = (aliases, alias_moves, policies, promotion_requests, promotion_decisions, endpoint_revisions)
-COLUMNS = [(table, column.name) for table in (*TABLES, gate_results) for column in table.c]
 
 
 def rules(store, name, alias, **changes):
@@ -145,22 +144,30 @@ def other(table, column, value):
     return value + 1000 if isinstance(value, int) else "x"
 
 
-@pytest.mark.parametrize(("table", "column"), COLUMNS, ids=lambda each: getattr(each, "name", each))
-def test_a_change_of_any_column_of_any_record_is_found(copy, table, column):
+def complaint(store):
+    """What verifying says of a record that was changed; "" when it finds none."""
+    try:
+        store.verify_audit()
+    except TamperedError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("table", [*TABLES, gate_results], ids=lambda table: table.name)
+def test_a_change_of_any_column_of_any_record_is_found(copy, table):
     store, connection = copy
-    found = connection.execute(f'SELECT rowid, "{column}" FROM {table.name}').fetchall()  # noqa: S608  constants
-    assert found
-    change = f'UPDATE {table.name} SET "{column}" = ? WHERE rowid = ?'  # noqa: S608  constants
-    # An integer key of one column is the row's id itself.
-    own = column == "id"
-    for row, value in found:
-        new = other(table, column, value)
-        connection.execute(change, (new, row))
-        with pytest.raises(TamperedError) as told:
-            store.verify_audit()
-        assert "Someone wrote to the database by other means" in str(told.value)
-        connection.execute(change, (value, new if own else row))
-    assert store.verify_audit() == len(store.audit())
+    for column in table.c.keys():  # noqa: SIM118  no dict
+        found = connection.execute(f'SELECT rowid, "{column}" FROM {table.name}').fetchall()  # noqa: S608  constants
+        assert found
+        change = f'UPDATE {table.name} SET "{column}" = ? WHERE rowid = ?'  # noqa: S608  constants
+        # An integer key of one column is the row's id itself.
+        own = column == "id"
+        for row, value in found:
+            new = other(table, column, value)
+            connection.execute(change, (new, row))
+            assert "Someone wrote to the database by other means" in complaint(store), (column, value, new)
+            connection.execute(change, (value, new if own else row))
+        assert store.verify_audit() == len(store.audit()), column
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
