@@ -192,10 +192,7 @@ class Loop:
         if running is None:
             return None
         number = running.number
-        try:
-            outcome = future.result(raise_on_failure=False)
-        except Exception as error:  # noqa: BLE001 - whatever a runner raises when a worker dies
-            outcome = error
+        outcome = _outcome(future)
         trial = self.trials[number]
         if isinstance(outcome, CancelledRun | BrokenExecutor):
             self.trials[number] = replace(trial, status=RunStatus.KILLED)
@@ -237,6 +234,16 @@ class Loop:
             trial = self.trials[running.number]
             self.trials[trial.number] = replace(trial, status=RunStatus.KILLED)
             _end_killed(trial.run_id)
+
+
+def _outcome(future: PrefectFuture[Any]) -> Any:
+    """What a trial came to, or the exception that tells why it came to nothing."""
+    try:
+        outcome = future.result(raise_on_failure=False)
+        # For a state that a task returned itself Prefect gives its data, which a stopped trial has none of.
+        return CancelledRun() if outcome is None and future.state.is_cancelled() else outcome
+    except Exception as error:  # noqa: BLE001 - whatever a runner raises when a worker dies
+        return error
 
 
 def _end_killed(run_id: str) -> None:

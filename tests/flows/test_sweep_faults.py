@@ -11,9 +11,11 @@ import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import UUID
 
 import orjson
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 
 import prefect_ml as ml
@@ -85,6 +87,14 @@ def alive(pid):
         return False
 
 
+def table_of(sweep_run_id):
+    """The rows of a sweep's table in Prefect."""
+    wanted = {"flow_run_id": {"any_": [str(UUID(sweep_run_id))]}, "type": {"any_": ["table"]}}
+    with get_client(sync_client=True) as client:
+        [table] = client.request("POST", "/artifacts/filter", json={"artifacts": wanted}).json()
+    return orjson.loads(table["data"])
+
+
 def test_after_kill_9_the_same_key_finishes_every_trial_exactly_once(tmp_path, start):
     process = start("processes", tmp_path, 1.0)
     until(lambda: len(finished()) >= 2)
@@ -136,6 +146,7 @@ def test_a_signal_stops_the_trials_that_run_and_starts_no_other(tmp_path, start,
     runs = trial_runs()
     assert [run.status for run in runs] == [RunStatus.KILLED] * 2
     assert all(run.end_time is not None for run in runs)
+    assert {row["status"] for row in table_of(runs[0].tags["mlflow.parentRunId"])} == {"KILLED"}
     counts, pids = starts(tmp_path)
     assert sum(counts.values()) == 2
     until(lambda: not any(alive(pid) for pid in pids), 30)
