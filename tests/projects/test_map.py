@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -23,6 +24,7 @@ def project(tmp_path):
     (tmp_path / "train.py").write_text(
         "import sys\nimport prefect_ml as ml\nx = float(sys.argv[1])\nml.log_metric('y', 10 / x)\n"
     )
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True, timeout=60)  # noqa: S607 - the one on the PATH
     return str(tmp_path)
 
 
