@@ -48,8 +48,8 @@ def restart_dead(store: Store, client: SyncPrefectClient, flows: tuple[str, ...]
     """Have dead flow runs executed again, and yield their ids.
 
     Dead is one that Prefect calls Crashed, and one that it believes to be at work but of which nothing was heard for
-    long. Left alone are those that no deployment executes, those that died several times, and those after which
-    somebody asked for the same anew.
+    long. Left alone are those that no deployment executes, those that died several times, those after which somebody
+    asked for the same anew, and rollouts that had not begun before somebody else changed their endpoint.
 
     Args:
         store: where the requests are.
@@ -116,8 +116,10 @@ def _heard(client: SyncPrefectClient, run: FlowRun, since: dt.datetime) -> dt.da
 
 def _is_wanted(store: Store, run: FlowRun) -> bool:
     """Whether nobody asked for the same after a run died."""
-    name, alias = run.parameters.get("name"), run.parameters.get("alias", "champion")
     died = 0 if run.state is None else run.state.timestamp.timestamp() * 1000
+    if isinstance(endpoint := run.parameters.get("endpoint"), str):
+        return not _is_overtaken(store, run, endpoint, died)
+    name, alias = run.parameters.get("name"), run.parameters.get("alias", "champion")
     asked = store.list_requests(name=name, max_results=_PAGE) if isinstance(name, str) else ()
     return not any(
         other.alias == alias
@@ -126,6 +128,17 @@ def _is_wanted(store: Store, run: FlowRun) -> bool:
         and other.flow_run_id != str(run.id)
         for other in asked
     )
+
+
+def _is_overtaken(store: Store, run: FlowRun, endpoint: str, died: float) -> bool:
+    """Whether somebody changed an endpoint after a rollout died that had not changed it yet.
+
+    It would begin on what they put there. One that had begun finds by itself that it was overtaken, and says so.
+    """
+    if store.list_endpoint_revisions(endpoint, rollout=f"flow-run-{run.id}", max_results=1):
+        return False
+    newest = store.list_endpoint_revisions(endpoint, max_results=1)
+    return bool(newest) and newest[0].changed_at > died
 
 
 def _started(client: SyncPrefectClient, run: FlowRun) -> bool:
