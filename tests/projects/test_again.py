@@ -102,8 +102,11 @@ def test_a_script_runs_again_at_its_commit_with_its_changes(repository, store, t
     moved = repository.rename(tmp_path / "moved")
     with pytest.raises(NotFoundError, match="name a --repository"):
         again_of(store, before.run_id, Settings())
-    done, told = reproduce(before.run_id, "--no-flow", "--repository", moved)
+    store.create_registered_model("again")
+    store.create_model_version("again", f"{before.artifact_uri}/model", run_id=before.run_id)
+    done, told = reproduce("models:/again/1", "--no-flow", "--repository", moved)
     assert (done.returncode, told["equal"]) == (0, True), done.stdout + done.stderr
+    assert told["before"] == before.run_id
     rows = {(row["kind"], row["name"]): row for row in told["rows"]}
     changes = before.tags["prefect_ml.source.git.diff_digest"]
     assert rows["source", "source"]["after"] == f"commit {commit} with changes {changes}"
