@@ -230,7 +230,7 @@ def pool(until: str) -> None:
 if __name__ == "__main__":
     name, given = sys.argv[1], json.loads(sys.argv[2] if len(sys.argv) > 2 else "{}")
     if name == "serve":
-        hold.serve(name="served", pause_on_shutdown=False)
+        hold.serve(name=given.get("deployment", "served"), pause_on_shutdown=False)
     else:
         with tags(*os.environ.get("PREFECT_TAGS_OF_TEST", "").split()):
             globals()[name](**given)

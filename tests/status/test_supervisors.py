@@ -1,17 +1,21 @@
-"""Flows whose supervisor, a worker or `serve()`, dies or stops them."""
+"""Flows whose supervisor, a worker or `serve()`, dies or stops them, also after they were suspended."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from world import FLOWS
 
 from prefect_ml.entities import RunStatus
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
+PREFECT_ML = Path(sys.executable).with_name("prefect-ml")
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +25,15 @@ def doomed(world):
     made = SimpleNamespace(until=world.folder / "go-supervisors", runs={})
     made.workers = {pool: world.orchestrator.start_worker(pool, world.environment) for pool in ("killed", "stopped")}
     made.serving = world.script("serve").process
+    made.stopping = world.script("serve", deployment="stopping").process
+    made.runs["suspended"] = world.create("suspends")
     for pool in made.workers:
         world.deploy(pool, ["hold", "waits_to_retry"])
         made.runs[f"{pool} dies"] = world.create("hold", pool)
     made.runs["killed waits"] = world.create("waits_to_retry", "killed", marker=str(world.folder / "waits-killed"))
     made.runs["killed lives"] = world.create("hold", "killed", until=until)
+    world.served("hold", "stopping")
+    made.runs["stopping dies"] = world.create("hold", "stopping")
     world.served("hold", "served")
     for name in ("cancelled", "killed", "lives", "dies"):
         made.runs[f"served {name}"] = world.create("hold", "served", **({"until": until} if name == "lives" else {}))
@@ -67,7 +75,7 @@ def test_served_and_cancelled(world, doomed):
     run_id = doomed.runs["served cancelled"]
     world.began(run_id)
     world.set_state(run_id, "CANCELLING", "Cancelling")
-    world.ended(run_id, RunStatus.KILLED, "CANCELLED", at=time.time())
+    world.ended(run_id, RunStatus.KILLED, "CANCELLED", at=time.time(), lasting=True)
 
 
 def test_served_and_killed(world, doomed):
@@ -86,3 +94,28 @@ def test_the_serving_process_is_killed(world, doomed):
     doomed.until.touch()
     world.state(lives, "COMPLETED")
     world.ended(lives, RunStatus.FINISHED, "COMPLETED")
+
+
+def test_the_serving_process_is_terminated(world, doomed):
+    """It takes its flows with it."""
+    run_id = doomed.runs["stopping dies"]
+    world.began(run_id)
+    at = time.time()
+    doomed.stopping.terminate()
+    doomed.stopping.wait(90)
+    run = world.ended(run_id, RunStatus.KILLED, "CRASHED", at=at, lasting=True)
+    assert run.tags["prefect_ml.entry_point"] == f"{FLOWS}:hold", "also of a flow that was sent to its process"
+
+
+def test_suspended_and_cancelled_in_the_ui(world, doomed):
+    """No process is there to learn of it; whoever reconciles does."""
+    run_id = doomed.runs["suspended"]
+    world.state(run_id, "PAUSED")
+    world.ended(run_id, RunStatus.SCHEDULED, "PAUSED")
+    at = time.time()
+    world.set_state(run_id, "CANCELLING", "Cancelling")
+    world.state(run_id, "CANCELLED")
+    reconcile = world.orchestrator.start("reconcile", PREFECT_ML, "reconcile", environment=world.environment)
+    assert reconcile.wait(90) == 0, world.orchestrator.logs()
+    outcomes = [RunStatus.SCHEDULED]
+    world.ended(run_id, RunStatus.KILLED, "CANCELLED", outcomes=outcomes, at=at, lasting=True)

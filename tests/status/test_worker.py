@@ -72,7 +72,7 @@ def test_kill_9_of_the_flow_process_and_once_more(world, runs):
 def test_cancelled_in_the_ui(world, runs):
     world.began(runs["cancelled"])
     world.set_state(runs["cancelled"], "CANCELLING", "Cancelling")
-    world.ended(runs["cancelled"], RunStatus.KILLED, "CANCELLED", at=time.time())
+    world.ended(runs["cancelled"], RunStatus.KILLED, "CANCELLED", at=time.time(), lasting=True)
 
 
 def test_retried_in_the_ui(world, runs):

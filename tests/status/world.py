@@ -170,6 +170,7 @@ class World:
         *,
         at: float | None = None,
         outcomes: Sequence[RunStatus] | None = None,
+        lasting: bool = False,
         seconds: float = SOON,
     ) -> Run:
         """Wait until run, attempts and flow run say how it ended, and when.
@@ -180,6 +181,7 @@ class World:
             state: type of the flow run's state.
             at: when it ended; by default when Prefect says.
             outcomes: of all attempts; by default of one, which is `status`.
+            lasting: whether its end took from `at` until Prefect says that it came, as when a process is told to stop.
             seconds: to wait at most.
         """
         wanted = [status] if outcomes is None else list(outcomes)
@@ -193,8 +195,10 @@ class World:
             if [attempt.outcome for attempt in attempts] != wanted or found["type"] != state:
                 return None
             # Who found its journal without its process knows the end less well than its watchdog, which comes later.
-            truth = datetime.fromisoformat(found["timestamp"]).timestamp() if at is None else at
-            return run if not status.ended or abs(run.end_time / 1000 - truth) < NEAR else None
+            told = datetime.fromisoformat(found["timestamp"]).timestamp()
+            earliest = told if at is None else at
+            latest = max(told, earliest) if lasting else earliest
+            return run if not status.ended or earliest - NEAR < run.end_time / 1000 < latest + NEAR else None
 
         run: Run = self._explained(look, f"{status}, its end near {at}, of the run {run_id}", seconds)
         return run

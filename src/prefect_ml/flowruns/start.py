@@ -97,7 +97,7 @@ def _tags(flow: Flow[..., Any], flow_run: FlowRun) -> dict[str, str]:
         "prefect_ml.flow_name": flow.name,
         "prefect_ml.flow_run_id": str(flow_run.id),
         "prefect_ml.attempt": str(max(flow_run.run_count, 1)),
-        capture.ENTRY_POINT: capture.entry_point(inspect.unwrap(flow.fn)),
+        capture.ENTRY_POINT: capture.entry_point(inspect.unwrap(flow.fn), _file(flow, flow.fn)),
     }
     if flow_run.deployment_id is not None:
         tags["prefect_ml.deployment_id"] = str(flow_run.deployment_id)

@@ -34,11 +34,16 @@ def process_tags(source_file: str | None = None) -> dict[str, str]:
     return tags | {SOURCE_NAME: source_file or _script(), SOURCE_TYPE: "LOCAL", ENTRY_POINT: entry_point()}
 
 
-def entry_point(function: Callable[..., Any] | None = None) -> str:
-    """`file:function` of a flow; else the module ("-m package.module") or script of this process, never arguments."""
+def entry_point(function: Callable[..., Any] | None = None, source: str | None = None) -> str:
+    """`file:function` of a flow; else the module ("-m package.module") or script of this process, never arguments.
+
+    Args:
+        function: the flow's; None for this process.
+        source: the file of the function, where its code names none, as after it was sent to this process.
+    """
     code = getattr(function, "__code__", None)
     if code is not None:
-        file = _relative(code.co_filename) if notebook.shell() is None else notebook.name()
+        file = _relative(source or code.co_filename) if notebook.shell() is None else notebook.name()
         return f"{file}:{code.co_name}"
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return f"-m {spec.name.removesuffix('.__main__')}" if spec is not None else _relative(_script())
