@@ -21,11 +21,14 @@ from git_server import GitServer, git
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.errors import CorruptArtifactError, InvalidInputError, NotFoundError
 from prefect_ml.projects.again import again_of
+from prefect_ml.projects.code_entries import code_entry
 from prefect_ml.projects.definition import PythonEnvironment
 from prefect_ml.projects.locks import lock_of
+from prefect_ml.projects.reading import read_project
 from prefect_ml.projects.recorded_source import rebuild
 from prefect_ml.settings import Settings
 from prefect_ml.store import open_store
+from prefect_ml.tracking.start import started
 
 COMMAND = Path(sys.executable).with_name("prefect-ml")
 SCRIPT = """
@@ -183,6 +186,38 @@ def test_what_the_record_does_not_have_whole_is_refused(repository, store, tmp_p
         with pytest.raises(InvalidInputError, match=said):
             rebuild(changed, other, settings, str(repository))
     assert not list(tmp_path.parent.rglob("out.py"))
+
+
+def test_what_was_started_is_found_in_the_commit_from_where_it_was_started(repository, store):
+    with started("again", None, parent=None, tags=None, flow_run_id=None, own_code=False) as active:
+        pass
+    run = store.get_run(active.run_id)
+    artifacts, commit = open_artifacts(run.artifact_uri), git(repository, "rev-parse", "HEAD")
+    for recorded, file, folder, entry_point in (
+        ("jobs/train.py", "/home/ann/team/jobs/train.py", "", "jobs/train.py"),
+        ("train.py", "/home/ann/team/jobs/train.py", "jobs", "train.py"),
+        ("/home/ann/team/jobs/train.py", "/home/ann/team/jobs/train.py", "", "jobs/train.py"),
+        ("flows.py:train", "/srv/other name/jobs/flows.py", "jobs", "flows.py:train"),
+        ("jobs/flows.py:train", "jobs/flows.py", "", "jobs/flows.py:train"),
+        ("-m jobs.train", "/home/ann/team/jobs/train.py", "", "-m jobs.train"),
+        ("-m train", "/home/ann/team/jobs/train.py", "jobs", "-m train"),
+    ):
+        tags = {"mlflow.source.git.commit": commit, "mlflow.source.name": file, "prefect_ml.entry_point": recorded}
+        found = rebuild(replace(run, tags=tags), artifacts, Settings(), str(repository))
+        assert (found.uri.subdirectory, found.entry_point) == (folder, entry_point)
+        project = read_project(repository / folder, entry_point)
+        assert project.entry_point(entry_point).command[0] == "python"
+
+
+@pytest.mark.parametrize("name", [
+    "../x.py:f", "x.py:f;g", "x.py:", "-m ..x", "-m x;y", "-m none", "-mx", "none.py:f", "a:b:f", "-m x y", "x.txt:f",
+])  # fmt: skip
+def test_what_is_no_code_of_the_folder_is_no_entry_point(tmp_path, name):
+    for each in ("x.py", "x.txt"):
+        (tmp_path / "inner").mkdir(exist_ok=True)
+        (tmp_path / "inner" / each).touch()
+        (tmp_path / each).touch()
+    assert code_entry(tmp_path / "inner", name) is None
 
 
 @pytest.mark.parametrize(("text", "annotation", "value"), [
