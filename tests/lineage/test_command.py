@@ -67,7 +67,9 @@ def test_backwards(run_id, capsys):
     with ml.start_run(experiment="none"):
         ml.load_model("models:/teacher/1")
     lineage(model="models:/teacher/1")
-    assert "1 more runs used it and made no version." in capsys.readouterr().out
+    assert "1 more run used it and made no version." in capsys.readouterr().out
+    lineage(dataset="no such digest")
+    assert capsys.readouterr().out == "Nothing is known here of no such digest.\n"
 
 
 def test_one_thing_is_asked(run_id):

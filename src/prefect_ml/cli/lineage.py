@@ -152,6 +152,9 @@ def _show_found(found: find.Found, value: str, *, json: bool) -> None:
     if json:
         print_json(found)
         return
+    if not found.run_ids and not found.versions:
+        console.print(f"Nothing is known here of {value}.", markup=False, highlight=False)
+        return
     more = "" if found.complete else " (the first ones)"
     print_table(
         f"Model versions from {value}{more}",
@@ -163,7 +166,8 @@ def _show_found(found: find.Found, value: str, *, json: bool) -> None:
     )
     made_none = _without_versions(found)
     if made_none:
-        console.print(f"{made_none} more runs used it and made no version.", markup=False)
+        runs = "run" if made_none == 1 else "runs"
+        console.print(f"{made_none} more {runs} used it and made no version.", markup=False)
 
 
 def _without_versions(found: find.Found) -> int:
