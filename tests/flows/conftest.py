@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from prefect_ml.store import open_store
 
 sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -23,6 +27,21 @@ def found_browser() -> str | None:
 # Where nothing may be missing, its absence is a failure.
 if os.environ.get("PREFECT_ML_REQUIRE_ALL") != "1" and not (found_browser() and find_spec("playwright")):
     collect_ignore = ["test_resume_form_in_browser.py"]
+
+
+@pytest.fixture
+def store():
+    """The store of the test's own home."""
+    with contextlib.closing(open_store()) as found:
+        yield found
+
+
+@pytest.fixture
+def port():
+    """A TCP port that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ from prefect_ml.flows.revalidate import revalidate_champions
 from prefect_ml.models.folder import save_model
 from prefect_ml.registry.promotion import move, request_promotion
 from prefect_ml.registry.register import register_model
-from prefect_ml.store import open_store
 from receiver import Receiver
 
 X = np.arange(12.0).reshape(6, 2)
@@ -34,13 +33,6 @@ def folder(tmp_path_factory):
     found = tmp_path_factory.mktemp("model") / "model"
     save_model(MODEL, found, input_example=X[:2])
     return str(found)
-
-
-@pytest.fixture
-def store():
-    found = open_store()
-    yield found
-    found.close()
 
 
 @pytest.fixture

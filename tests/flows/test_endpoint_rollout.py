@@ -34,7 +34,6 @@ from prefect_ml.registry.register import register_model
 from prefect_ml.serving.endpoint import ServedEndpoint
 from prefect_ml.serving.observing import Answered
 from prefect_ml.settings import Settings
-from prefect_ml.store import open_store
 
 sys.path.append(str(Path(__file__).parent))
 from promoting import MODEL, Killed, artifacts_of, execute, promoted, protect
@@ -53,13 +52,6 @@ QUICK = {
     "timeout": 90.0,
     "requester": "ann",
 }
-
-
-@pytest.fixture
-def store():
-    found = open_store()
-    yield found
-    found.close()
 
 
 @pytest.fixture

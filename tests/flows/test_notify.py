@@ -17,7 +17,6 @@ from prefect_ml.flows.notify import notify_people
 from prefect_ml.flows.promote import promote_model
 from prefect_ml.models.folder import save_model
 from prefect_ml.registry.register import register_model
-from prefect_ml.store import open_store
 
 sys.path.append(str(Path(__file__).parents[1]))
 from receiver import Answer as Reply
@@ -28,13 +27,6 @@ X = np.arange(12.0).reshape(6, 2)
 ODD = "ann <!channel> @here http://evil {{secret}}"
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
-
-
-@pytest.fixture
-def store():
-    found = open_store()
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -30,13 +30,6 @@ pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 @pytest.fixture
-def store():
-    found = open_store()
-    yield found
-    found.close()
-
-
-@pytest.fixture
 def version(store, tmp_path):
     model = Ridge().fit(FEATURES, TARGET)
     run = store.create_run("0")

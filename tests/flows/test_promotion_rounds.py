@@ -17,19 +17,11 @@ from prefect_ml.flowruns import rounds
 from prefect_ml.flows import promote, rollout
 from prefect_ml.flows.approval import Answer, approvals_from
 from prefect_ml.registry.promotion import decide, move, request_rollback
-from prefect_ml.store import open_store
 
 sys.path.append(str(Path(__file__).parent))
 from promoting import MODEL, Killed, artifacts_of, execute, new_run, promoted, protect, registered
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
-
-
-@pytest.fixture
-def store():
-    found = open_store()
-    yield found
-    found.close()
 
 
 @pytest.fixture

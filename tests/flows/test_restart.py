@@ -19,7 +19,6 @@ from prefect_ml.flowruns.promotions import CarriedOn, carry_promotions_on
 from prefect_ml.flows import promote, rollout
 from prefect_ml.flows.approval import Answer, approvals_from
 from prefect_ml.flows.rollback import rollback_model
-from prefect_ml.store import open_store
 
 sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from promoting import MODEL, Killed, deployed_run, execute, new_run, promoted, protect, registered, state_of
@@ -27,13 +26,6 @@ from promoting import MODEL, Killed, deployed_run, execute, new_run, promoted, p
 from orchestrator import until
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
-
-
-@pytest.fixture
-def store():
-    found = open_store()
-    yield found
-    found.close()
 
 
 @pytest.fixture

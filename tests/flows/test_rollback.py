@@ -15,20 +15,12 @@ from prefect_ml.flowruns import waiting
 from prefect_ml.flowruns.promotions import carry_promotions_on
 from prefect_ml.flows.approval import Answer, approvals_from
 from prefect_ml.flows.rollback import rollback_model
-from prefect_ml.store import open_store
 from prefect_ml.tasks import rollback_alias
 
 sys.path.append(str(Path(__file__).parent))
 from promoting import MODEL, artifacts_of, deployed_run, execute, new_run, promoted, protect, registered, state_of
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
-
-
-@pytest.fixture
-def store():
-    found = open_store()
-    yield found
-    found.close()
 
 
 @pytest.fixture

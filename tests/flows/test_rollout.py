@@ -17,7 +17,6 @@ from prefect_ml.flowruns.rollout import REJECTED_TAG, advance, judge_here, next_
 from prefect_ml.flows import rollout
 from prefect_ml.flows.approval import Answer, approvals_from
 from prefect_ml.registry.promotion import decide, request_promotion
-from prefect_ml.store import open_store
 
 sys.path.append(str(Path(__file__).parent))
 from promoting import MODEL, Killed, deployed_run, execute, new_run, promoted, protect, registered
@@ -30,13 +29,6 @@ CLAUSES = {
 }
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
-
-
-@pytest.fixture
-def store():
-    found = open_store()
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -31,13 +31,6 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@pytest.fixture
 def running(model, port, tmp_path):
     """A flow that serves, in a process of its own; its number and that of the server."""
     code = f"from prefect_ml.flows.serve import serve_model as f; f([{model!r}], port={port})"

@@ -30,13 +30,6 @@ def model(tmp_path):
     return str(folder)
 
 
-@pytest.fixture
-def port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 def serving(port):
     """The processes that serve there."""
     found = []

@@ -34,13 +34,6 @@ pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 @pytest.fixture
-def store():
-    found = open_store()
-    yield found
-    found.close()
-
-
-@pytest.fixture
 def version(store, tmp_path):
     protect(store)
     return registered(store, tmp_path).version

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,6 +15,9 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from prefect_ml.models.folder import save_model
+from prefect_ml.registry.register import register_model
+from prefect_ml.store import open_store
+from prefect_ml.store.contract import Store
 
 TOKEN = "secret"  # noqa: S105 (of this test)
 COMMAND = str(Path(sys.executable).parent / "prefect-ml")
@@ -86,6 +89,27 @@ def serving_process():
 def fit():
     """`fitted`: a line through FRAME, multiplied by a slope."""
     return fitted
+
+
+@pytest.fixture
+def store(home: Path) -> Iterator[Store]:
+    """The store of the test's own home."""
+    with closing(open_store()) as store:
+        yield store
+
+
+@pytest.fixture
+def version(store: Store, tmp_path: Path) -> Callable[..., int]:
+    """Registers a model with this slope and returns its version."""
+
+    def register(slope: float, spoil: Callable[[Path], None] | None = None) -> int:
+        folder = tmp_path / f"slope-{slope}"
+        save_model(fitted(slope), folder, input_example=FRAME)
+        if spoil is not None:
+            spoil(folder)
+        return register_model(store, str(folder), "linear").version
+
+    return register
 
 
 @pytest.fixture(scope="session")

@@ -14,39 +14,15 @@ import pytest
 
 from prefect_ml.entities import ReplicaState, Route
 from prefect_ml.errors import NotFoundError
-from prefect_ml.models.folder import save_model
-from prefect_ml.registry.register import register_model
 from prefect_ml.registry.traffic import traffic_of
 from prefect_ml.serving.columnar_bodies import MEDIA_TYPES, STREAM
 from prefect_ml.serving.endpoint import ServedEndpoint
 from prefect_ml.serving.opening import opened_models
 from prefect_ml.serving.wanted import wanted_models
 from prefect_ml.settings import Settings
-from prefect_ml.store import open_store
 
 BODY = json.dumps({"dataframe_records": [{"age": 30.0, "income": 1.0}]})
 HEADERS = {"content-type": "application/json"}
-
-
-@pytest.fixture
-def store(home):
-    store = open_store()
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def version(store, tmp_path, fit, frame):
-    """Registers a model with this slope and returns its version."""
-
-    def register(slope, spoil=None):
-        folder = tmp_path / f"slope-{slope}"
-        save_model(fit(slope), folder, input_example=frame)
-        if spoil is not None:
-            spoil(folder)
-        return register_model(store, str(folder), "linear").version
-
-    return register
 
 
 def to(version, weight=100.0, **more):

@@ -22,32 +22,10 @@ from prefect_ml.serving import memory
 from prefect_ml.serving.follow import Follower, Served
 from prefect_ml.serving.replica import load_replica
 from prefect_ml.settings import Settings
-from prefect_ml.store import open_store
 
 BODY = json.dumps({"dataframe_records": [{"age": 30.0, "income": 1.0}]})
 HEADERS = {"content-type": "application/json"}
 URI = "models:/linear@champion"
-
-
-@pytest.fixture
-def store(home):
-    store = open_store()
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def version(store, tmp_path, fit, frame):
-    """Registers a model with this slope and returns its version."""
-
-    def register(slope, spoil=None):
-        folder = tmp_path / f"slope-{slope}"
-        save_model(fit(slope), folder, input_example=frame)
-        if spoil is not None:
-            spoil(folder)
-        return register_model(store, str(folder), "linear").version
-
-    return register
 
 
 class Clients:

@@ -1,8 +1,7 @@
 """How far two samples of one column are apart.
 
-The population stability index (N. Siddiqi, Credit Risk Scorecards, 2006, chapter 8) is the symmetric Kullback-Leibler
-divergence of two histograms; by custom, 0.1 is a small shift and 0.25 one to act upon. It is computed over the tenths
-of the reference for numbers with many values, else over the values themselves, nulls being a value of their own.
+The population stability index (see `registry/stability.py`) is computed over the tenths of the reference for numbers
+with many values, else over the values themselves, nulls being a value of their own.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from prefect_ml.registry.stability import stability_index
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,11 +127,10 @@ def _psi_of_values(before: list[Any], after: list[Any]) -> float:
 
 def _psi(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> float:
     import numpy as np  # noqa: PLC0415
-    from scipy.special import rel_entr  # noqa: PLC0415 - an extra
 
     there = (before + after) > 0
-    p, q = (np.maximum(counts[there] / counts.sum(), _LEAST_SHARE) for counts in (before, after))
-    return float(np.sum(rel_entr(p, q) + rel_entr(q, p)))
+    shares = (np.maximum(counts[there] / counts.sum(), _LEAST_SHARE).tolist() for counts in (before, after))
+    return stability_index(zip(*shares, strict=True))
 
 
 def _isnan(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -12,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from prefect_ml.registry.stability import stability_index
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -169,9 +171,9 @@ def _order(key: str) -> float:
 def drift(usual: Mapping[str, int], other: Mapping[str, int]) -> Drift | None:
     """How far predictions drifted from the usual ones; None when one side has none.
 
-    The population stability index is the sum of (q - p) * ln(q / p) over bins: here tenths of the usual numbers, and
-    each text by itself. Without drift it is distributed as (1/n + 1/m) times a chi-square variable with one degree of
-    freedom less than bins (Yurdakul, Naranjo: "Statistical properties of the population stability index", 2020).
+    The bins of the population stability index are tenths of the usual numbers, and each text by itself. Without drift
+    it is distributed as (1/n + 1/m) times a chi-square variable with one degree of freedom less than bins (Yurdakul,
+    Naranjo: "Statistical properties of the population stability index", 2020).
 
     Args:
         usual: how many predictions of the version that is compared with were in which bucket.
@@ -183,11 +185,9 @@ def drift(usual: Mapping[str, int], other: Mapping[str, int]) -> Drift | None:
     binned = _binned(usual, other)
     if len(binned) == 1:
         return Drift(0.0, 0.0, min(n, m))
-    index = 0.0
-    for expected, found in binned:
-        # Half an observation in each bin, so that an empty one gives no infinity.
-        p, q = (expected + 0.5) / (n + 0.5 * len(binned)), (found + 0.5) / (m + 0.5 * len(binned))
-        index += (q - p) * math.log(q / p)
+    # Half an observation in each bin, so that an empty one gives no infinity.
+    more = 0.5 * len(binned)
+    index = stability_index(((expected + 0.5) / (n + more), (found + 0.5) / (m + more)) for expected, found in binned)
     return Drift(index, (1 / n + 1 / m) * chi_square(len(binned) - 1), min(n, m))
 
 

@@ -27,7 +27,7 @@ class AttemptRows(Rows):
         with self.database.read() as connection:
             mine = select(attempts).where(attempts.c.run == run_row(connection, run_id).id)
             rows = connection.execute(mine.order_by(attempts.c.number, attempts.c.start_time, attempts.c.id))
-            return [_attempt(run_id, row) for row in rows]
+            return [read_attempt(run_id, row) for row in rows]
 
     def heartbeat(self, attempt_ids: Sequence[str]) -> None:
         if not attempt_ids:
@@ -48,7 +48,7 @@ class AttemptRows(Rows):
             query = select(attempts, runs.c.run_id).join(runs, runs.c.id == attempts.c.run)
             query = query.where(attempts.c.end_time.is_(None) & (attempts.c.seen < before))
             rows = connection.execute(query.order_by(attempts.c.seen).limit(max_results))
-            return [_attempt(row.run_id, row) for row in rows]
+            return [read_attempt(row.run_id, row) for row in rows]
 
     def presume_ended(
         self,
@@ -137,7 +137,8 @@ def _reopen(connection: Connection, row: Row[Any]) -> None:
         set_status(connection, row.run, RunStatus.RUNNING, None)
 
 
-def _attempt(run_id: str, row: Row[Any]) -> Attempt:
+def read_attempt(run_id: str, row: Row[Any]) -> Attempt:
+    """An attempt as it was kept."""
     return Attempt(
         run_id,
         row.attempt_id,

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert, select
 from prefect_ml.entities import Attempt, RunStatus, Source, Step
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.store.attempt_tables import attempts, source_names, sources, steps
+from prefect_ml.store.attempts import read_attempt
 from prefect_ml.store.moving_contract import MovedRun, MovedSource
 from prefect_ml.store.names import check_step, check_text, check_time
 
@@ -25,21 +26,7 @@ def load_attempts(connection: Connection, run_id: str, run: int) -> list[Attempt
     """Those that have ended; one that lives is followed where it lives."""
     query = select(attempts).where(attempts.c.run == run, attempts.c.end_time.is_not(None))
     rows = connection.execute(query.order_by(attempts.c.number, attempts.c.start_time, attempts.c.id))
-    return [
-        Attempt(
-            run_id,
-            row.attempt_id,
-            row.number,
-            row.start_time,
-            row.end_time,
-            None if row.outcome is None else RunStatus(row.outcome),
-            row.host,
-            row.pid,
-            row.seen,
-            bool(row.presumed),
-        )
-        for row in rows
-    ]
+    return [read_attempt(run_id, row) for row in rows]
 
 
 def load_steps(connection: Connection, run: int) -> list[Step]:
