@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import shutil
+import ssl
 import sys
 import tempfile
 import uuid
@@ -40,6 +41,23 @@ os.environ["DO_NOT_TRACK"] = "1"
 os.environ.setdefault("XDG_RUNTIME_DIR", str(_SESSION_HOME))
 os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
+
+
+def pytest_configure() -> None:
+    """Read the certificates of the world's authorities once in a process, not for each of some thousand clients.
+
+    That is most of what a client costs that talks to loopback: 25 ms. A test with certificates of its own says so by
+    the variables that httpx knows.
+    """
+    from httpx._transports import default
+
+    made, once = default.create_ssl_context, cache(default.create_ssl_context)
+
+    def create(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+        own = {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)
+        return made(verify, cert, trust_env) if own or cert or verify is not True else once()
+
+    default.create_ssl_context = create
 
 
 def pytest_sessionfinish() -> None:
