@@ -14,8 +14,7 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 from conda_channel import conda_in, make_channel
 
-from prefect_ml.errors import ArtifactError, InvalidInputError, NotFoundError
-from prefect_ml.projects.conda import find_conda
+from prefect_ml.errors import ArtifactError, InvalidInputError
 from prefect_ml.projects.conda_build import create_again
 from prefect_ml.projects.definition import CondaEnvironment
 from prefect_ml.projects.environments import build
@@ -115,12 +114,6 @@ def test_what_conda_cannot_find_or_is_not_what_the_lock_says_is_refused_in_its_w
     with pytest.raises(ArtifactError, match=r"greeting-1\.0-0\.tar\.bz2' is not the one"):
         build(asked, Path.cwd(), cache, kept=changed)
     assert not [path for path in (cache / "environments").iterdir() if not path.name.endswith(".lock")]
-
-
-def test_without_conda_a_project_that_needs_it_says_how_to_get_it(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(NotFoundError, match="no micromamba, mamba or conda on the PATH: install one"):
-        find_conda()
 
 
 @pytest.mark.parametrize("lock", [
