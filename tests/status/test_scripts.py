@@ -23,7 +23,8 @@ PREFECT_ML = Path(sys.executable).with_name("prefect-ml")
 def scripts(world):
     """All of them, started at once."""
     go = world.folder / "go"
-    started = {name: world.script("hold") for name in ("sigterm", "sigint", "sigkill")}
+    started = {name: world.script("hold") for name in ("sigterm", "sigint")}
+    started["sigkill"] = world.script("ticks", until=str(world.folder / "never"))
     started["cancelled"] = world.script("hold", until=str(go))
     started["paused"] = world.script("pauses")
     started["pool"] = world.script("pool", until=str(world.folder / "go-child"))
@@ -61,7 +62,10 @@ def test_a_signal(world, scripts, name, number):
 def test_kill_9(world, scripts):
     at = scripts["sigkill"].signal(signal.SIGKILL)
     assert scripts["sigkill"].process.wait(30) == -signal.SIGKILL
-    world.ended(scripts["sigkill"].run_id, RunStatus.KILLED, "CRASHED", at=at)
+    run_id = scripts["sigkill"].run_id
+    world.ended(run_id, RunStatus.KILLED, "CRASHED", at=at)
+    until(lambda: world.store.get_steps(run_id), "its steps in the store, without anybody who looks")
+    assert {step.task_key.partition("-")[0] for step in world.store.get_steps(run_id)} == {"tick"}
 
 
 def test_cancelled_by_the_api(world, scripts):
