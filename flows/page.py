@@ -12,6 +12,7 @@ from prefect.context import FlowRunContext
 
 from prefect_ml.entities import PromotionRequest, RequestStatus
 from prefect_ml.flowruns.card import promotion_card
+from prefect_ml.flowruns.harmless import harmless
 from prefect_ml.store.contract import Store
 
 
@@ -46,13 +47,17 @@ def publish_request(run: FlowRun, part: str, request: PromotionRequest, store: S
 
 
 def publish_text(run: FlowRun, about: str, markdown: str, description: str) -> None:
-    """Leave a text under a key made of what it is about; one with the description is there already on a second pass."""
+    """Leave a text under a key made of what it is about; one with the description is there already on a second pass.
+
+    Where Prefect does not take it that is a warning: what is told of a step must not keep a bad version in its place.
+    """
     key = re.sub(r"[^a-z0-9]+", "-", about.lower()).strip("-")
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), key=ArtifactFilterKey(any_=[key])
+    with harmless(f"{description!r} is not shown on the page of the flow run"):
+        with get_client(sync_client=True) as client:
+            found = client.read_artifacts(
+                artifact_filter=ArtifactFilter(
+                    flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), key=ArtifactFilterKey(any_=[key])
+                )
             )
-        )
-    if not any(each.description == description for each in found):
-        create_markdown_artifact(markdown, key=key, description=description)
+        if not any(each.description == description for each in found):
+            create_markdown_artifact(markdown, key=key, description=description)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import html
+import uuid
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_ml.entities import Metric
 from prefect_ml.flows.approval import Answer, approvals_from
+from prefect_ml.flows.page import publish_text
 from prefect_ml.flows.promote import promote_model
+from prefect_ml.flows.serve import _publish
 from prefect_ml.registry.policy import PromotionPolicy
 from prefect_ml.registry.register import register_model
 from prefect_ml.store import open_store
@@ -58,3 +63,13 @@ def test_the_card_is_told_anew_after_a_partial_approval(store):
     assert "### Decisions" not in first
     assert "| bob | approved | fine |" in second
     assert "cara" not in second
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_what_prefect_does_not_take_is_a_warning_and_keeps_nothing_from_going_on(caplog):
+    run = FlowRun(id=uuid.uuid4(), flow_id=uuid.uuid4())
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        publish_text(run, "rollout live step 1", "taken back", "live, step 1")
+        _publish(["models:/churn/1"], "Serving churn at http://127.0.0.1:5001")
+    assert "'live, step 1' is not shown on the page of the flow run; the flow goes on." in caplog.text
+    assert "What is served is not shown" in caplog.text
