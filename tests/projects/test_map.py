@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import subprocess
 import pytest
 
 import prefect_ml as ml
+from prefect_ml.cli.reproduce import reproduce
 from prefect_ml.errors import InvalidInputError
 from prefect_ml.flows.map_project import map_project
 from prefect_ml.flows.run_project import run_project
@@ -62,7 +64,7 @@ def test_what_is_wrong_with_one_set_starts_none(project):
     assert [run.status for run in ml.search_runs("none")] == ["FAILED"]
 
 
-def test_a_project_is_a_flow_run_with_the_secrets_of_blocks(project, tmp_path):
+def test_a_project_is_a_flow_run_with_the_secrets_of_blocks_and_is_had_again_with_them(project, tmp_path, capsys):
     from prefect.blocks.system import Secret
 
     Secret(value="hunter2").save("project-password", overwrite=True)
@@ -74,3 +76,11 @@ def test_a_project_is_a_flow_run_with_the_secrets_of_blocks(project, tmp_path):
     assert told["exit_code"] == 0
     with pytest.raises(InvalidInputError, match="no Secret block"):
         run_project(project, parameters={"x": 2}, secrets={"PASSWORD": "none-such"})
+    with pytest.raises(InvalidInputError, match="give --secret PASSWORD=BLOCK"):
+        reproduce(told["run_id"])
+    with pytest.raises(SystemExit) as ended:
+        reproduce(told["run_id"], secret=("PASSWORD=project-password",), json=True)
+    report = json.loads(capsys.readouterr().out)
+    assert (ended.value.code, report["equal"]) == (0, True), report
+    again = ml.get_run(report["after"])
+    assert (again.params, again.tags["prefect_ml.flow_name"]) == (run.params, "run-project")

@@ -7,9 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefect_ml.cli.output import Json, complaints, print_json, print_table
-from prefect_ml.errors import PrefectMLError
+from prefect_ml.cli.run_arguments import pairs
+from prefect_ml.errors import InvalidInputError, PrefectMLError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from prefect_ml.projects.request import Request
 
 
@@ -21,6 +24,7 @@ def reproduce(
     repository: str | None = None,
     tolerance: float = 1e-9,
     experiment: str | None = None,
+    secret: tuple[str, ...] = (),
     flow: bool = True,
     json: Json = False,
 ) -> None:
@@ -37,6 +41,7 @@ def reproduce(
         repository: URL or folder of the repository that has the commit, where it is not where it was.
         tolerance: Relative difference up to which metrics are equal.
         experiment: Name of the experiment of the new run; the old one's by default.
+        secret: A variable of the command with the name of a Secret block, VARIABLE=BLOCK, for each that the run had.
         flow: Whether it is a Prefect flow run; without, it starts faster.
         json: Whether to print JSON; the output of the command goes to standard error then.
     """
@@ -51,11 +56,21 @@ def reproduce(
     where = "build" if work_pool is not None and environment == "auto" else environment
     again = again_of(store, before, Settings(), where=where, repository=repository)
     name = experiment or store.get_experiment(store.get_run(before).experiment_id).name
-    request = replace(again.request, experiment=name)
+    request, secrets = replace(again.request, experiment=name), pairs(secret, "--secret")
+    if missing := sorted(set(again.secrets) - set(secrets)):
+        raise InvalidInputError(
+            f"The run had secrets, which are kept nowhere: give --secret {missing[0]}=BLOCK"
+            + "".join(f" --secret {each}=BLOCK" for each in missing[1:])
+            + ", with the names of Secret blocks."
+        )
     if work_pool is not None:
-        outer = _there(request, work_pool)
+        outer = _there(request, secrets, work_pool)
+    elif flow:
+        outer = _flow(request, secrets)
+    elif secrets:
+        raise InvalidInputError("Secrets come from Prefect's blocks; leave --no-flow out.")
     else:
-        outer = _flow(request) if flow else _here(request, as_json=json)
+        outer = _here(request, as_json=json)
     after = made_by(store, again, outer)
     report = compare(store, before, after, tolerance=tolerance, also=made_of(store, again, outer, after))
     if json:
@@ -75,24 +90,25 @@ def _here(request: Request, *, as_json: bool) -> str:
     return run_project_here(request, as_json=as_json)[0]
 
 
-def _flow(request: Request) -> str:
+def _flow(request: Request, secrets: Mapping[str, str]) -> str:
     from prefect_ml.flows.run_project import run_project  # noqa: PLC0415 (loads Prefect)
 
-    return str(run_project(request.uri, request.entry_point, **_asked(request))["run_id"])
+    return str(run_project(request.uri, request.entry_point, **_asked(request, secrets))["run_id"])
 
 
-def _there(request: Request, work_pool: str) -> str:
+def _there(request: Request, secrets: Mapping[str, str], work_pool: str) -> str:
     from prefect_ml.flows.project_on_pool import submit_project  # noqa: PLC0415 (loads Prefect)
 
-    told = submit_project(work_pool, request.uri, request.entry_point, **_asked(request), wait=True)
+    told = submit_project(work_pool, request.uri, request.entry_point, **_asked(request, secrets), wait=True)
     if told["state"] != "Completed":
         raise PrefectMLError(f"The flow run {told['flow_run']} ended {told['state']}: {told['message']}")
     complaints.print(f"Flow run {told['flow_run']}", markup=False, highlight=False)
     return str(told["run_id"])
 
 
-def _asked(request: Request) -> dict[str, Any]:
+def _asked(request: Request, secrets: Mapping[str, str]) -> dict[str, Any]:
     return {
+        "secrets": dict(secrets),
         "parameters": dict(request.parameters),
         "lock": request.lock,
         "environment": request.environment,

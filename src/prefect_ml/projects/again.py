@@ -9,7 +9,7 @@ from prefect_ml.artifacts import open_artifacts
 from prefect_ml.errors import InvalidInputError, NotFoundError
 from prefect_ml.projects.recorded_lock import is_here, recorded_lock, recorded_pins
 from prefect_ml.projects.recorded_source import RecordedSource, rebuild
-from prefect_ml.projects.reproduce import Row, is_of_project, request_of, source_rows
+from prefect_ml.projects.reproduce import Row, is_of_project, request_of, secrets_of, source_rows
 from prefect_ml.projects.request import Request
 from prefect_ml.projects.run import DIGEST_TAG, ENTRY_POINT_TAG, LOCK_FILE
 from prefect_ml.store.names import MAX_PARAM_VALUE
@@ -40,6 +40,7 @@ class Again:
         step: whether the run is one that the command makes, and not the one of the command.
         command: id of the old run of a project's command, where it is another one.
         pins: packages of a tracked flow or script.
+        secrets: variables that a project's command had as secrets.
     """
 
     before: str
@@ -48,6 +49,7 @@ class Again:
     step: bool = False
     command: str | None = None
     pins: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 def again_of(
@@ -79,7 +81,8 @@ def again_of(
         around = store.get_run(parent) if parent else None
     if around is not None:
         step = around.run_id != run_id
-        return Again(run_id, request_of(store, around.run_id), step=step, command=around.run_id if step else None)
+        request, secrets = request_of(store, around.run_id), secrets_of(store, around.run_id)
+        return Again(run_id, request, step=step, command=around.run_id if step else None, secrets=secrets)
     artifacts = open_artifacts(run.artifact_uri)
     source = rebuild(run, artifacts, settings, repository)
     pins = recorded_pins(run, artifacts) if where != "local" else []

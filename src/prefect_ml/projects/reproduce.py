@@ -128,6 +128,16 @@ def request_of(store: Store, run_id: str) -> Request:
     )
 
 
+def secrets_of(store: Store, run_id: str) -> tuple[str, ...]:
+    """The variables that a project's command had as secrets; what was in them is kept nowhere.
+
+    Raises:
+        CorruptArtifactError: what the run kept of it cannot be read.
+        NotFoundError: there is no such run, or it is none of a project.
+    """
+    return tuple(_about(open_artifacts(store.get_run(run_id).artifact_uri)).get("secrets", ()))
+
+
 def is_of_project(run: Run) -> bool:
     """Whether a run is that of a project's command."""
     return URI_TAG in run.tags
@@ -213,6 +223,9 @@ def _about(artifacts: ArtifactStore) -> dict[str, Any]:
         raise CorruptArtifactError(f"{ABOUT_FILE} of the run does not say what was run; it was changed since.")
     if not isinstance(about.get("data", {}), dict):
         raise CorruptArtifactError(f"{ABOUT_FILE} of the run does not say which data it had; it was changed since.")
+    secrets = about.get("secrets", [])
+    if not isinstance(secrets, list) or not all(isinstance(each, str) for each in secrets):
+        raise CorruptArtifactError(f"{ABOUT_FILE} of the run does not say which secrets it had; it was changed since.")
     return about
 
 
