@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from prefect_ml.entities import (
     Dataset,
     DatasetInput,
@@ -270,7 +271,9 @@ def mask(shown):
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(operations=st.lists(OPERATIONS, min_size=6, max_size=25), questions=st.lists(QUESTIONS, min_size=2, max_size=6))
 def test_databases_and_server_answer_alike(stores, operations, questions):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from prefect_ml.entities import JournalSpan, Metric, RunBatch, RunEnd, RunStart, RunStatus, ViewType
 from prefect_ml.errors import InvalidFilterError, InvalidInputError
 
@@ -210,13 +211,13 @@ def test_many_runs_load_in_one_page(store):
     batches = [
         RunBatch(f"r{n}", RunStart("many", None, "", n, {"k": str(n)}), {"p": str(n)}, {}, [Metric("m", n, 1)],
                  RunEnd(RunStatus.FINISHED, n))
-        for n in range(1500)
+        for n in range(1001)
     ]  # fmt: skip
     assert store.apply_journal(JournalSpan("j", 0, 1), batches) == []
     made = store.get_experiment_by_name("many").experiment_id
     runs = store.search_runs([made], max_results=50_000).items
     assert [(run.run_id, run.params["p"], run.tags["k"], run.metrics["m"]) for run in runs] == [
-        (f"r{n}", str(n), str(n), float(n)) for n in range(1499, -1, -1)
+        (f"r{n}", str(n), str(n), float(n)) for n in range(1000, -1, -1)
     ]
 
 
@@ -267,7 +268,7 @@ def reference(pattern, text, flags=0):
     return bool(re.fullmatch("".join(parts.get(sign) or re.escape(sign) for sign in pattern), text, flags | re.DOTALL))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pattern=st.text(SIGNS, max_size=4))
 def test_patterns_mean_the_same_everywhere(patterned, pattern):
     store, values = patterned

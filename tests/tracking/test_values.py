@@ -8,10 +8,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prefect_ml as ml
+from examples import examples
 from prefect_ml.entities import Metric, RunBatch, RunEnd, RunStart, RunStatus
 from prefect_ml.errors import InvalidInputError, InvalidNameError, ParamConflictError
 from prefect_ml.tracking import records, values
@@ -169,6 +170,7 @@ def wanted(all_of_them) -> list[object]:
     return found
 
 
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(RECORDS, max_size=30))
 def test_batches_keep_what_happened(all_of_them):
     """The order of starts, ends and contradicting params is kept; the rest commutes."""
