@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
+import time
 
 import pytest
 from sqlalchemy import update
@@ -224,6 +225,16 @@ def test_what_an_endpoint_routes_to_is_not_taken_away(model):
     model.delete_endpoint("live")
     model.rename_registered_model("churn", "other")
     model.delete_registered_model("other")
+
+
+def test_an_approval_that_grew_too_old_lets_nothing_answer(model):
+    model.create_endpoint("live", [to(1)])
+    gates = ({"name": "auc", "type": "loads"},)
+    model.save_policy(Policy("p", 0, "churn", ("endpoint.live",), (), gates, approval_valid_for=0.01), actor="ops")
+    approve(model, 2, "endpoint.live", move=False)
+    time.sleep(0.05)
+    with pytest.raises(ProtectedError, match="Version 2 of 'churn' was not approved"):
+        model.change_endpoint("live", [to(2)], expected_revision=1)
 
 
 def test_of_two_changes_at_once_one_is_refused(model):

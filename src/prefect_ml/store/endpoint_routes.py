@@ -18,6 +18,7 @@ from prefect_ml.store.canonical import canonical
 from prefect_ml.store.held import being_removed
 from prefect_ml.store.names import check_text
 from prefect_ml.store.policies import in_force, protecting_alias
+from prefect_ml.store.promotion_moves import too_old
 from prefect_ml.store.registry_names import check_alias, check_model_name, check_version
 from prefect_ml.store.registry_rows import find_version
 from prefect_ml.store.registry_tables import promotion_requests
@@ -171,6 +172,7 @@ def _approved(connection: Connection, route: Route, alias: str) -> bool:
     open_still = (asked.status == RequestStatus.APPROVED) & (asked.expires_at > now())
     query = select(promotion_requests).where(mine, (asked.status == RequestStatus.PROMOTED) | open_still)
     request = connection.execute(query.order_by(asked.id.desc()).limit(1)).first()
-    if request is not None:
-        refuse_unproven(connection, request, RequestStatus(request.status))
-    return request is not None
+    if request is None:
+        return False
+    refuse_unproven(connection, request, RequestStatus(request.status))
+    return request.status == RequestStatus.PROMOTED or not too_old(connection, request, now())

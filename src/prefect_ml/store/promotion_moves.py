@@ -48,7 +48,7 @@ class PromotionMoveRows(RegistryRows):
                 close_request(connection, row, RequestStatus.EXPIRED, "its time is over", actor)
                 return _stale(row, RequestStatus.EXPIRED, "its time is over")
             _refuse_unapproved(row)
-            if why := _too_old(connection, row, now()):
+            if why := too_old(connection, row, now()):
                 close_request(connection, row, RequestStatus.EXPIRED, why, actor)
                 return _stale(row, RequestStatus.EXPIRED, why)
             if why := next(_changes(connection, row, artifact_digest), ""):
@@ -81,7 +81,7 @@ def _refuse_unapproved(row: Row[Any]) -> None:
         )
 
 
-def _too_old(connection: Connection, row: Row[Any], at: int) -> str:
+def too_old(connection: Connection, row: Row[Any], at: int) -> str:
     """Why the approval does not count any more, in words; "" when it does."""
     valid = find_policy(connection, row.policy, row.policy_version).approval_valid_for
     made = promotion_decisions.c
