@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
+import subprocess
 import sys
 import zipfile
+from contextlib import closing
 
+import mlflow
+import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from prefect_ml.cli import main
 from prefect_ml.models import closure
 from prefect_ml.models.folder import save_model
+from prefect_ml.models.uv import find_uv, uv_environment
+from prefect_ml.registry.register import register_model
+from prefect_ml.store import open_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens:UserWarning")
 
@@ -201,3 +210,81 @@ def test_json_says_why_as_well(check, tmp_path):
     code, said = check(tmp_path / "nothing", "--json")
     assert code == 2
     assert json.loads(said)["passed"] is None
+
+
+def test_the_version_that_an_alias_points_at_is_checked(check, model, monkeypatch, tmp_path):
+    monkeypatch.setenv("PREFECT_ML_STORE_URL", f"sqlite:///{tmp_path}/ml.db")
+    with closing(open_store()) as store:
+        version = register_model(store, str(model), "m")
+        store.set_alias("m", "champion", version.version)
+    assert check("models:/m@champion", trusted="models:/other/*")[0] == 2
+    code, said = check("models:/m@champion", trusted="models:/m/*")
+    assert (code, "models:/m@champion loads in a clean environment" in said) == (0, True), said
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_a_folder_that_mlflow_saved_is_checked_against_what_it_predicts_here(check, tmp_path):
+    """With MLflow's own requirements, which come from the index."""
+    x = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 0.0]})
+    fitted = LogisticRegression().fit(x, [0, 0, 1, 1])
+    mlflow.sklearn.save_model(fitted, str(tmp_path / "m"), input_example=x, serialization_format="skops")
+    assert "mlflow==" in (tmp_path / "m/requirements.txt").read_text()
+    code, said = check(tmp_path / "m", "--json", trusted="nothing")
+    found = json.loads(said)
+    assert (code, found["passed"], found["compared_with"]) == (0, True, "this environment"), said
+
+
+PROJECT = {
+    "pyproject.toml": """
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "ours-in-src"
+version = "1.0"
+
+[tool.setuptools.packages.find]
+where = ["src"]
+
+[tool.setuptools.package-data]
+oursinsrc = ["data/*.txt"]
+""",
+    "src/oursinsrc/__init__.py": """
+from importlib.resources import files
+
+
+class Scaled:
+    def predict(self, data):
+        factor = float(files(__package__).joinpath("data/factor.txt").read_text())
+        return [value * factor for value in data]
+""",
+    "src/oursinsrc/data/factor.txt": "3.0",
+}
+SAVE = """
+import site, sys
+site.addsitedir(sys.argv[1])
+from pathlib import Path
+from oursinsrc import Scaled
+from prefect_ml.models.folder import save_model
+save_model(Scaled(), Path(sys.argv[2]), input_example=[1.0, 2.0])
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [["-e"], []], ids=["editable", "built"])
+def test_a_package_of_src_layout_with_data_goes_along(check, tmp_path, how):
+    for name, text in PROJECT.items():
+        (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "project" / name).write_text(text)
+    site, folder = tmp_path / "site", tmp_path / "m"
+    command = [find_uv(), "pip", "install", "--quiet", "--python", sys.executable, "--target", str(site), *how]
+    for argv in ([*command, str(tmp_path / "project")], [sys.executable, "-c", SAVE, str(site), str(folder)]):
+        done = subprocess.run(argv, env={**os.environ, **uv_environment()}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert "oursinsrc" not in (folder / "requirements.txt").read_text()
+    assert "ours-in-src" not in (folder / "requirements.txt").read_text()
+    assert (folder / "code/oursinsrc/data/factor.txt").read_text() == "3.0"
+    code, said = check(folder, "--json")
+    assert (code, json.loads(said)["passed"]) == (0, True), said

@@ -152,6 +152,39 @@ def test_two_folders_of_code_with_the_same_names_do_not_clash(tmp_path):
     assert list(by_mlflow(tmp_path / "m2", [10])) == [12]
 
 
+IN_PACKAGE = """
+import importlib
+import importlib.metadata
+import importlib.resources as res
+import importlib.util
+from importlib import import_module, resources
+from importlib.resources import files
+
+
+def told():
+    by_name = import_module("boxes.size").SIZE
+    near = importlib.import_module(".size", __package__).SIZE
+    texts = [files(__package__), files("boxes"), res.files(anchor="boxes") if NEW else resources.files("boxes")]
+    texts.append(files() if NEW else files(import_module("boxes")))
+    assert importlib.util.find_spec("json") and importlib.metadata.version("numpy") and import_module("json").dumps
+    return [by_name, near, *(float(text.joinpath("size.txt").read_text()) for text in texts)]
+"""
+
+
+def test_a_package_finds_its_modules_by_importlib_and_its_data_by_resources(tmp_path):
+    package = tmp_path / "code" / "boxes"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"NEW = {sys.version_info >= (3, 12)}\n{IN_PACKAGE}")
+    (package / "size.py").write_text("SIZE = 2.0\n")
+    (package / "size.txt").write_text("2.0")
+    (tmp_path / "code" / "model.py").write_text(
+        "def predict(data):\n    import boxes\n    return [v * x for v in data for x in boxes.told()]\n"
+    )
+    save_model(tmp_path / "code", tmp_path / "m", input_example=[1.0])
+    assert opened(tmp_path / "m").predict([3.0]) == [6.0] * 6
+    assert not [name for name in sys.modules if name.startswith("boxes")]
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_script_takes_the_modules_beside_it_along(tmp_path):
     write(

@@ -201,6 +201,8 @@ CALLS = {
     ("private_modules.py", "importlib.util.spec_from_file_location"),
     ("private_modules.py", "builtins.__import__"),
     ("private_modules.py", "importlib.import_module"),
+    ("own_importlib.py", "importlib.import_module"),
+    ("own_importlib.py", "load"),
     # installed modules that the folder names, behind `trust.require`
     ("flavors/keras.py", "importlib.import_module"),
     ("flavors/pyfunc.py", "importlib.import_module"),
@@ -213,7 +215,6 @@ CALLS = {
     # formats of numbers alone
     ("flavors/catboost.py", "model.load_model"),
     ("flavors/lightgbm.py", "lightgbm.Booster"),
-    ("flavors/lightgbm.py", "_SKLEARN.load"),
     ("flavors/xgboost.py", "model.load_model"),
     ("flavors/onnx.py", "onnx.load"),
     ("flavors/onnx.py", "onnxruntime.InferenceSession"),

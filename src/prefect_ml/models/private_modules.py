@@ -2,7 +2,7 @@
 
 Two models may both have a `features.py`. So the modules of a code folder are found by their own `__import__`, which
 stands in the `__builtins__` of each of them, and not through `sys.path` and `sys.modules`. Imports in function bodies
-find them as well, in every thread; `importlib.import_module("features")` does not.
+find them as well, in every thread; so do `importlib.import_module("features")` and `importlib.resources` in their code.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect_ml.models.code_imports import SourceLoader
+from prefect_ml.models.own_importlib import own_importlib
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +52,7 @@ class PrivateModules:
         self._prefix = f"_prefect_ml_{uuid.uuid4().hex}"
         self._lock = threading.RLock()
         self._builtins = {**vars(builtins), "__import__": self._import}
+        self._importlib = own_importlib(self.has, self.load)
 
     def find(self, module: str, name: str) -> Any:
         """What a pickle means by a module and a name.
@@ -156,7 +158,8 @@ class PrivateModules:
     ) -> Any:
         whole = self._absolute(name, globals_ or {}, level)
         if whole is None or not self.has(whole):
-            return builtins.__import__(name, globals_, locals_, fromlist or (), level)
+            found = builtins.__import__(name, globals_, locals_, fromlist or (), level)
+            return self._importlib.get(found.__name__, found)
         module = self.load(whole)
         if not fromlist:
             return module if level else self.load(whole.split(".")[0])
