@@ -72,6 +72,17 @@ def test_what_changed_since_supersedes_a_request_for_good(model):
         model.get_alias("churn", "evidence")
 
 
+def test_an_alias_that_somebody_moved_while_nothing_protected_it_is_not_moved_back(model):
+    move(model, approved(model, 1))
+    request = approved(model, 2)
+    save(model, aliases=("other",))
+    model.set_alias("churn", "champion", 3, actor="eve")
+    with pytest.raises(StaleRequestError, match="moved to version 3 by eve meanwhile"):
+        move(model, request)
+    assert model.get_alias("churn", "champion").version == 3
+    assert model.get_request(request.request_id).status is RequestStatus.SUPERSEDED
+
+
 def test_a_deleted_alias_supersedes_and_so_does_the_end_of_the_model(model):
     move(model, approved(model))
     request, other = approved(model, 2), ask(model, 3)
