@@ -79,7 +79,7 @@ class XgboostFlavor:
         except ImportError as error:
             raise ArtifactError(
                 f"{trust.origin!r} is an estimator of XGBoost, which needs scikit-learn; pip install "
-                "'prefect-ml[xgboost,sklearn]'."
+                "'prefect-ml[xgboost]'."
             ) from error
         try:
             model.load_model(path)
