@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
+import nbformat
 import pytest
 
 from prefect_ml.errors import InvalidInputError, NotFoundError
@@ -202,3 +203,23 @@ def test_what_a_run_or_a_model_has_is_fetched_for_a_path(tmp_path):
         with pytest.raises((InvalidInputError, NotFoundError)):
             download(hostile, tmp_path)
     store.close()
+
+
+@pytest.mark.long  # an environment with Jupyter's kernel is built
+def test_a_notebook_is_executed_in_the_environment_of_its_project(tmp_path):
+    cells = ["x = 6", "open('found.txt', 'w').write(str(x + 1))"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, tmp_path / "note.ipynb")
+    (tmp_path / "requirements.txt").write_text("nbconvert\nipykernel\n")
+    done = subprocess.run(
+        [COMMAND, "run", tmp_path, "-e", "note.ipynb", "--json"],
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    store = open_store()
+    run = store.get_run(json.loads(done.stdout)["run_id"])
+    store.close()
+    assert (run.status, run.tags["mlflow.project.env"]) == ("FINISHED", "uv")
+    assert (tmp_path / "found.txt").read_text() == "7"
+    executed = nbformat.read(tmp_path / "note.ipynb", as_version=4)
+    assert [cell.execution_count for cell in executed.cells] == [1, 2]
