@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -56,6 +59,23 @@ def test_eight_processes_open_an_empty_store_together_and_log_a_run_each(empty_u
         run = store.get_run(f"run{number}")
         assert (run.metrics, run.params) == ({"m": float(number)}, {"n": str(number)})
     store.close()
+
+
+def test_a_new_store_is_waited_for_while_somebody_else_holds_its_file(tmp_path):
+    path = tmp_path / "store.db"
+
+    def opened():
+        with contextlib.closing(open_store(f"sqlite:///{path}")) as store:
+            return store.create_experiment("e")
+
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
+        # As a process does that makes the schema: others may read, and SQLite changes the file's mode for none of them.
+        other.execute("BEGIN IMMEDIATE")
+        waiting = pool.submit(opened)
+        time.sleep(0.5)
+        assert not waiting.done()
+        other.execute("ROLLBACK")
+        assert waiting.result(30)
 
 
 def test_a_killed_process_leaves_what_it_acknowledged_and_no_half_batch(empty_url):
