@@ -292,7 +292,7 @@ def dead():
     pids = [name for name in os.listdir("/proc") if name.isdigit()]
     stats = (open(f"/proc/{pid}/stat").read().rpartition(")")[2].split() for pid in pids)
     return sum(fields[0] == "Z" and int(fields[1]) == os.getppid() for fields in stats)
-until = time.monotonic() + 10
+until = time.monotonic() + 30
 while True:
     try:
         left = dead()

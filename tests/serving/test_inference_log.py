@@ -151,6 +151,7 @@ class Slow(LocalArtifactStore):
 
 def test_a_place_that_hangs_neither_blocks_nor_fails_a_request(request_of, tmp_path):
     registry = CollectorRegistry()
+    Slow.back.clear()
     log = InferenceLog(Slow(tmp_path), rows=500)
     log.count_in(registry)
     made = request_of()
@@ -162,6 +163,21 @@ def test_a_place_that_hangs_neither_blocks_nor_fails_a_request(request_of, tmp_p
     log.close()
     assert registry.get_sample_value("prefect_ml_inference_log_rows_total") == 2 * (1500 - dropped)
     assert sum(table.num_rows for table in logged(tmp_path)) == 2 * (1500 - dropped)
+
+
+def test_few_large_requests_that_wait_are_bounded_like_many_small_ones(request_of, tmp_path):
+    registry = CollectorRegistry()
+    Slow.back.clear()
+    log = InferenceLog(Slow(tmp_path), rows=1)
+    log.count_in(registry)
+    made = request_of()
+    log.answered(made)  # the file of which is written for as long as the place hangs
+    for _ in range(40):
+        log.answered(replace(made, body=made.body + b" " * (8 << 20)))
+    assert number(registry, "full") >= 32
+    Slow.back.set()
+    log.close()
+    assert number(registry, "full") + sum(table.num_rows for table in logged(tmp_path)) / 2 == 41
 
 
 def test_a_place_that_refuses_is_tried_again_and_what_is_lost_is_counted(request_of, tmp_path):
