@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import yaml
 from prefect_ml.artifacts.names import resolve as resolve_name
 from prefect_ml.errors import ArtifactError, InvalidInputError
 from prefect_ml.models.apart import how_it_ended, kept_environment
-from prefect_ml.models.flavors.xgboost import XgboostFlavor, is_binary
+from prefect_ml.models.flavors.xgboost import XgboostFlavor, is_binary, predict_matrix
 from prefect_ml.models.folder import load_model, save_model
 from prefect_ml.models.mlmodel import FILE, read_info
 from prefect_ml.models.process_group import run_until
@@ -112,13 +113,10 @@ def _point_at(file: Path, data: str) -> None:
 
 def _compare(model: LoadedModel, told: list[Any], uri: str) -> None:
     import numpy as np  # noqa: PLC0415 - only for a conversion
-    import xgboost  # noqa: PLC0415 - only for a conversion
 
-    booster = model.native if isinstance(model.native, xgboost.Booster) else model.native.get_booster()
     rows, expected = (np.array(part, dtype="float64") for part in told)
-    matrix = xgboost.DMatrix(rows, feature_names=booster.feature_names, feature_types=booster.feature_types)
-    if not np.allclose(booster.predict(matrix), expected, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
+    if not np.allclose(predict_matrix(model.native, rows), expected, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
         raise ArtifactError(
-            f"XGBoost {xgboost.__version__} predicts something else than the release that read {uri!r}, so it was not "
+            f"XGBoost {version('xgboost')} predicts something else than the release that read {uri!r}, so it was not "
             "converted; train the model again."
         )

@@ -118,6 +118,15 @@ def is_binary(path: Path) -> bool:
 _known: WeakKeyDictionary[Any, dict[int, None]] = WeakKeyDictionary()
 
 
+def predict_matrix(native: Any, rows: Any) -> Any:
+    """What the booster itself predicts of an array of shape (rows, features), without an estimator's conversions."""
+    import xgboost  # noqa: PLC0415 - only where one of its models is
+
+    booster = native if isinstance(native, xgboost.Booster) else native.get_booster()
+    names, types = booster.feature_names, booster.feature_types
+    return booster.predict(xgboost.DMatrix(rows, feature_names=names, feature_types=types))
+
+
 def _categories(booster: Any) -> dict[int, None]:
     """The positions of the columns that were trained on as categories."""
     found = _known.get(booster)
