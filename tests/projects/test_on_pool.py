@@ -239,3 +239,19 @@ def test_a_tracked_flow_is_had_again_on_a_pool_in_an_environment_of_its_own(orch
     assert (told["equal"], dict(after.metrics), command.tags["mlflow.project.env"]) == (True, {"alpha": 1.0}, "uv")
     assert after.tags["prefect_ml.flow_run_id"] != command.tags["prefect_ml.flow_run_id"]
     store.close()
+
+
+@pytest.mark.long
+def test_a_repository_runs_there_at_the_commit_that_it_has_now(orchestrator, place, project):
+    git(project, "init", "--quiet", "--initial-branch", "main")
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message", "one")
+    commit = git(project, "rev-parse", "HEAD")
+    (project / "train.py").write_text("raise SystemExit('not committed')\n")
+    done = run(place, project.as_uri(), "-P", "alpha=0.25")
+    assert done.returncode == 0, done.stdout + done.stderr + orchestrator.logs()
+    told = json.loads(done.stdout)
+    store = open_store(f"sqlite:///{place['PREFECT_ML_HOME']}/store.db")
+    found = until(lambda: (each := store.get_run(told["run_id"])).status == "FINISHED" and each, "the end of the run")
+    assert (found.tags["mlflow.source.git.commit"], dict(found.metrics)) == (commit, {"alpha": 0.25})
+    store.close()
