@@ -57,8 +57,9 @@ def _predict_on_anything(model: LoadedModel) -> bytes:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(_ROWS, len(names))) * 10.0 ** rng.integers(-3, 7, (_ROWS, 1))
     rows[rng.random(rows.shape) < 1 / _ROWS] = np.nan
-    predicted = model.flavor.predict(model.native, pd.DataFrame(rows, columns=names), None)
-    return np.asarray(predicted).tobytes()
+    predicted = np.asarray(model.flavor.predict(model.native, pd.DataFrame(rows, columns=names), None))
+    # An array of objects, such as labels, has only addresses.
+    return repr(predicted.tolist()).encode() if predicted.dtype.hasobject else predicted.tobytes()
 
 
 def _columns(native: Any) -> list[str]:
