@@ -75,6 +75,7 @@ def test_fifty_on_ray(monkeypatch):
     from prefect_ray import RayTaskRunner
 
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "180")  # on a machine that is busy
     told = mapped(RayTaskRunner(init_kwargs={"num_cpus": 2, "include_dashboard": False}), 50, "ray")
     assert {run_id for run_id, _ in told} == {proven("ray", 50).run_id}
     assert os.getpid() not in {pid for _, pid in told}
