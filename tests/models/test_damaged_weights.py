@@ -79,7 +79,12 @@ def a_booster_in_a_pipeline(folder, cancer):
     save_model(model, folder)
 
 
-BAD = [a_branch_to_nowhere, a_split_of_no_feature, a_tree_of_fewer_numbers, a_booster_in_a_pipeline]
+BAD = [
+    a_branch_to_nowhere,
+    a_split_of_no_feature,
+    a_tree_of_fewer_numbers,
+    pytest.param(a_booster_in_a_pipeline, marks=pytest.mark.long),
+]
 
 
 @pytest.mark.parametrize("damage", BAD)
