@@ -14,16 +14,23 @@ import orjson
 
 sys.path.append(str(Path(__file__).parent))
 
-import psycopg  # noqa: F401 - these are here to be loaded before the fork
+# ruff: noqa: F401 - they are here to be loaded before the fork
+import alembic.command
+import psycopg
+import pydantic
 import sqlalchemy.dialects.postgresql
-import sqlalchemy.dialects.sqlite  # noqa: F401 - as above
+import sqlalchemy.dialects.sqlite
 import training
 
 import prefect_ml.api
-import prefect_ml.store  # noqa: F401 - as above
+import prefect_ml.models.environment
+import prefect_ml.store.open
+import prefect_ml.store.upgrade
+from prefect_ml.settings import Settings
 
 
 def main() -> None:
+    Settings()  # what reads them is made once
     while line := sys.stdin.readline():
         what, given = orjson.loads(line)
         if what == "fork":
