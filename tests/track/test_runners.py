@@ -61,23 +61,23 @@ def test_dozens_on_processes(count):
 
 
 @pytest.mark.long
-def test_a_hundred_on_dask():
+def test_a_thousand_on_dask():
     from prefect_dask import DaskTaskRunner
 
     options = {"n_workers": 2, "threads_per_worker": 2, "processes": True, "dashboard_address": "127.0.0.1:0"}
-    told = mapped(DaskTaskRunner(cluster_kwargs=options), 100, "dask")
-    assert {run_id for run_id, _ in told} == {proven("dask", 100).run_id}
+    told = mapped(DaskTaskRunner(cluster_kwargs=options), 1000, "dask")
+    assert {run_id for run_id, _ in told} == {proven("dask", 1000).run_id}
     assert os.getpid() not in {pid for _, pid in told}
 
 
 @pytest.mark.long
-def test_fifty_on_ray(monkeypatch):
+def test_a_thousand_on_ray(monkeypatch):
     from prefect_ray import RayTaskRunner
 
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "180")  # on a machine that is busy
-    told = mapped(RayTaskRunner(init_kwargs={"num_cpus": 2, "include_dashboard": False}), 50, "ray")
-    assert {run_id for run_id, _ in told} == {proven("ray", 50).run_id}
+    told = mapped(RayTaskRunner(init_kwargs={"num_cpus": 2, "include_dashboard": False}), 1000, "ray")
+    assert {run_id for run_id, _ in told} == {proven("ray", 1000).run_id}
     assert os.getpid() not in {pid for _, pid in told}
 
 
