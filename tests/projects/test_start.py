@@ -33,7 +33,7 @@ sys.argv = ["prefect-ml", "run", sys.argv[1], "-e", "main.py", "--experiment", "
 main()
 """
 STORE = {"sqlalchemy", "alembic", "httpx", "asyncio"}
-HEAVY = STORE | {"pydantic", "cyclopts", "rich", "fastapi", "prefect"}
+HEAVY = STORE | {"pydantic", "fastapi", "prefect"}
 KILLS = """
 import os, signal
 guard = os.getppid()

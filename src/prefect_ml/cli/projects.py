@@ -7,7 +7,7 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from prefect_ml.cli.run_arguments import PlainRun, pairs
+from prefect_ml.errors import InvalidInputError
 from prefect_ml.projects.request import Request
 from prefect_ml.projects.run import ProjectFailedError, run_here
 from prefect_ml.settings import Settings
@@ -16,21 +16,27 @@ from prefect_ml.tracking.inherited import inherited
 from prefect_ml.tracking.start import started
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from prefect_ml.projects.process import Ended
 
 
-def run_and_tell(asked: PlainRun) -> None:
-    """Run what the command line asks for; see `run_asked`."""
-    run_asked(
-        {
-            "uri": asked.uri, "entry_point": asked.entry_point, "parameters": pairs(asked.param, "-P"),
-            "revision": asked.revision, "experiment": asked.experiment,
-        },
-        asked.name,
-        as_json=asked.json,
-    )  # fmt: skip
+def pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    """What an option was given, NAME=VALUE each time.
+
+    Raises:
+        InvalidInputError: it is no pair, or a name comes twice.
+    """
+    found: dict[str, str] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise InvalidInputError(f"{option} takes NAME=VALUE, not {each[:100]!r}.")
+        if name in found:
+            raise InvalidInputError(f"{option} gives {name!r} twice.")
+        found[name] = value
+    return found
 
 
 def run_asked(asked: dict[str, Any], name: str | None, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefect_ml.cli.output import Json, complaints, print_json, print_table
-from prefect_ml.cli.run_arguments import pairs
+from prefect_ml.cli.projects import pairs, run_project_here
 from prefect_ml.errors import InvalidInputError, PrefectMLError
 
 if TYPE_CHECKING:
@@ -85,8 +85,6 @@ def reproduce(
 
 
 def _here(request: Request, *, as_json: bool) -> str:
-    from prefect_ml.cli.projects import run_project_here  # noqa: PLC0415
-
     return run_project_here(request, as_json=as_json)[0]
 
 

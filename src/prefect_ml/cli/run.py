@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from prefect_ml.cli.output import Json
-from prefect_ml.cli.projects import tell
-from prefect_ml.cli.run_arguments import pairs
+from prefect_ml.cli.projects import pairs, run_asked, tell
 
 
 def run(
@@ -68,6 +67,4 @@ def run(
 
         tell(run_project(**asked, secrets=secrets), as_json=json)
         return
-    from prefect_ml.cli.projects import run_asked  # noqa: PLC0415
-
     run_asked(asked, name, as_json=json)

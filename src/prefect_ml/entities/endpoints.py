@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+# What the URIs of endpoints begin with, by which the audit log and what holds something name one.
+ENDPOINT_URI = "endpoints:/"
+
 
 @dataclass(frozen=True, slots=True)
 class Route:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_ml.entities import AuditEntry
+from prefect_ml.entities.endpoints import ENDPOINT_URI
 
 CHANGED = "prefect-ml.endpoint.changed"
 ROLLED_BACK = "prefect-ml.endpoint.rolled-back"
@@ -20,7 +21,7 @@ _FLOW_RUN = "flow-run-"
 
 def resource_of(row: AuditEntry) -> dict[str, str]:
     """The endpoint that a row is about, as a resource."""
-    name = row.subject.removeprefix("endpoints:/")
+    name = row.subject.removeprefix(ENDPOINT_URI)
     return {
         "prefect.resource.id": f"prefect-ml.endpoint.{name}",
         "prefect.resource.name": name,
@@ -42,7 +43,7 @@ def related_of(row: AuditEntry) -> list[dict[str, str]]:
 def payload_of(row: AuditEntry) -> Mapping[str, Any]:
     """What changed: `routes` are weights, or "shadow", by URI; `before` are those of the revision before."""
     return {
-        "name": row.subject.removeprefix("endpoints:/"),
+        "name": row.subject.removeprefix(ENDPOINT_URI),
         "revision": row.after.get("revision"),
         "routes": row.after.get("routes", {}),
         "before": row.before.get("routes", {}),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from packaging.utils import canonicalize_name
+
 from prefect_ml.artifacts import open_artifacts
 from prefect_ml.errors import InvalidInputError, NotFoundError
 from prefect_ml.projects.recorded_lock import is_here, recorded_lock, recorded_pins
@@ -134,8 +136,8 @@ def made_of(store: Store, again: Again, outer: str, after: str) -> list[Row]:
         rows.append(Row("lock", "python", pythons[0], pythons[1], pythons[0] == pythons[1]))
     versions = _versions(command, now)
     told = [(pin.partition("==")[0], pin.partition("==")[2]) for pin in again.pins]
-    different = [(name, was) for name, was in told if versions.get(_plain(name), was) != was]
-    rows += [Row("lock", name, was, versions[_plain(name)], equal=False) for name, was in different]
+    different = [(name, was) for name, was in told if versions.get(canonicalize_name(name), was) != was]
+    rows += [Row("lock", name, was, versions[canonicalize_name(name)], equal=False) for name, was in different]
     if told and not different:
         rows.append(Row("lock", "packages", len(told), len(told), equal=True))
     return rows
@@ -172,9 +174,5 @@ def _versions(command: Run, now: Run) -> dict[str, str]:
         except NotFoundError:
             continue
         pins = (line.partition(" ")[0].partition("==") for line in text.splitlines() if line[:1] not in {"", " ", "#"})
-        return {_plain(name): version for name, _, version in pins}
+        return {canonicalize_name(name): version for name, _, version in pins}
     return {}
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")

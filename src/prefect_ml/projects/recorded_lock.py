@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from prefect_ml.errors import NotFoundError
 from prefect_ml.projects.definition import PythonEnvironment
@@ -60,13 +61,14 @@ def recorded_lock(run: Run, pins: list[str], folder: Path, cache: Path) -> str:
     head = [f"{PYTHON_LINE}{python}"]
     if (own := f"{_OURS}=={version(_OURS)}") in wanted:
         wanted.remove(own)
-        known = {pin.partition("==")[0].lower().replace("_", "-") for pin in wanted}
+        known = {canonicalize_name(pin.partition("==")[0]) for pin in wanted}
         needs = [Requirement(line) for line in requires(_OURS) or ()]
         # As they are here, where the run did not import them.
         wanted += sorted(
             f"{need.name}=={version(need.name)}"
             for need in needs
-            if need.name not in known and (need.marker is None or need.marker.evaluate({"extra": ""}))
+            if canonicalize_name(need.name) not in known
+            and (need.marker is None or need.marker.evaluate({"extra": ""}))
         )
         head.append(ALONG)
     other = None if python == platform.python_version() else python

@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prefect_ml.entities import RequestStatus
+from prefect_ml.entities.endpoints import ENDPOINT_URI
 from prefect_ml.store.canonical import canonical, digest
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ _APPROVED = "request-approved"
 _REJECTED = "request-rejected"
 _MODEL = "models:/"
 _POLICY = "policies:/"
-_ENDPOINT = "endpoints:/"
 _ENDPOINT_ACTION = "endpoint-"
 # The column of a request, and the word of the row that tells of it.
 _OF_REQUEST = {
@@ -166,7 +166,7 @@ class Entry:
     def revision(self) -> Told | None:
         """Of `endpoint_revisions`, by name and revision; of the routes, their weights and the digest of the text."""
         subject: str = self.row["subject"]
-        if not subject.startswith(_ENDPOINT):
+        if not subject.startswith(ENDPOINT_URI):
             return None
         said = {
             "weights": self.after["routes"],
@@ -179,7 +179,7 @@ class Entry:
         if "digest" in self.after:
             bound = canonical("The aliases", self.after["bound"])
             said |= {"bound": bound, "step": self.after.get("step", 0), "routes": self.after["digest"]}
-        return Told(self.sequence, (subject.removeprefix(_ENDPOINT), self.after["revision"]), said)
+        return Told(self.sequence, (subject.removeprefix(ENDPOINT_URI), self.after["revision"]), said)
 
     def turn(self) -> Turn | None:
         """Of the status of a request."""

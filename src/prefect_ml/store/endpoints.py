@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, insert, select
 
 from prefect_ml.entities import Endpoint, EndpointAction
+from prefect_ml.entities.endpoints import ENDPOINT_URI
 from prefect_ml.errors import AlreadyExistsError, InvalidInputError, NotFoundError, StaleRevisionError
 from prefect_ml.store.audit import record
 from prefect_ml.store.canonical import canonical, digest
@@ -18,7 +19,7 @@ from prefect_ml.store.origin import here
 from prefect_ml.store.paging import check_page_size
 from prefect_ml.store.registry_names import check_generation, check_version, check_words, is_text
 from prefect_ml.store.registry_rows import RegistryRows
-from prefect_ml.store.routed import ENDPOINT, in_force, read_routes, weights_of
+from prefect_ml.store.routed import in_force, read_routes, weights_of
 from prefect_ml.store.rows import now
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _put(  # noqa: PLR0917  the columns
     record(
         connection,
         f"endpoint-{action}",
-        ENDPOINT.format(name),
+        f"{ENDPOINT_URI}{name}",
         actor=row.changed_by,
         reason=reason,
         before={"revision": last.revision, "routes": weights_of(read_routes(last.routes))} if last else {},

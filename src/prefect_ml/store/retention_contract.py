@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-_ENDPOINT = "endpoints:/"
+from prefect_ml.entities.endpoints import ENDPOINT_URI
 
 
 class Kind(StrEnum):
@@ -40,7 +40,7 @@ class Deleted:
 
     def stays(self, *, held: bool) -> bool:
         """Whether it is needed: by a model version, or only by an endpoint where the former may go (`held`)."""
-        return any(not held or each.startswith(_ENDPOINT) for each in self.held_by)
+        return any(not held or each.startswith(ENDPOINT_URI) for each in self.held_by)
 
 
 class RetentionStore(Protocol):

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Select, and_, func, select
 
 from prefect_ml.entities import EndpointAction, Route
+from prefect_ml.entities.endpoints import ENDPOINT_URI
 from prefect_ml.errors import ProtectedError
 from prefect_ml.store.endpoint_tables import endpoint_revisions
 from prefect_ml.store.registry_tables import aliases, registered_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-ENDPOINT = "endpoints:/{}"
 
 
 def read_routes(text: str) -> tuple[Route, ...]:
@@ -79,7 +78,7 @@ def routed_versions(connection: Connection) -> Mapping[tuple[str, int], Sequence
     for endpoint, route in _routes(connection):
         version = at.get((route.name, route.alias)) if route.alias is not None else route.version
         if version is not None:
-            found[route.name, version].add(ENDPOINT.format(endpoint))
+            found[route.name, version].add(f"{ENDPOINT_URI}{endpoint}")
     return {key: sorted(endpoints) for key, endpoints in found.items()}
 
 

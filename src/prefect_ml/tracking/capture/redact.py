@@ -8,6 +8,8 @@ list, is kept.
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 import itertools
 import math
 import re
@@ -59,21 +61,13 @@ _KEY_BODY = re.compile(r"[ +-]?\s{0,40}[\"']?[A-Za-z0-9+/]{40,}={0,2}(?:\\n)?[\"
 def is_secret_file(name: str) -> bool:
     """Whether files of this name are there to hold secrets, such as `.env`, `id_rsa` and `*.pem`."""
     base = name.replace("\\", "/").rpartition("/")[2].lower()
-    return any(_is_like(base, *pattern.split("*")) for pattern in _SECRET_FILES)
+    return _secret_files().fullmatch(base) is not None
 
 
-def _is_like(name: str, begin: str, *between: str) -> bool:
-    """Whether a name is the parts of a pattern around its stars; compiled as expressions, they would take longer."""
-    if not between:
-        return name == begin
-    at, end = len(begin), len(name) - len(between[-1])
-    if not (name.startswith(begin) and name.endswith(between[-1]) and at <= end):
-        return False
-    for part in between[:-1]:
-        if (found := name.find(part, at, end)) < 0:
-            return False
-        at = found + len(part)
-    return True
+@functools.cache
+def _secret_files() -> re.Pattern[str]:
+    """All patterns as one expression, which takes less time to make than one of each."""
+    return re.compile("|".join(map(fnmatch.translate, _SECRET_FILES)))
 
 
 def redacted(lines: Iterable[str], *, marks: int = 0) -> Iterator[str]:
